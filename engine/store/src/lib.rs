@@ -1,0 +1,1 @@
+//! Windrow's storage: memory-mapped segments, directories, flushing.

@@ -1,0 +1,1 @@
+//! Windrow's node: executors, rings, connections, commands, metrics.

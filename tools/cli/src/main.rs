@@ -1,0 +1,2 @@
+//! The windrow binary.
+fn main() {}
