@@ -1,0 +1,73 @@
+//! Every bound of the network side, in one place.
+
+use std::time::Duration;
+
+/// Bytes that a client may send beyond one declared bulk string before it must have sent a whole command.
+pub const INPUT_LEN_MAX: usize = 32 << 10;
+/// Bytes of one whole command, all its arguments included.
+pub const COMMAND_LEN_MAX: usize = 512 << 20;
+/// Bytes of one whole command of a client that has not authenticated.
+pub const COMMAND_LEN_UNAUTHENTICATED_MAX: usize = 64 << 10;
+/// Bytes of unfinished commands on one core, over all its connections. Beyond it the connection that wants more is
+/// closed.
+pub const INPUT_BUDGET_PER_CORE: usize = 1 << 30;
+/// Commands of one connection whose replies have not been sent; then its bytes are left in the socket.
+pub const PIPELINE_MAX: usize = 1_024;
+/// A connection that was stopped is read again when this many replies are still waiting.
+pub const PIPELINE_RESUME: usize = PIPELINE_MAX / 2;
+/// Bytes of replies that wait for one client; beyond it the connection is closed.
+pub const OUTPUT_LEN_MAX: usize = 64 << 20;
+/// Bytes of replies that may wait for one client for [`OUTPUT_SOFT_DURATION`].
+pub const OUTPUT_SOFT_LEN: usize = 16 << 20;
+/// See [`OUTPUT_SOFT_LEN`].
+pub const OUTPUT_SOFT_DURATION: Duration = Duration::from_secs(30);
+/// Bytes of replies that wait for a client that has not authenticated.
+pub const OUTPUT_LEN_UNAUTHENTICATED_MAX: usize = 1 << 10;
+/// A client that needs a password must have given it within this time.
+pub const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
+/// A command must be whole within this time after its first byte.
+pub const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+/// How often deadlines are checked.
+pub const TICK: Duration = Duration::from_millis(100);
+/// Clients of one node, unless it is set.
+pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
+/// Seconds of silence after which TCP asks whether a client is still there, unless it is set.
+pub const TCP_KEEPALIVE_DEFAULT: Duration = Duration::from_secs(300);
+
+const _: () = assert!(PIPELINE_RESUME < PIPELINE_MAX);
+const _: () = assert!(OUTPUT_SOFT_LEN < OUTPUT_LEN_MAX);
+const _: () = assert!(INPUT_LEN_MAX <= COMMAND_LEN_UNAUTHENTICATED_MAX);
+const _: () = assert!(COMMAND_LEN_MAX <= INPUT_BUDGET_PER_CORE);
+
+/// The bounds that settings can change while the node runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Clients of this core.
+    pub clients_max: usize,
+    /// Clients of this core from one address; `None` for any number.
+    pub clients_per_address_max: Option<usize>,
+    /// Bytes of replies that wait for one client.
+    pub output_len_max: usize,
+    /// Bytes of replies that may wait for one client for `output_soft_duration`.
+    pub output_soft_len: usize,
+    /// See `output_soft_len`.
+    pub output_soft_duration: Duration,
+    /// A silent client is disconnected after this time; `None` for never.
+    pub idle_timeout: Option<Duration>,
+    /// Silence after which TCP asks whether a client is still there; `None` for never.
+    pub tcp_keepalive: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients_max: CLIENTS_MAX_DEFAULT,
+            clients_per_address_max: None,
+            output_len_max: OUTPUT_LEN_MAX,
+            output_soft_len: OUTPUT_SOFT_LEN,
+            output_soft_duration: OUTPUT_SOFT_DURATION,
+            idle_timeout: None,
+            tcp_keepalive: Some(TCP_KEEPALIVE_DEFAULT),
+        }
+    }
+}

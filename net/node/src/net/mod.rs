@@ -1,0 +1,5 @@
+//! Connections: their slab, their input, and replies that leave in order.
+
+pub mod limits;
+
+pub use limits::Limits;

@@ -1,0 +1,1 @@
+//! A core's own io_uring: sockets and flushes.
