@@ -1,2 +1,59 @@
-//! Tasks.
-fn main() {}
+//! What CI and people call: `cargo xtask check | fix | test`.
+//!
+//! It has no dependencies, so that it builds in seconds on a machine that has nothing else yet. `check` never
+//! writes to the source tree; `fix` does what a program can mend.
+#![expect(clippy::print_stdout, reason = "a command-line program answers on stdout")]
+
+mod check;
+mod fix;
+mod licences;
+mod report;
+mod run;
+mod source;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  check                    formatting, lints, documentation, bare-metal build, licences, tidy rules; writes nothing
+  tidy                     only the tidy rules and the licences: takes a second
+  fix                      formats, and applies what clippy can mend
+  test [--long]            check, and every test, in both modes, with a short crash loop
+       [--rounds N]        rounds of the crash loop; --long alone means 200
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["check"] => Report::over(check::all),
+        ["tidy"] => Report::over(|report| {
+            tidy::all(report);
+            licences::all(report);
+        }),
+        ["fix"] => Report::over(fix::all),
+        ["test", flags @ ..] => match test::Options::parse(flags) {
+            Ok(options) => Report::over(|report| {
+                check::all(report);
+                test::all(report, &options);
+            }),
+            Err(problem) => usage(&problem),
+        },
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        [] => usage("no command given"),
+        [other, ..] => usage(&format!("`{other}` is not a command, or takes no arguments")),
+    }
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprint!("xtask: {problem}\n\n{USAGE}");
+    ExitCode::from(2)
+}

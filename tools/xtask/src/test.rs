@@ -1,0 +1,136 @@
+//! Every test, in both modes, with the examples and a crash loop.
+
+use std::fs;
+use std::process::Command;
+
+use crate::check::SHARED_NOTHING;
+use crate::report::{Report, Tally};
+use crate::run::{cargo, root, watched};
+
+/// Rounds of the crash loop where nothing else is asked for.
+const ROUNDS_SHORT: u32 = 8;
+/// Rounds of the crash loop with `--long`.
+const ROUNDS_LONG: u32 = 200;
+
+/// What to run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    long: bool,
+    rounds: u32,
+}
+
+impl Options {
+    /// Reads the flags of `cargo xtask test`.
+    pub(crate) fn parse(flags: &[&str]) -> Result<Self, String> {
+        let mut long = false;
+        let mut rounds = None;
+        let mut flags = flags.iter();
+        while let Some(&flag) = flags.next() {
+            match flag {
+                "--long" => long = true,
+                "--rounds" => {
+                    let value = flags.next().ok_or("--rounds takes a number")?;
+                    let number: u32 = value.parse().map_err(|_| format!("--rounds {value}: not a number"))?;
+                    rounds = Some(number);
+                }
+                other => return Err(format!("`{other}` is not a flag of test")),
+            }
+        }
+        Ok(Self { long, rounds: rounds.unwrap_or(if long { ROUNDS_LONG } else { ROUNDS_SHORT }) })
+    }
+
+    fn apply(&self, command: &mut Command) {
+        command.env("WINDROW_CRASH_ROUNDS", self.rounds.to_string());
+        if self.long {
+            command.env("PROPTEST_CASES", "4096");
+        }
+    }
+}
+
+/// Runs them all. A run that fails does not stop the others.
+pub(crate) fn all(report: &mut Report, options: &Options) {
+    let whole = ["test", "--locked", "--workspace", "--no-fail-fast"];
+    run(report, options, "tests, shared-memory", &[&whole[..], &["--all-targets"]].concat());
+    run(report, options, "documentation examples", &[&whole[..], &["--doc"]].concat());
+    let nothing = [&["test", "--locked", "--no-fail-fast", "--all-targets"], &SHARED_NOTHING[..]];
+    run(report, options, "tests, shared-nothing", &nothing.concat());
+    for example in examples() {
+        let name = format!("example {example}");
+        report.step(&name, || crate::run::passes(cargo(&["run", "--locked", "-p", "windrow", "--example", &example])));
+    }
+}
+
+fn run(report: &mut Report, options: &Options, name: &str, args: &[&str]) {
+    println!("==> {name}");
+    let mut command = cargo(args);
+    options.apply(&mut command);
+    let mut tally = Tally::default();
+    let problems = watched(command, |line| add(&mut tally, line));
+    report.add(tally);
+    for problem in &problems {
+        println!("{problem}");
+    }
+    match (problems.is_empty(), tally.failed) {
+        (true, 0) => {}
+        // A test program that was killed, or did not build, counted nothing.
+        (false, 0) => report.failed(name),
+        (_, _) => report.name_failure(name),
+    }
+}
+
+/// Adds the numbers of one `test result:` line; any other line changes nothing.
+fn add(tally: &mut Tally, line: &str) {
+    let Some(result) = line.trim_start().strip_prefix("test result: ") else { return };
+    let counts = result.split_once(". ").map_or("", |(_, counts)| counts);
+    for count in counts.split("; ") {
+        let mut words = count.split(' ');
+        let (Some(number), Some(kind)) = (words.next().and_then(|word| word.parse::<u64>().ok()), words.next()) else {
+            continue;
+        };
+        match kind {
+            "passed" => tally.passed += number,
+            "failed" => tally.failed += number,
+            "ignored" => tally.skipped += number,
+            _ => {}
+        }
+    }
+}
+
+/// The examples of the embedded library, by name.
+fn examples() -> Vec<String> {
+    let folder = root().join("engine/embed/examples");
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_added_up() {
+        let mut tally = Tally::default();
+        add(&mut tally, "running 3 tests");
+        add(
+            &mut tally,
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.00s",
+        );
+        add(&mut tally, "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!(tally, Tally { passed: 15, failed: 2, skipped: 1 });
+    }
+
+    #[test]
+    fn flags_are_read_or_refused() {
+        assert_eq!(Options::parse(&[]), Ok(Options { long: false, rounds: ROUNDS_SHORT }));
+        assert_eq!(Options::parse(&["--long"]), Ok(Options { long: true, rounds: ROUNDS_LONG }));
+        assert_eq!(Options::parse(&["--rounds", "3", "--long"]), Ok(Options { long: true, rounds: 3 }));
+        assert!(Options::parse(&["--rounds"]).is_err());
+        assert!(Options::parse(&["--rounds", "few"]).is_err());
+        assert!(Options::parse(&["--short"]).is_err());
+    }
+}
