@@ -19,6 +19,7 @@ compile_error!(
      `--no-default-features --features shared-nothing` (every core its own endpoint)."
 );
 
+pub mod metrics;
 pub mod net;
 pub mod ring;
 pub mod runtime;

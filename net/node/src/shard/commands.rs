@@ -173,8 +173,15 @@ pub trait ServerCommands: 'static {
     /// `count` requests took `took` for this stage.
     fn observe(&mut self, stage: Stage, took: Duration, count: u64);
 
-    /// A flush of this many bytes was done.
-    fn flushed(&mut self, bytes: u64);
+    /// A flush that covered this many bytes and records was done.
+    fn flushed(&mut self, bytes: u64, records: u64);
+
+    /// An error reply was written by the shard; `line` is what follows its `-`. For replies of
+    /// [`execute`](Self::execute) it is not called.
+    fn error_reply(&mut self, line: &[u8]);
+
+    /// Reading data commands have looked up keys, of which they found `hits` and missed `misses`.
+    fn looked_up(&mut self, hits: u64, misses: u64);
 
     /// Called every 100 ms, and with the partitions of this core.
     fn tick(&mut self, now: Now, core: &mut dyn CoreView);

@@ -1,0 +1,362 @@
+//! What one core counts.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::counter::{Counter, Gauge};
+use super::errors::{ERROR_PREFIXES, error_index};
+use super::histogram::{LocalHistogram, Scale, SharedHistogram, nanos};
+
+/// At most this many histograms are published in one [`CoreMetrics::publish`], about 2 µs each.
+pub const PUBLISH_BATCH: usize = 8;
+/// How many rate samples are averaged, as in Redis.
+const RATE_SAMPLES: usize = 16;
+
+/// The parts of a request's way through a core. Each is named by the event that ends it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// From the arrival of the bytes until execution began.
+    Queued,
+    /// Execution, which includes the append to the log.
+    Appended,
+    /// From the append until the record was committed. Only replies that had to wait are counted.
+    Flushed,
+    /// All of it: from the arrival of the bytes to handing the reply to the kernel.
+    Replied,
+}
+
+impl Stage {
+    /// All stages, in the order of their indices.
+    pub const ALL: [Self; 4] = [Self::Queued, Self::Appended, Self::Flushed, Self::Replied];
+
+    /// The stage's name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Appended => "appended",
+            Self::Flushed => "flushed",
+            Self::Replied => "replied",
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Queued => 0,
+            Self::Appended => 1,
+            Self::Flushed => 2,
+            Self::Replied => 3,
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was executed, whatever it found.
+    Done,
+    /// It was executed and answered with an error.
+    Failed,
+    /// It was refused before it was executed: unknown arguments, no authentication, no space.
+    Rejected,
+}
+
+/// The plain counters of a core. Only the core writes them.
+#[derive(Debug, Default)]
+pub struct CoreCounters {
+    /// Connections accepted, whether or not they were kept.
+    pub connections_received: Counter,
+    /// Connections refused: too many, or denied by protected mode.
+    pub connections_rejected: Counter,
+    /// Connections open now.
+    pub connections: Gauge,
+    /// Connections open now that have yet to authenticate.
+    pub connections_unauthenticated: Gauge,
+    /// Connections waiting in WAIT or WAITAOF now.
+    pub clients_blocked: Gauge,
+    /// The most bytes of input that one connection has ever held here.
+    pub input_buffer_bytes_max: Gauge,
+    /// The most bytes of output that one connection has ever held here.
+    pub output_buffer_bytes_max: Gauge,
+    /// Bytes of input and output buffers now.
+    pub buffer_bytes: Gauge,
+    /// Commands executed.
+    pub commands: Counter,
+    /// Commands of this core's connections that another core executed.
+    pub commands_forwarded: Counter,
+    /// Bytes received from clients.
+    pub net_input_bytes: Counter,
+    /// Bytes sent to clients.
+    pub net_output_bytes: Counter,
+    /// Keys looked up by a reading command and found.
+    pub keyspace_hits: Counter,
+    /// Keys looked up by a reading command and not found.
+    pub keyspace_misses: Counter,
+    /// Keys that the sweep has deleted since they had expired.
+    pub keys_expired: Counter,
+    /// Connections closed because they would not read their replies.
+    pub output_limit_disconnections: Counter,
+    /// Connections closed because they sent too much in one request.
+    pub input_limit_disconnections: Counter,
+    /// Connections closed because they took too long to authenticate or to finish a command.
+    pub deadline_disconnections: Counter,
+    /// Requests that were not RESP.
+    pub protocol_errors: Counter,
+    /// Attempts to authenticate that failed.
+    pub authentication_failures: Counter,
+    /// Writes refused because no segment could be prepared.
+    pub writes_refused_no_space: Counter,
+    /// Flushes completed.
+    pub flushes: Counter,
+    /// How long the latest flush took.
+    pub flush_last_us: Gauge,
+    /// Rounds of the core's event loop.
+    pub loop_rounds: Counter,
+    /// CPU time of the core's thread, kernel included, as of the last tick.
+    pub cpu_user_us: Gauge,
+    /// As [`cpu_user_us`](Self::cpu_user_us), in the kernel.
+    pub cpu_system_us: Gauge,
+    /// Commands executed a second, averaged over the last [`RATE_SAMPLES`] ticks.
+    pub commands_per_second: Gauge,
+    /// Bytes received a second, averaged likewise.
+    pub input_bytes_per_second: Gauge,
+    /// Bytes sent a second, averaged likewise.
+    pub output_bytes_per_second: Gauge,
+}
+
+/// What a core counts for one command.
+#[derive(Debug, Default)]
+pub struct CommandCounters {
+    /// Times it was executed.
+    pub calls: Counter,
+    /// Times it answered with an error.
+    pub failed: Counter,
+    /// Times it was refused before it was executed.
+    pub rejected: Counter,
+    /// How long its executions took together.
+    pub time_ns: Counter,
+    /// How long each took; there from the first one published.
+    pub latency: OnceLock<SharedHistogram>,
+}
+
+/// The side of a core's metrics that others may read at any time.
+#[derive(Debug)]
+pub struct CoreShared {
+    /// Plain counters.
+    pub counters: CoreCounters,
+    /// Counters by command, in the order of the command table.
+    pub commands: Box<[CommandCounters]>,
+    /// Error replies by prefix, in the order of [`ERROR_PREFIXES`] and then all others.
+    pub errors: [Counter; ERROR_PREFIXES.len() + 1],
+    /// Latency by [`Stage`].
+    pub stages: [SharedHistogram; 4],
+    /// How long flushes took.
+    pub flush_latency: SharedHistogram,
+    /// How many bytes flushes covered.
+    pub flush_bytes: SharedHistogram,
+    /// How many records flushes covered.
+    pub flush_records: SharedHistogram,
+}
+
+impl CoreShared {
+    /// Nothing counted yet, for a table of `commands` commands.
+    #[must_use]
+    pub fn new(commands: usize) -> Self {
+        Self {
+            counters: CoreCounters::default(),
+            commands: (0..commands).map(|_| CommandCounters::default()).collect(),
+            errors: std::array::from_fn(|_| Counter::default()),
+            stages: std::array::from_fn(|_| SharedHistogram::new(Scale::Latency)),
+            flush_latency: SharedHistogram::new(Scale::Latency),
+            flush_bytes: SharedHistogram::new(Scale::Bytes),
+            flush_records: SharedHistogram::new(Scale::Count),
+        }
+    }
+}
+
+/// A core's metrics, in the hands of the core.
+///
+/// Nothing here waits, and nothing allocates but the first use of a command (its histogram).
+#[derive(Debug)]
+pub struct CoreMetrics {
+    shared: Arc<CoreShared>,
+    commands: Box<[Option<Box<LocalHistogram>>]>,
+    stages: [LocalHistogram; 4],
+    flush_latency: LocalHistogram,
+    flush_bytes: LocalHistogram,
+    flush_records: LocalHistogram,
+    next_to_publish: usize,
+    rates: [Rate; 3],
+}
+
+impl CoreMetrics {
+    /// Takes over the writing of `shared`. There must be one writer only.
+    #[must_use]
+    pub fn new(shared: Arc<CoreShared>) -> Self {
+        Self {
+            commands: shared.commands.iter().map(|_| None).collect(),
+            stages: std::array::from_fn(|_| LocalHistogram::new(Scale::Latency)),
+            flush_latency: LocalHistogram::new(Scale::Latency),
+            flush_bytes: LocalHistogram::new(Scale::Bytes),
+            flush_records: LocalHistogram::new(Scale::Count),
+            next_to_publish: 0,
+            rates: std::array::from_fn(|_| Rate::default()),
+            shared,
+        }
+    }
+
+    /// The plain counters, to be written by this core.
+    #[inline]
+    #[must_use]
+    pub fn counters(&self) -> &CoreCounters {
+        &self.shared.counters
+    }
+
+    /// Counts `count` commands of one kind that ended alike and each took `took` to execute.
+    #[inline]
+    pub fn executed(&mut self, command: usize, outcome: Outcome, took: Duration, count: u64) {
+        let Some(counters) = self.shared.commands.get(command) else { return };
+        if outcome == Outcome::Rejected {
+            counters.rejected.add(count);
+            return;
+        }
+        self.shared.counters.commands.add(count);
+        counters.calls.add(count);
+        if outcome == Outcome::Failed {
+            counters.failed.add(count);
+        }
+        counters.time_ns.add(nanos(took).saturating_mul(count));
+        let Some(slot) = self.commands.get_mut(command) else { return };
+        slot.get_or_insert_with(|| Box::new(LocalHistogram::new(Scale::Latency))).record_n(nanos(took), count);
+    }
+
+    /// Counts an error reply, `line` being what follows the `-`.
+    pub fn error_reply(&mut self, line: &[u8]) {
+        self.shared.errors[error_index(line)].increment();
+    }
+
+    /// Records that `n` requests spent `time` in `stage`.
+    #[inline]
+    pub fn stage(&mut self, stage: Stage, time: Duration, n: u64) {
+        self.stages[stage.index()].record_n(nanos(time), n);
+    }
+
+    /// Records the time of a completed flush.
+    pub fn flush_time(&mut self, time: Duration) {
+        self.shared.counters.flushes.increment();
+        self.shared.counters.flush_last_us.set(nanos(time) / 1_000);
+        self.flush_latency.record_n(nanos(time), 1);
+    }
+
+    /// Records what a flush covered.
+    pub fn flush_size(&mut self, bytes: u64, records: u64) {
+        self.flush_bytes.record_n(bytes, 1);
+        self.flush_records.record_n(records, 1);
+    }
+
+    /// Lets others see what was recorded, a bounded part of it at a time: call it at every tick.
+    pub fn publish(&mut self) {
+        let fixed = [
+            (&mut self.flush_latency, &self.shared.flush_latency),
+            (&mut self.flush_bytes, &self.shared.flush_bytes),
+            (&mut self.flush_records, &self.shared.flush_records),
+        ];
+        for (local, shared) in fixed.into_iter().chain(self.stages.iter_mut().zip(&self.shared.stages)) {
+            local.publish(shared);
+        }
+        let mut published = 0;
+        for _ in 0..self.commands.len() {
+            let at = self.next_to_publish;
+            self.next_to_publish = (at + 1) % self.commands.len();
+            if let Some(local) = self.commands[at].as_deref_mut().filter(|local| !local.is_empty()) {
+                let shared = self.shared.commands[at].latency.get_or_init(|| SharedHistogram::new(Scale::Latency));
+                local.publish(shared);
+                published += 1;
+                if published == PUBLISH_BATCH {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Brings the rates up to date, `elapsed` after the last call.
+    pub fn sample_rates(&mut self, elapsed: Duration) {
+        let counters = &self.shared.counters;
+        let [commands, input, output] = &mut self.rates;
+        counters.commands_per_second.set(commands.sample(counters.commands.get(), elapsed));
+        counters.input_bytes_per_second.set(input.sample(counters.net_input_bytes.get(), elapsed));
+        counters.output_bytes_per_second.set(output.sample(counters.net_output_bytes.get(), elapsed));
+    }
+}
+
+/// The average of the last few rates of a counter.
+#[derive(Debug, Default)]
+struct Rate {
+    last: u64,
+    samples: [u64; RATE_SAMPLES],
+    next: usize,
+}
+
+impl Rate {
+    fn sample(&mut self, count: u64, elapsed: Duration) -> u64 {
+        let grown = u128::from(count.wrapping_sub(self.last));
+        let rate = grown * 1_000_000 / elapsed.as_micros().max(1);
+        self.last = count;
+        self.samples[self.next] = u64::try_from(rate).unwrap_or(u64::MAX);
+        self.next = (self.next + 1) % RATE_SAMPLES;
+        self.samples.iter().fold(0_u64, |sum, &sample| sum.saturating_add(sample)) / RATE_SAMPLES as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::histogram::Distribution;
+    use super::*;
+
+    fn metrics() -> (Arc<CoreShared>, CoreMetrics) {
+        let shared = Arc::new(CoreShared::new(20));
+        (Arc::clone(&shared), CoreMetrics::new(shared))
+    }
+
+    #[test]
+    fn commands_are_counted_by_how_they_ended() {
+        let (shared, mut metrics) = metrics();
+        let took = Duration::from_nanos(500);
+        metrics.executed(3, Outcome::Done, took, 2);
+        metrics.executed(3, Outcome::Failed, took, 1);
+        metrics.executed(3, Outcome::Rejected, took, 1);
+        metrics.executed(99, Outcome::Done, took, 1);
+        let command = &shared.commands[3];
+        assert_eq!((command.calls.get(), command.failed.get(), command.rejected.get()), (3, 1, 1));
+        assert_eq!(command.time_ns.get(), 1_500);
+        assert_eq!(shared.counters.commands.get(), 3, "refused and unlisted commands were not executed");
+    }
+
+    #[test]
+    fn all_commands_are_published_after_enough_ticks() {
+        let (shared, mut metrics) = metrics();
+        for command in 0..20 {
+            metrics.executed(command, Outcome::Done, Duration::from_micros(50), 2);
+        }
+        metrics.publish();
+        let published = || shared.commands.iter().filter(|command| command.latency.get().is_some()).count();
+        assert_eq!(published(), PUBLISH_BATCH);
+        metrics.publish();
+        metrics.publish();
+        assert_eq!(published(), 20);
+        let mut total = Distribution::empty(Scale::Latency);
+        shared.commands[19].latency.get().unwrap().merge_into(&mut total);
+        assert_eq!(total.histogram.len(), 2);
+        assert_eq!(total.sum, 100_000);
+    }
+
+    #[test]
+    fn rates_are_averages_over_sixteen_samples() {
+        let mut rate = Rate::default();
+        for tick in 1..=16_u64 {
+            rate.sample(tick * 100, Duration::from_millis(100));
+        }
+        assert_eq!(rate.sample(1_700, Duration::from_millis(100)), 1_000);
+        assert_eq!(rate.sample(1_700, Duration::ZERO), 937, "an empty tick counts as none");
+    }
+}
