@@ -23,4 +23,5 @@ pub mod metrics;
 pub mod net;
 pub mod ring;
 pub mod runtime;
+pub mod settings;
 pub mod shard;

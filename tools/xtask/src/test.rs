@@ -40,7 +40,7 @@ impl Options {
     }
 
     fn apply(&self, command: &mut Command) {
-        command.env("WINDROW_CRASH_ROUNDS", self.rounds.to_string());
+        command.env("CRASH_ROUNDS", self.rounds.to_string());
         if self.long {
             command.env("PROPTEST_CASES", "4096");
         }
