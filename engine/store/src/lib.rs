@@ -1,1 +1,35 @@
 //! Windrow's storage: memory-mapped segments, directories, flushing.
+//!
+//! This crate gives the pure engine of [`windrow_core`] its disk. It owns every file of a data directory and all of
+//! the engine's `unsafe` code: segments are files mapped into memory that the log appends into directly.
+//!
+//! Fault model: the process may be killed and the power may fail at any moment; space may run out; files may be
+//! damaged, missing or foreign; the disk may fail. None of these is a panic: each is an error that says what to do,
+//! but for a failed flush and a mapping that the disk no longer serves, which end the process with
+//! [`EXIT_IO_ERROR`], because nothing that is in memory can be trusted to be on the disk any more.
+
+mod background;
+mod control;
+mod data_dir;
+mod exit;
+mod files;
+mod fill;
+mod flush;
+mod partition_dir;
+mod preflight;
+mod segment;
+mod sigbus;
+
+pub use background::{Background, BackgroundClient, Done, Job};
+pub use control::{CONTROL_LEN, CONTROL_VERSION, ControlError, ControlReader, ControlWriter, Progress};
+pub use data_dir::{
+    BuildMode, DataDir, DataDirError, DirLock, Identity, IdentityError, LockError, NewDataDir, partition_dir_name,
+};
+pub use exit::EXIT_IO_ERROR;
+pub use files::FileError;
+pub use fill::{FillMode, UnknownFillMode};
+pub use flush::{FlushFailed, FlushTask, fatal_flush};
+pub use partition_dir::{Listing, PartitionDir, SegmentFile, SuperblockFile, SuperblockFileError};
+pub use preflight::{FileSystem, Limits, Preflight, preflight};
+pub use segment::{MappedSegment, PrepareError, SegmentView, create_segment, parse_segment_file_name, segment_file_name};
+pub use sigbus::install_sigbus_handler;

@@ -1,0 +1,208 @@
+//! The helper thread that does what takes long: making segments and writing superblocks.
+//!
+//! One thread for all partitions of a process. Whoever owns partitions has a [`BackgroundClient`]: jobs go in, results
+//! come back through the client's own queue, and a callback wakes the owner. Jobs are done in the order given.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+
+use windrow_core::superblock::Superblock;
+use windrow_core::types::{Lsn, PartitionId};
+
+use crate::files::FileError;
+use crate::fill::FillMode;
+use crate::partition_dir::PartitionDir;
+use crate::segment::{MappedSegment, PrepareError};
+
+/// Something to be done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Job {
+    /// Make a segment.
+    Prepare {
+        /// Where.
+        dir: Arc<PartitionDir>,
+        /// The position of its first byte in the log.
+        base: Lsn,
+        /// Its size in bytes.
+        len: u64,
+        /// How to fill it.
+        fill: FillMode,
+    },
+    /// Write a superblock.
+    WriteSuperblock {
+        /// Where.
+        dir: Arc<PartitionDir>,
+        /// What.
+        superblock: Superblock,
+    },
+}
+
+/// What came of a job.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Done {
+    /// A segment is ready.
+    Prepared {
+        /// The partition that asked for it.
+        partition: PartitionId,
+        /// The position of its first byte in the log.
+        base: Lsn,
+        /// The segment.
+        segment: MappedSegment,
+    },
+    /// A segment could not be made.
+    PrepareFailed {
+        /// The partition that asked for it.
+        partition: PartitionId,
+        /// The position of its first byte in the log.
+        base: Lsn,
+        /// Why.
+        error: PrepareError,
+    },
+    /// A superblock is durable.
+    SuperblockWritten {
+        /// The partition that it is of.
+        partition: PartitionId,
+        /// Its generation.
+        generation: u64,
+    },
+    /// A superblock could not be written. As fatal as a failed flush: see [`fatal_flush`](crate::fatal_flush).
+    SuperblockFailed {
+        /// The partition that it is of.
+        partition: PartitionId,
+        /// Why.
+        error: FileError,
+    },
+}
+
+type Wake = dyn Fn() + Send + Sync;
+
+struct Order {
+    job: Job,
+    results: Sender<Done>,
+    wake: Arc<Wake>,
+}
+
+/// The helper thread. It ends when this and all clients are gone; dropping this waits for that.
+#[derive(Debug)]
+pub struct Background {
+    orders: Option<Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Starts the thread.
+    ///
+    /// It may run on every core that the process's main thread may run on, whichever core the caller is pinned to:
+    /// a busy shard must not starve the making of its next segment.
+    ///
+    /// # Errors
+    /// If the system refuses another thread.
+    pub fn start() -> std::io::Result<Self> {
+        let (orders, queue) = channel::<Order>();
+        let run = move || {
+            leave_the_core();
+            while let Ok(Order { job, results, wake }) = queue.recv() {
+                // An owner that is gone does not want the result; a segment made for it is found at the next opening.
+                let _gone = results.send(perform(job));
+                wake();
+            }
+        };
+        let thread = std::thread::Builder::new().name("windrow-background".to_owned()).spawn(run)?;
+        Ok(Self { orders: Some(orders), thread: Some(thread) })
+    }
+
+    /// A queue of jobs and results. `wake` is called from the helper thread after each result.
+    ///
+    /// # Panics
+    /// Never: the thread runs as long as this lives.
+    pub fn client(&self, wake: impl Fn() + Send + Sync + 'static) -> BackgroundClient {
+        let orders = self.orders.clone().unwrap_or_else(|| unreachable!("taken only when dropped"));
+        let (results, done) = channel();
+        BackgroundClient { orders, results, done, wake: Arc::new(wake) }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // It panics nowhere; and if it did, the panic has been reported by itself.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// One owner's side of the helper thread. Drop it before the [`Background`].
+pub struct BackgroundClient {
+    orders: Sender<Order>,
+    results: Sender<Done>,
+    done: Receiver<Done>,
+    wake: Arc<Wake>,
+}
+
+impl BackgroundClient {
+    /// Gives the helper thread a job; never blocks. Each partition has at most one job of each kind under way at a
+    /// time, because the core asks for no more, so the queue is bounded by the partitions.
+    pub fn submit(&self, job: Job) {
+        let order = Order { job, results: self.results.clone(), wake: Arc::clone(&self.wake) };
+        // The thread runs until every sender is gone, and this is one.
+        let sent = self.orders.send(order);
+        assert!(sent.is_ok(), "the helper thread ended early");
+    }
+
+    /// The next result, if there is one; never blocks.
+    #[must_use]
+    pub fn poll(&self) -> Option<Done> {
+        match self.done.try_recv() {
+            Ok(done) => Some(done),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Waits for the next result. Only for a thread that may block, and only while a job is under way.
+    #[must_use]
+    pub fn wait(&self) -> Option<Done> {
+        self.done.recv().ok()
+    }
+}
+
+impl fmt::Debug for BackgroundClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackgroundClient").finish_non_exhaustive()
+    }
+}
+
+/// Does one job, now, on this thread.
+pub(crate) fn perform(job: Job) -> Done {
+    match job {
+        Job::Prepare { dir, base, len, fill } => {
+            let partition = dir.partition();
+            match dir.prepare(base, len, fill) {
+                Ok(segment) => Done::Prepared { partition, base, segment },
+                Err(error) => Done::PrepareFailed { partition, base, error },
+            }
+        }
+        Job::WriteSuperblock { dir, superblock } => {
+            let partition = dir.partition();
+            match dir.write_superblock(&superblock) {
+                Ok(()) => Done::SuperblockWritten { partition, generation: superblock.generation },
+                Err(error) => Done::SuperblockFailed { partition, error },
+            }
+        }
+    }
+}
+
+/// Lets this thread run wherever the process's main thread may. Failing only costs speed.
+fn leave_the_core() {
+    let main = rustix::process::getpid();
+    if let Ok(cores) = rustix::thread::sched_getaffinity(Some(main)) {
+        let _refused = rustix::thread::sched_setaffinity(None, &cores);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! How a new segment's space is written before it is used.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// How a new segment's space is written before it is used.
+///
+/// A store through a mapping dirties a whole folio of the page cache, and how large the folios are is decided by the
+/// size of the writes that filled it. So small writes make small commits cheap, and large writes make bulk commits
+/// cheap. `docs/benchmarks.md` has the figures.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum FillMode {
+    /// Zeros in writes of 4 KiB: the cheapest commits of up to a few KiB.
+    Write4K,
+    /// Zeros in writes of 16 KiB.
+    #[default]
+    Write16K,
+    /// Zeros in writes of 64 KiB.
+    Write64K,
+    /// Zeros in writes of 1 MiB: the cheapest commits of a MiB and more.
+    Write1M,
+    /// Space is allocated but not written: quick to prepare, but every first flush of a block changes the file
+    /// system's metadata.
+    Allocate,
+}
+
+impl FillMode {
+    /// Every mode, in the order of their sizes.
+    pub const ALL: [Self; 5] = [Self::Write4K, Self::Write16K, Self::Write64K, Self::Write1M, Self::Allocate];
+
+    /// Bytes per write, or `None` where nothing is written.
+    #[must_use]
+    pub const fn write_len(self) -> Option<usize> {
+        match self {
+            Self::Write4K => Some(4 << 10),
+            Self::Write16K => Some(16 << 10),
+            Self::Write64K => Some(64 << 10),
+            Self::Write1M => Some(1 << 20),
+            Self::Allocate => None,
+        }
+    }
+
+    /// The name used in settings: `4k`, `16k`, `64k`, `1m` or `allocate`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Write4K => "4k",
+            Self::Write16K => "16k",
+            Self::Write64K => "64k",
+            Self::Write1M => "1m",
+            Self::Allocate => "allocate",
+        }
+    }
+}
+
+impl fmt::Display for FillMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A fill mode that does not exist.
+#[derive(Error, Clone, PartialEq, Eq, Debug)]
+#[error("{found:?} is no fill mode; there are 4k, 16k, 64k, 1m and allocate")]
+pub struct UnknownFillMode {
+    /// What was asked for.
+    pub found: String,
+}
+
+impl FromStr for FillMode {
+    type Err = UnknownFillMode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|mode| mode.name() == text);
+        found.ok_or_else(|| UnknownFillMode { found: text.to_owned() })
+    }
+}

@@ -1,0 +1,274 @@
+//! A mapped segment, and the handles on it.
+
+use std::fmt;
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use windrow_core::log::{SegmentMemory, Unverified};
+use windrow_core::types::Lsn;
+
+use crate::files::{At, FileError};
+use crate::sigbus::Registration;
+
+/// The mapping and its file, alive as long as any handle on it.
+///
+/// The descriptor stays open from before the first store until after the last flush: the kernel reports an error met
+/// by background write-back once per open file, and to nobody who opens the file later.
+struct Mapping {
+    // Dropped first: the registry may only name live mappings.
+    _registration: Registration,
+    map: MmapRaw,
+    file: File,
+    path: PathBuf,
+    base: Lsn,
+    /// Mirror of the owner's published end, for the views of other threads.
+    published: AtomicUsize,
+}
+
+impl Mapping {
+    /// Bytes that the caller knows not to change while the returned slice lives.
+    ///
+    /// # Safety
+    /// Nobody writes `range` while the slice lives.
+    unsafe fn bytes(&self, range: Range<usize>) -> &[u8] {
+        assert!(range.start <= range.end && range.end <= self.map.len(), "range outside the segment");
+        // SAFETY: the range lies within the mapping, which lives as long as `self` and is never truncated (module
+        // invariant); that nobody writes it meanwhile is the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(range.start), range.len()) }
+    }
+}
+
+/// A segment file in memory, with the right to append to it unless it was opened read-only.
+///
+/// One owner; [`share`](Self::share) gives handles that read what is published from any thread.
+pub struct MappedSegment {
+    mapping: Arc<Mapping>,
+    published: usize,
+    /// What may be looked at before it is published: all of it for the writer, what the writer has committed for a
+    /// process that only reads.
+    visible: usize,
+    writable: bool,
+}
+
+impl MappedSegment {
+    /// Maps `len` bytes of `file` for reading and writing. The caller is the only writer (module invariant).
+    pub(crate) fn map_writable(file: File, path: PathBuf, base: Lsn, len: usize) -> Result<Self, FileError> {
+        let map = MmapOptions::new().len(len).map_raw(&file).at("map", &path)?;
+        Ok(Self::new(map, file, path, base, len, true))
+    }
+
+    /// Maps `len` bytes of `file` for reading; only the first `visible` bytes may be looked at.
+    pub(crate) fn map_read_only(
+        file: File,
+        path: PathBuf,
+        base: Lsn,
+        len: usize,
+        visible: usize,
+    ) -> Result<Self, FileError> {
+        let map = MmapOptions::new().len(len).map_raw_read_only(&file).at("map", &path)?;
+        Ok(Self::new(map, file, path, base, visible.min(len), false))
+    }
+
+    fn new(map: MmapRaw, file: File, path: PathBuf, base: Lsn, visible: usize, writable: bool) -> Self {
+        let registration = Registration::new(map.as_ptr(), map.len(), &path);
+        let published = AtomicUsize::new(0);
+        let mapping = Arc::new(Mapping { _registration: registration, map, file, path, base, published });
+        Self { mapping, published: 0, visible, writable }
+    }
+
+    /// Maps every page now, so that no store waits for it. Only a hint: failing changes nothing but the speed.
+    pub(crate) fn populate(&self) {
+        // Reading is enough to fill the page table: the first store to a clean page traps in any case, because that
+        // is how the kernel learns that the page is dirty.
+        let _unsupported = self.mapping.map.advise(Advice::PopulateRead);
+    }
+
+    /// Tells the kernel that the mapping is about to be read from start to end.
+    pub(crate) fn will_scan(&self) {
+        let _unsupported = self.mapping.map.advise(Advice::Sequential);
+        let _unsupported = self.mapping.map.advise(Advice::WillNeed);
+    }
+
+    /// Takes back [`will_scan`](Self::will_scan): reads come in no order from now on.
+    pub(crate) fn scanned(&self) {
+        let _unsupported = self.mapping.map.advise(Advice::Normal);
+    }
+
+    /// Lets more of a read-only segment be looked at.
+    ///
+    /// # Panics
+    /// If the segment is writable, or if less than before is to be visible: both are bugs.
+    pub(crate) fn set_visible(&mut self, visible: usize) {
+        assert!(!self.writable && visible >= self.visible && visible <= self.mapping.map.len(), "visible end");
+        self.visible = visible;
+    }
+
+    /// How much may be looked at.
+    pub(crate) const fn visible(&self) -> usize {
+        self.visible
+    }
+
+    /// A handle for reading what is published, from any thread, without a copy.
+    #[must_use]
+    pub fn share(&self) -> SegmentView {
+        SegmentView { mapping: Arc::clone(&self.mapping) }
+    }
+
+    /// The position of the segment's first byte in its log.
+    #[must_use]
+    pub fn base(&self) -> Lsn {
+        self.mapping.base
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mapping.path
+    }
+
+    /// Writes zeros from `from` to the end, through the file, and flushes.
+    ///
+    /// Pages that are zero already are left alone.
+    pub(crate) fn zero_from(&mut self, from: usize) -> Result<(), FileError> {
+        use std::os::unix::fs::FileExt;
+        const ZEROS: [u8; 4096] = [0; 4096];
+        assert!(self.writable && from >= self.published, "only the tail may be cut");
+        let len = self.mapping.map.len();
+        let mut start = from;
+        while start < len {
+            let end = len.min((start / ZEROS.len() + 1) * ZEROS.len());
+            let zeros = &ZEROS[..end - start];
+            // SAFETY: `&mut self` and the one-writer invariant keep everybody else from writing.
+            if unsafe { self.mapping.bytes(start..end) } != zeros {
+                self.mapping.file.write_all_at(zeros, start as u64).at("write", &self.mapping.path)?;
+            }
+            start = end;
+        }
+        self.mapping.file.sync_all().at("sync", &self.mapping.path)
+    }
+}
+
+impl AsFd for MappedSegment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.mapping.file.as_fd()
+    }
+}
+
+impl fmt::Debug for MappedSegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MappedSegment")
+            .field("path", &self.mapping.path)
+            .field("published", &self.published)
+            .field("writable", &self.writable)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SegmentMemory for MappedSegment {
+    fn segment_len(&self) -> u64 {
+        self.mapping.map.len() as u64
+    }
+
+    fn unverified(&self) -> Unverified<'_> {
+        // SAFETY: in the writing process, only `&mut self` writes, and `self` is borrowed. In a process that only
+        // reads, `visible` ends where the writer has committed, and what is committed never changes.
+        Unverified(unsafe { self.mapping.bytes(0..self.visible) })
+    }
+
+    fn published(&self, range: Range<usize>) -> &[u8] {
+        assert!(range.end <= self.published, "read past the published end");
+        // SAFETY: published bytes never change (module invariant; `write` refuses them).
+        unsafe { self.mapping.bytes(range) }
+    }
+
+    fn published_end(&self) -> usize {
+        self.published
+    }
+
+    fn publish(&mut self, end: usize) {
+        assert!(end >= self.published && end <= self.visible, "published end out of order");
+        self.published = end;
+        // Release: a view that sees the new end sees the bytes below it.
+        self.mapping.published.store(end, Ordering::Release);
+    }
+
+    fn write(&mut self, range: Range<usize>) -> &mut [u8] {
+        assert!(self.writable, "write to a segment opened read-only");
+        assert!(range.start >= self.published, "write below the published end");
+        assert!(range.start <= range.end && range.end <= self.mapping.map.len(), "write outside the segment");
+        // SAFETY: the range lies within the mapping and above the published end, where no view reads; `&mut self`
+        // excludes every other access of this process and the one-writer invariant those of others.
+        unsafe { std::slice::from_raw_parts_mut(self.mapping.map.as_mut_ptr().add(range.start), range.len()) }
+    }
+}
+
+/// A handle on a segment for reading what is published. Cheap to clone; keeps the mapping and its file alive.
+#[derive(Clone)]
+pub struct SegmentView {
+    mapping: Arc<Mapping>,
+}
+
+impl SegmentView {
+    /// A part of what is published.
+    ///
+    /// # Panics
+    /// If the range reaches past the published end: that is a bug of the caller.
+    #[must_use]
+    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
+        assert!(range.end <= self.published_end(), "read past the published end");
+        // SAFETY: published bytes never change (module invariant); the acquiring load above makes them visible here.
+        unsafe { self.mapping.bytes(range) }
+    }
+
+    /// Where the published prefix ends now; it only grows.
+    #[must_use]
+    pub fn published_end(&self) -> usize {
+        self.mapping.published.load(Ordering::Acquire)
+    }
+
+    /// The position of the segment's first byte in its log.
+    #[must_use]
+    pub fn base(&self) -> Lsn {
+        self.mapping.base
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mapping.path
+    }
+
+    /// Where `part` lies in this segment, if it is a part of its mapping.
+    #[must_use]
+    pub fn range_of(&self, part: &[u8]) -> Option<Range<usize>> {
+        let start = part.as_ptr().addr().checked_sub(self.mapping.map.as_ptr().addr())?;
+        let end = start.checked_add(part.len())?;
+        (end <= self.mapping.map.len()).then_some(start..end)
+    }
+
+    /// Flushes the file's data: `fdatasync`.
+    ///
+    /// # Errors
+    /// What the system says. The data may be lost then, and a second try would report success without having written
+    /// it; see [`FlushFailed`](crate::FlushFailed).
+    pub fn sync_data(&self) -> Result<(), FileError> {
+        self.mapping.file.sync_data().at("flush", &self.mapping.path)
+    }
+}
+
+impl AsFd for SegmentView {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.mapping.file.as_fd()
+    }
+}
+
+impl fmt::Debug for SegmentView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentView").field("path", &self.mapping.path).finish_non_exhaustive()
+    }
+}

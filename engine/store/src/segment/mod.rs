@@ -1,0 +1,41 @@
+//! Segments as memory-mapped files.
+//!
+//! Invariants, which the `unsafe` blocks of this crate rely on:
+//! - **one writer**: the process that holds the data directory's lock has one [`MappedSegment`] per file, and only
+//!   `&mut` access to it writes, only at or above the published end;
+//! - **what is published is immutable**: bytes below the published end never change again, so `&[u8]` over them may
+//!   be handed to any thread, for as long as the mapping lives;
+//! - **a mapped file is never truncated**, so that every byte of a mapping can be touched.
+//!
+//! Fault model: the disk may fail under a mapping; that is a SIGBUS, see [`sigbus`](crate::sigbus).
+
+mod create;
+mod map;
+
+pub use create::{PrepareError, create_segment};
+pub use map::{MappedSegment, SegmentView};
+
+use windrow_core::types::Lsn;
+
+const SUFFIX: &str = ".seg";
+/// Decimal digits of the largest LSN, so that names sort as the log does.
+const DIGITS: usize = 20;
+
+/// The file name of the segment at `base`.
+#[must_use]
+pub fn segment_file_name(base: Lsn) -> String {
+    format!("{:0width$}{SUFFIX}", base.get(), width = DIGITS)
+}
+
+/// The base in a segment's file name, or `None` where this is no such name.
+#[must_use]
+pub fn parse_segment_file_name(name: &str) -> Option<Lsn> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    if digits.len() != DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().map(Lsn::new)
+}
+
+#[cfg(test)]
+mod tests;
