@@ -54,6 +54,12 @@ impl<'a> Encoder<'a> {
         self.line(b'+', text);
     }
 
+    /// A short text that is formatted on the way. A line end in it becomes a space.
+    pub fn simple_fmt(&mut self, text: fmt::Arguments<'_>) {
+        self.out.push(b'+');
+        write_line(self.out, text);
+    }
+
     /// An error, its code first: `ERR syntax error`. A line end in it becomes a space.
     pub fn error(&mut self, text: &str) {
         self.line(b'-', text);
@@ -63,6 +69,14 @@ impl<'a> Encoder<'a> {
     pub fn error_fmt(&mut self, text: fmt::Arguments<'_>) {
         self.out.push(b'-');
         write_line(self.out, text);
+    }
+
+    /// An error that `write` puts together from bytes. A line end in it becomes a space.
+    pub fn error_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.out.push(b'-');
+        let start = self.out.len();
+        write(self.out);
+        end_line(self.out, start);
     }
 
     /// An integer.

@@ -68,8 +68,9 @@ fn arrays_and_lines_are_commands() {
 
 #[test]
 fn lines_are_split_as_redis_does() {
+    type Case = (&'static [u8], Result<&'static [&'static [u8]], ParseError>);
     #[rustfmt::skip]
-    let cases: &[(&[u8], Result<&[&[u8]], ParseError>)] = &[
+    let cases: &[Case] = &[
         (b" \t set  k\tv ", Ok(&[b"set", b"k", b"v"])),
         (br#"set k "a b\n\r\t\b\a\x41\xfF\x4g\q\"""#, Ok(&[b"set", b"k", b"a b\n\r\t\x08\x07A\xffx4gq\""])),
         (br"set k 'a \n \' b'", Ok(&[b"set", b"k", br"a \n ' b"])),
