@@ -1,1 +1,449 @@
 //! A core's own io_uring: sockets and flushes.
+//!
+//! Owns all memory that the kernel may read or write on its behalf: receive buffers are lent to it, sends are moved
+//! into the ring until they have completed. Used by the thread that made it alone. Completions are typed; one that
+//! belongs to a connection carries a [`ConnId`], so that a late one cannot be taken for another connection's.
+//!
+//! Fault model: a full submission queue never loses an operation (what doesn't fit waits and goes first); a full
+//! completion queue is kept by the kernel (`IORING_FEAT_NODROP`); too few receive buffers end a receive with
+//! [`Received::NoBuffers`], after which it is armed again. On drop everything is cancelled and drained before any
+//! memory is freed, and memory that the kernel will not let go of is leaked, never freed.
+
+mod buffers;
+pub(crate) mod descriptor;
+mod error;
+mod probe;
+mod send;
+mod setup;
+pub(crate) mod slots;
+mod token;
+
+use std::collections::VecDeque;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+use buffers::Buffers;
+use send::SendOp;
+use slots::Slots;
+use token::Token;
+
+pub use buffers::{BUFFER_COUNT, BUFFER_LEN, Lease};
+pub use error::SetupError;
+pub use probe::{Capability, probe};
+pub use setup::CpuSet;
+pub use token::ConnId;
+
+/// Ask the kernel to run what completions are due.
+const ENTER_GETEVENTS: u32 = 1;
+
+/// What the kernel says about a receive.
+#[derive(Debug)]
+pub enum Received {
+    /// Bytes came in. The lease goes back to the ring with [`Ring::give_back`].
+    Data(Lease),
+    /// The peer will send no more.
+    Eof,
+    /// All buffers were in use. The receive has ended and should be armed again.
+    NoBuffers,
+    /// The receive was cancelled.
+    Cancelled,
+    /// The connection is broken.
+    Failed(io::Error),
+}
+
+/// Something that the kernel has done.
+#[derive(Debug)]
+pub enum Completion {
+    /// A connection was accepted, or could not be.
+    Accepted {
+        /// The number given to [`Ring::accept`].
+        listener: u32,
+        /// The new socket.
+        socket: io::Result<OwnedFd>,
+        /// Whether more will come; otherwise accepting must be armed again.
+        armed: bool,
+    },
+    /// Something about a connection's receive.
+    Received {
+        /// The connection; it may be gone.
+        conn: ConnId,
+        /// What happened.
+        received: Received,
+        /// Whether more will come; otherwise the receive must be armed again.
+        armed: bool,
+    },
+    /// All parts of a send have been handed to the network, or it failed for good.
+    Sent {
+        /// The connection; it is still there, because a connection outlives its send.
+        conn: ConnId,
+        /// How many bytes have been sent.
+        result: io::Result<usize>,
+        /// The memory that was sent from.
+        parts: Vec<Vec<u8>>,
+    },
+    /// A flush is done, or has failed, which is fatal.
+    Flushed {
+        /// The number given to [`Ring::flush`].
+        ticket: u64,
+        /// The first error of any of its files.
+        result: io::Result<()>,
+    },
+    /// The timer has run out.
+    Timer,
+}
+
+struct FlushOp {
+    ticket: u64,
+    files_left: usize,
+    error: Option<i32>,
+}
+
+/// A core's own io_uring. See the module.
+pub struct Ring {
+    // Dropped before the memory below it, on which operations may still work.
+    io: ManuallyDrop<IoUring>,
+    buffers: ManuallyDrop<Buffers>,
+    sends: ManuallyDrop<Slots<SendOp>>,
+    flushes: Slots<FlushOp>,
+    timer: ManuallyDrop<Box<types::Timespec>>,
+    timer_armed: bool,
+    /// Operations for which the submission queue had no room. They go first.
+    backlog: VecDeque<squeue::Entry>,
+    /// Operations whose last completion has not been seen.
+    in_flight: usize,
+    eventfd: OwnedFd,
+    /// `IORING_SETUP_SINGLE_ISSUER`: the ring belongs to one thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Ring {
+    /// Makes a ring for the calling thread.
+    ///
+    /// Its worker threads, which run the flushes, may use every cpu of `workers` and not only the one that the
+    /// calling thread is pinned to.
+    ///
+    /// # Errors
+    /// What is missing on this system, and how to mend it.
+    pub fn new(workers: &CpuSet) -> Result<Self, SetupError> {
+        let io = setup::build(setup::ENTRIES)?;
+        probe::require(&io)?;
+        let buffers = Buffers::new().map_err(|source| SetupError::NoMemory { what: "receive buffers", source })?;
+        let eventfd = setup::eventfd()?;
+        let ring = Self {
+            io: ManuallyDrop::new(io),
+            buffers: ManuallyDrop::new(buffers),
+            sends: ManuallyDrop::default(),
+            flushes: Slots::default(),
+            timer: ManuallyDrop::new(Box::new(types::Timespec::new())),
+            timer_armed: false,
+            backlog: VecDeque::new(),
+            in_flight: 0,
+            eventfd,
+            not_send: PhantomData,
+        };
+        // SAFETY: `Drop` closes the ring before it drops the buffers.
+        unsafe { ring.buffers.register(&ring.io) }
+            .map_err(|source| SetupError::from_register("a ring of receive buffers", source))?;
+        setup::register(&ring.io, &ring.eventfd, workers)?;
+        Ok(ring)
+    }
+
+    /// Becomes readable when there is something to [`poll`](Self::poll), provided that [`may_sleep`](Self::may_sleep)
+    /// said so.
+    #[must_use]
+    pub fn eventfd(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.eventfd.as_fd()
+    }
+
+    /// Accepts connections until it is said that it ended.
+    pub fn accept(&mut self, listener: u32, socket: BorrowedFd<'_>) {
+        let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
+            .flags(libc::SOCK_CLOEXEC)
+            .build()
+            .user_data(Token::Accept { listener }.pack());
+        self.push(entry);
+    }
+
+    /// Stops accepting: ends in an [`Completion::Accepted`] that is an error and not armed.
+    pub fn cancel_accept(&mut self, listener: u32) {
+        self.cancel(Token::Accept { listener });
+    }
+
+    /// Receives from `socket` until it is said that it ended. The socket must stay open until then.
+    pub fn receive(&mut self, conn: ConnId, socket: BorrowedFd<'_>) {
+        let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), buffers::GROUP)
+            .build()
+            .user_data(Token::Receive(conn).pack());
+        self.push(entry);
+    }
+
+    /// Stops receiving: ends in a [`Received`] that is not armed.
+    pub fn cancel_receive(&mut self, conn: ConnId) {
+        self.cancel(Token::Receive(conn));
+    }
+
+    /// Sends all bytes of `parts` in order. One send per connection at a time; the socket must stay open until it is
+    /// done.
+    pub fn send(&mut self, conn: ConnId, socket: BorrowedFd<'_>, parts: Vec<Vec<u8>>) {
+        let slot = self.sends.insert(SendOp::new(conn, socket.as_raw_fd(), parts));
+        let entry = self.sends.get_mut(slot).entry(slot);
+        self.push(entry);
+    }
+
+    /// Flushes the data of all `files`. The files must stay open until it is done.
+    ///
+    /// # Panics
+    /// Without files.
+    pub fn flush<'fd>(&mut self, ticket: u64, files: impl ExactSizeIterator<Item = BorrowedFd<'fd>>) {
+        assert!(files.len() > 0, "a flush covers at least one segment");
+        let slot = self.flushes.insert(FlushOp { ticket, files_left: files.len(), error: None });
+        for file in files {
+            let entry = opcode::Fsync::new(types::Fd(file.as_raw_fd()))
+                .flags(types::FsyncFlags::DATASYNC)
+                .build()
+                .user_data(Token::Flush { slot }.pack());
+            self.push(entry);
+        }
+    }
+
+    /// Asks for one [`Completion::Timer`]. Does nothing while one is under way.
+    pub fn arm_timer(&mut self, after: Duration) {
+        if self.timer_armed {
+            return;
+        }
+        self.timer_armed = true;
+        **self.timer = types::Timespec::from(after);
+        let entry = opcode::Timeout::new(&raw const **self.timer).build().user_data(Token::Timer.pack());
+        self.push(entry);
+    }
+
+    /// What was received.
+    #[must_use]
+    pub fn bytes(&self, lease: &Lease) -> &[u8] {
+        self.buffers.bytes(lease)
+    }
+
+    /// Lets the kernel have the buffer again.
+    pub fn give_back(&mut self, lease: Lease) {
+        self.buffers.give_back(lease);
+    }
+
+    /// Hands all operations to the kernel and lets it post what has completed. Never waits.
+    ///
+    /// # Errors
+    /// The kernel refuses to work with the ring at all.
+    pub fn enter(&mut self) -> io::Result<()> {
+        loop {
+            let queued = self.refill();
+            // SAFETY: no argument structure is passed, and the flag needs none. What the operations refer to is
+            // owned by `self` until they complete.
+            let entered = unsafe { self.io.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
+            match entered {
+                Ok(_) => {}
+                // Interrupted; or completions must be taken first; or no memory just now: the next tick goes on.
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            if self.backlog.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next completion that the kernel has posted.
+    pub fn poll(&mut self) -> Option<Completion> {
+        loop {
+            let entry = self.io.completion().next()?;
+            if let Some(completion) = self.complete(&entry) {
+                return Some(completion);
+            }
+        }
+    }
+
+    /// Whether there is nothing to do until the eventfd becomes readable.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn may_sleep(&mut self) -> io::Result<bool> {
+        self.io.completion().enable_eventfd();
+        // What came before the eventfd was on would not wake anybody: look once more.
+        self.enter()?;
+        let idle = self.io.completion().is_empty() && !self.io.submission().taskrun();
+        if !idle {
+            self.stay_awake();
+        }
+        Ok(idle)
+    }
+
+    /// Completions no longer signal the eventfd: the core looks by itself.
+    pub fn stay_awake(&mut self) {
+        self.io.completion().disable_eventfd();
+    }
+
+    /// How many operations have not completed.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn cancel(&mut self, target: Token) {
+        self.push(opcode::AsyncCancel::new(target.pack()).build().user_data(Token::Cancel.pack()));
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        self.in_flight += 1;
+        self.backlog_or_submit(entry);
+    }
+
+    fn backlog_or_submit(&mut self, entry: squeue::Entry) {
+        // SAFETY: the methods that make entries put what they refer to into `self`, where it stays until the entry
+        // has completed. Nothing is lost here where the queue is full.
+        if !self.backlog.is_empty() || unsafe { self.io.submission().push(&entry) }.is_err() {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    /// Moves what waits into the submission queue, and says how much is in there.
+    fn refill(&mut self) -> u32 {
+        let mut queue = self.io.submission();
+        while let Some(entry) = self.backlog.pop_front() {
+            // SAFETY: as in `backlog_or_submit`.
+            if unsafe { queue.push(&entry) }.is_err() {
+                self.backlog.push_front(entry);
+                break;
+            }
+        }
+        u32::try_from(queue.len()).expect("the queue has far fewer places")
+    }
+
+    fn complete(&mut self, entry: &cqueue::Entry) -> Option<Completion> {
+        let armed = cqueue::more(entry.flags());
+        if !armed {
+            self.in_flight -= 1;
+        }
+        let result = match u32::try_from(entry.result()) {
+            Ok(value) => Ok(value),
+            Err(_) => Err(io::Error::from_raw_os_error(-entry.result())),
+        };
+        match Token::unpack(entry.user_data()) {
+            Token::Accept { listener } => {
+                let socket = result.map(|_| {
+                    // SAFETY: a successful accept returns a descriptor that nobody else knows of.
+                    unsafe { OwnedFd::from_raw_fd(entry.result()) }
+                });
+                Some(Completion::Accepted { listener, socket, armed })
+            }
+            Token::Receive(conn) => {
+                Some(Completion::Received { conn, received: self.received(result, entry.flags()), armed })
+            }
+            Token::Send { slot } => self.sent(slot, result),
+            Token::Flush { slot } => self.flushed(slot, &result),
+            Token::Timer => {
+                self.timer_armed = false;
+                Some(Completion::Timer)
+            }
+            Token::Cancel => None,
+        }
+    }
+
+    fn received(&mut self, result: io::Result<u32>, flags: u32) -> Received {
+        match (result, cqueue::buffer_select(flags)) {
+            (Ok(len @ 1..), Some(id)) => Received::Data(self.buffers.lease(id, len as usize)),
+            (Ok(_), buffer) => {
+                if let Some(id) = buffer {
+                    let unused = self.buffers.lease(id, 0);
+                    self.buffers.give_back(unused);
+                }
+                Received::Eof
+            }
+            (Err(error), _) => match error.raw_os_error() {
+                Some(libc::ENOBUFS) => Received::NoBuffers,
+                Some(libc::ECANCELED) => Received::Cancelled,
+                _ => Received::Failed(error),
+            },
+        }
+    }
+
+    fn sent(&mut self, slot: u32, result: io::Result<u32>) -> Option<Completion> {
+        let op = self.sends.get_mut(slot);
+        let error = match result {
+            Ok(len @ 1..) if !op.advance(len as usize) => {
+                let rest = op.entry(slot);
+                self.push(rest);
+                return None;
+            }
+            Ok(_) => None,
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {
+                let again = op.entry(slot);
+                self.push(again);
+                return None;
+            }
+            Err(error) => Some(error),
+        };
+        let op = self.sends.remove(slot);
+        let conn = op.conn();
+        let (sent, parts) = op.finish();
+        Some(Completion::Sent { conn, result: error.map_or(Ok(sent), Err), parts })
+    }
+
+    fn flushed(&mut self, slot: u32, result: &io::Result<u32>) -> Option<Completion> {
+        let op = self.flushes.get_mut(slot);
+        op.files_left -= 1;
+        if let Err(error) = result {
+            op.error = op.error.or(error.raw_os_error());
+        }
+        if op.files_left > 0 {
+            return None;
+        }
+        let op = self.flushes.remove(slot);
+        let result = op.error.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)));
+        Some(Completion::Flushed { ticket: op.ticket, result })
+    }
+
+    /// Cancels everything and takes the completions, so that the kernel refers to none of our memory.
+    fn drain(&mut self) -> bool {
+        self.in_flight -= self.backlog.len();
+        self.backlog.clear();
+        for _ in 0..setup::DRAIN_ROUNDS {
+            if self.enter().is_err() {
+                return false;
+            }
+            while self.poll().is_some() {}
+            if self.in_flight == 0 {
+                return true;
+            }
+            // Whatever it says, the count of completions decides.
+            let _ = self
+                .io
+                .submitter()
+                .register_sync_cancel(Some(types::Timespec::from(setup::DRAIN_ROUND)), types::CancelBuilder::any());
+        }
+        false
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let drained = self.drain();
+        // SAFETY: each field is dropped once, here, and not used afterwards. The ring goes first. The memory goes
+        // only if no operation is left that could refer to it; otherwise it is leaked.
+        unsafe {
+            ManuallyDrop::drop(&mut self.io);
+            if drained {
+                ManuallyDrop::drop(&mut self.buffers);
+                ManuallyDrop::drop(&mut self.sends);
+                ManuallyDrop::drop(&mut self.timer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Making the ring and telling it whom to wake.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use io_uring::IoUring;
+use rustix::event::{EventfdFlags, eventfd as new_eventfd};
+use rustix::thread::{CpuSet as RustixCpuSet, sched_getaffinity};
+
+use super::error::SetupError;
+
+/// Places in the submission queue; what doesn't fit waits its turn.
+pub(super) const ENTRIES: u32 = 1_024;
+/// Places in the completion queue; what doesn't fit is kept by the kernel.
+const COMPLETIONS: u32 = 8_192;
+/// How often, and for how long, a closing ring asks for its operations to end.
+pub(super) const DRAIN_ROUNDS: usize = 20;
+/// See [`DRAIN_ROUNDS`].
+pub(super) const DRAIN_ROUND: Duration = Duration::from_millis(100);
+
+/// A set of cpus.
+#[derive(Clone)]
+pub struct CpuSet(RustixCpuSet);
+
+impl CpuSet {
+    /// The cpus that the calling thread may run on. Ask before pinning anything.
+    ///
+    /// # Errors
+    /// The kernel has more cpus than a fixed-size set can hold (1 024).
+    pub fn of_this_thread() -> io::Result<Self> {
+        Ok(Self(sched_getaffinity(None)?))
+    }
+
+    /// The numbers of the cpus.
+    pub fn numbers(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..RustixCpuSet::MAX_CPU).filter(|&cpu| self.0.is_set(cpu))
+    }
+
+    fn to_libc(&self) -> libc::cpu_set_t {
+        // SAFETY: a cpu_set_t is an array of integers, for which zero is a value.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        for cpu in self.numbers() {
+            // SAFETY: `numbers` stays below MAX_CPU, which is CPU_SETSIZE.
+            unsafe { libc::CPU_SET(cpu, &mut set) };
+        }
+        set
+    }
+}
+
+impl std::fmt::Debug for CpuSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.numbers()).finish()
+    }
+}
+
+/// A ring for the calling thread alone, which runs completions when it asks for them.
+pub(super) fn build(entries: u32) -> Result<IoUring, SetupError> {
+    let io = IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_cqsize(COMPLETIONS.max(entries))
+        .dontfork()
+        .build(entries)
+        .map_err(SetupError::from_setup)?;
+    if !io.params().is_feature_nodrop() {
+        return Err(SetupError::KernelTooOld { release: super::error::release(), what: "IORING_FEAT_NODROP" });
+    }
+    Ok(io)
+}
+
+/// What the ring and others wake the core with.
+pub(super) fn eventfd() -> Result<OwnedFd, SetupError> {
+    new_eventfd(0, EventfdFlags::CLOEXEC)
+        .map_err(|error| SetupError::NoDescriptor { what: "an eventfd", source: error.into() })
+}
+
+/// Registers what wakes the core, and where workers may run.
+pub(super) fn register(io: &IoUring, eventfd: &OwnedFd, workers: &CpuSet) -> Result<(), SetupError> {
+    io.submitter()
+        .register_eventfd(eventfd.as_raw_fd())
+        .map_err(|source| SetupError::from_register("an eventfd of the ring", source))?;
+    io.submitter()
+        .register_iowq_aff(&workers.to_libc())
+        .map_err(|source| SetupError::from_register("the cpus of the ring's workers", source))
+}
