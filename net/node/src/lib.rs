@@ -19,6 +19,8 @@ compile_error!(
      `--no-default-features --features shared-nothing` (every core its own endpoint)."
 );
 
+pub mod admin;
+pub mod auth;
 pub mod metrics;
 pub mod net;
 pub mod ring;

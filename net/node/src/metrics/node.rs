@@ -130,11 +130,7 @@ impl NodeMetrics {
 
     /// One histogram over all cores.
     #[must_use]
-    pub fn distribution(
-        &self,
-        scale: Scale,
-        pick: impl Fn(&CoreShared) -> Option<&SharedHistogram>,
-    ) -> Distribution {
+    pub fn distribution(&self, scale: Scale, pick: impl Fn(&CoreShared) -> Option<&SharedHistogram>) -> Distribution {
         let mut total = Distribution::empty(scale);
         self.cores.iter().filter_map(|core| pick(core)).for_each(|shared| shared.merge_into(&mut total));
         total

@@ -33,7 +33,9 @@ pub fn memory() -> Memory {
 
 fn kib_field(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name));
-    value.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib.saturating_mul(1024))
+    value
+        .and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib.saturating_mul(1024))
 }
 
 /// CPU time of the calling thread: user and system. Zero where the kernel does not say.

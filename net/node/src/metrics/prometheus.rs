@@ -31,9 +31,12 @@ const CORE_METRICS: [CoreMetric; 22] = [
     ("windrow_connections_accepted_total", Kind::Counter, "Connections accepted, kept or not.", |core| {
         core.connections_received.get()
     }),
-    ("windrow_connections_rejected_total", Kind::Counter, "Connections refused: too many, or protected mode.", |core| {
-        core.connections_rejected.get()
-    }),
+    (
+        "windrow_connections_rejected_total",
+        Kind::Counter,
+        "Connections refused: too many, or protected mode.",
+        |core| core.connections_rejected.get(),
+    ),
     ("windrow_connections", Kind::Gauge, "Open connections.", |core| core.connections.get()),
     ("windrow_connections_unauthenticated", Kind::Gauge, "Open connections yet to authenticate.", |core| {
         core.connections_unauthenticated.get()
@@ -97,7 +100,12 @@ const PARTITION_METRICS: [PartitionMetric; 12] = [
     ("windrow_partition_log_first_bytes", Kind::Gauge, "Start of the oldest record kept.", |partition| {
         partition.first_lsn.get()
     }),
-    ("windrow_partition_log_at_risk_bytes", Kind::Gauge, "Appended but not on disk yet.", PartitionGauges::at_risk_bytes),
+    (
+        "windrow_partition_log_at_risk_bytes",
+        Kind::Gauge,
+        "Appended but not on disk yet.",
+        PartitionGauges::at_risk_bytes,
+    ),
     ("windrow_partition_epoch", Kind::Gauge, "The leadership that the log is written under.", |partition| {
         partition.epoch.get()
     }),
@@ -224,7 +232,11 @@ fn histograms(page: &mut Page, node: &NodeMetrics, cores: &[String]) {
         shared.merge_into(&mut values);
         values
     };
-    page.family("windrow_stage_duration_seconds", Kind::Histogram, "Time that requests spend in each stage; replied is all of it.");
+    page.family(
+        "windrow_stage_duration_seconds",
+        Kind::Histogram,
+        "Time that requests spend in each stage; replied is all of it.",
+    );
     for (label, core) in cores.iter().zip(node.cores()) {
         for (stage, shared) in Stage::ALL.iter().zip(&core.stages) {
             page.latency(&[("core", label), ("stage", stage.name())], &copy(shared, Scale::Latency));

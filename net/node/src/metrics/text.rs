@@ -93,7 +93,7 @@ impl Page {
         let mut below = 0;
         for &bound in bounds {
             while let Some(bucket) =
-                recorded.next_if(|bucket| values.histogram.median_equivalent(bucket.value_iterated_to()) <= bound)
+                recorded.next_if(|bucket| values.histogram.lowest_equivalent(bucket.value_iterated_to()) <= bound)
             {
                 below += bucket.count_since_last_iteration();
             }
