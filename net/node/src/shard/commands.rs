@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use windrow_core::partition::PartitionStats;
 use windrow_core::types::{PartitionId, UnixMillis};
+use windrow_proto::command::Command;
+use windrow_proto::resp::Args;
 
 use super::Session;
+use crate::metrics::CoreMetrics;
 use crate::net::Limits;
 
 /// The time of one tick: read once, the same for all that happens in it.
@@ -101,42 +104,16 @@ impl Effect {
     }
 }
 
-/// The stages of a request and of a flush whose times are recorded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stage {
-    /// From the arrival of the bytes to the start of the execution, where the command had to wait for something.
-    Queued,
-    /// Executing a batch of commands, per command.
-    Executed,
-    /// From appending to committed.
-    Committed,
-    /// One `fdatasync`, from submission to completion.
-    Flushed,
-    /// From the arrival of the bytes to handing the reply to the kernel.
-    Replied,
-}
-
-/// A finished command, as the statistics see it.
-#[derive(Clone, Copy, Debug)]
-pub struct Executed<'a> {
-    /// Its name in lower case, from the command table; `"unknown"` where there is no such command.
-    pub name: &'static str,
-    /// Its arguments, the name included.
-    pub args: &'a [&'a [u8]],
-    /// How long it took on the core that parsed it, without waiting for a flush or another core.
-    pub took: Duration,
-    /// The reply is an error.
-    pub failed: bool,
-    /// It was refused before it ran (arity, unknown, not authenticated).
-    pub rejected: bool,
-}
-
 /// The commands that are not about data, and the counters of one core.
 ///
 /// One value per core, called only by that core's shard. It must not block and must not panic on any input.
 pub trait ServerCommands: 'static {
-    /// The limits that hold now. The shard asks at every timer tick (100 ms) and at every accept.
+    /// The limits that hold now. The shard asks at every timer tick (100 ms).
     fn limits(&self) -> Limits;
+
+    /// What this core counts. The shard writes connections, bytes, commands, stages and flushes; connection and
+    /// server commands that the shard has handed over are counted by the shard, too.
+    fn metrics(&mut self) -> &mut CoreMetrics;
 
     /// A client has connected: sets [`Session::authenticated`] where no password is needed. An `Err` holds the
     /// error reply (a whole RESP error) to send before the connection is closed (protected mode).
@@ -148,41 +125,26 @@ pub trait ServerCommands: 'static {
     /// A client is gone.
     fn disconnected(&mut self, session: &Session);
 
-    /// A connection was refused because there are too many.
-    fn refused(&mut self);
-
-    /// Whether a command that is not about data exists under this name. Names come in lower case.
-    fn knows(&self, name: &[u8]) -> bool;
-
-    /// Executes a command for which [`knows`](Self::knows) is true, and appends its reply to `reply`.
+    /// Executes a connection or server command, its number of arguments checked and its subcommand found, and
+    /// appends its reply to `reply`.
     ///
-    /// `args[0]` is the name as the client wrote it. Whether the session may run it (authentication, `MULTI`) is
-    /// decided here for these commands; for data commands the shard answers `NOAUTH` by itself.
-    fn execute(&mut self, now: Now, session: &mut Session, args: &[&[u8]], reply: &mut Vec<u8>) -> Effect;
+    /// Authentication has been checked by the command's flags; a command without `NO_AUTH` gets here only from a
+    /// session that is authenticated. `RESET` finds the session's transaction dropped.
+    fn execute(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        command: &'static Command,
+        args: Args<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Effect;
 
-    /// Whether [`executed`](Self::executed) wants the arguments of a command that took this long (slow log). Where
-    /// it says no, `executed` gets the name alone, in batches.
-    fn is_slow(&self, took: Duration) -> bool;
+    /// How long a command may take before [`slow`](Self::slow) is told; `None` where there is no slow log.
+    fn slow_threshold(&self) -> Option<Duration>;
 
-    /// A command is done.
-    fn executed(&mut self, now: Now, session: &Session, command: Executed<'_>);
+    /// A command took longer than that.
+    fn slow(&mut self, now: Now, session: &Session, args: Args<'_>, took: Duration);
 
-    /// `count` commands of one name are done, each of which took `took`. The hot path.
-    fn executed_many(&mut self, name: &'static str, count: u64, took: Duration);
-
-    /// `count` requests took `took` for this stage.
-    fn observe(&mut self, stage: Stage, took: Duration, count: u64);
-
-    /// A flush that covered this many bytes and records was done.
-    fn flushed(&mut self, bytes: u64, records: u64);
-
-    /// An error reply was written by the shard; `line` is what follows its `-`. For replies of
-    /// [`execute`](Self::execute) it is not called.
-    fn error_reply(&mut self, line: &[u8]);
-
-    /// Reading data commands have looked up keys, of which they found `hits` and missed `misses`.
-    fn looked_up(&mut self, hits: u64, misses: u64);
-
-    /// Called every 100 ms, and with the partitions of this core.
+    /// Called every 100 ms, with what this core has.
     fn tick(&mut self, now: Now, core: &mut dyn CoreView);
 }

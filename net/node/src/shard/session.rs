@@ -3,17 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::transaction::Transaction;
+use windrow_proto::resp::Protocol;
 
-/// Which protocol version the replies of a session are written in.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Resp {
-    /// RESP2, what every connection starts with.
-    #[default]
-    V2,
-    /// RESP3, after `HELLO 3`.
-    V3,
-}
+use super::transaction::Transaction;
 
 /// Which replies a client wants (`CLIENT REPLY`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -63,7 +55,7 @@ pub struct Session {
     /// May run commands. True from the start where no password is set.
     pub authenticated: bool,
     /// The version of the protocol it speaks.
-    pub resp: Resp,
+    pub protocol: Protocol,
     /// Which replies it wants.
     pub reply_mode: ReplyMode,
     /// `CLIENT SETNAME`; empty where none is set.
@@ -99,7 +91,7 @@ impl Session {
             connected: now,
             last_active: now,
             authenticated: false,
-            resp: Resp::V2,
+            protocol: Protocol::Resp2,
             reply_mode: ReplyMode::On,
             name: Box::default(),
             lib_name: Box::default(),

@@ -1,6 +1,17 @@
 //! `MULTI` and `WATCH` of one session.
 
 use windrow_core::types::{Lsn, PartitionId};
+use windrow_proto::command::Command;
+use windrow_proto::resp::ArgsBuf;
+
+/// A command that waits for `EXEC`.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// What it calls.
+    pub command: &'static Command,
+    /// Its arguments, its name first.
+    pub args: ArgsBuf,
+}
 
 /// A key that must not change before `EXEC`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,10 +31,8 @@ pub struct Transaction {
     pub open: bool,
     /// A command could not be queued: `EXEC` answers `EXECABORT`.
     pub broken: bool,
-    /// The queued commands as RESP arrays of bulk strings, one after the other.
-    pub queued: Vec<u8>,
-    /// How many commands are queued.
-    pub commands: usize,
+    /// The queued commands.
+    pub queued: Vec<Queued>,
     /// The partition that the queued commands touch, once one of them names a key.
     pub partition: Option<PartitionId>,
     /// The watched keys.
