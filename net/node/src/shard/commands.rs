@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use windrow_core::partition::PartitionStats;
 use windrow_core::types::{PartitionId, UnixMillis};
-use windrow_proto::resp::Args;
 use windrow_proto::command::Command;
 use windrow_proto::resp::Args;
 

@@ -9,6 +9,6 @@ mod commands;
 mod session;
 mod transaction;
 
-pub use commands::{Closed, CoreView, Effect, EveryCore, Now, PartitionView, ServerCommands};
+pub use commands::{CoreView, Effect, EveryCore, Now, PartitionView, ServerCommands};
 pub use session::{ReplyMode, Session, Traffic};
 pub use transaction::{Queued, Transaction, Watched};
