@@ -1,0 +1,376 @@
+//! The log of one partition: segments one after another, appended to in place.
+//!
+//! Owns the segments, the chain and the watermarks. Invariants: `durable <= submitted <= appended`; every byte below
+//! `appended` is published and never changes; a record lies in one segment; one flush is in flight at most, and it
+//! covers all that was appended when it was asked for. Fault model: a flush that fails never comes back here, because
+//! it ends the process; preparing a segment may fail, which stops appends and nothing else.
+
+mod memory;
+mod reader;
+mod segment;
+
+use alloc::collections::VecDeque;
+
+pub use memory::{SegmentMemory, Unverified, VecMemory};
+pub use reader::{ReadError, Records};
+pub use segment::LogSegment;
+use thiserror::Error;
+
+use crate::codec::{Batch, Chain, RecordHeader, RecordKind, SegmentHeader, padded};
+use crate::types::limits::{PARTITION_LOG_LEN_MAX, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN, record_len_max};
+use crate::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
+
+/// What a log needs to know about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    /// The cluster that the log belongs to.
+    pub cluster: ClusterId,
+    /// The partition whose log this is.
+    pub partition: PartitionId,
+    /// Bytes of each new segment; see [`limits`](crate::types::limits) for the range.
+    pub segment_len: u64,
+    /// How many segments are kept prepared ahead of the one in use; at least one.
+    pub segments_ahead: usize,
+}
+
+/// Asks for the flush of every segment from `first_base` to `last_base`; see [`Log::poll_flush`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlushRequest {
+    /// Comes back in [`Log::handle_flushed`].
+    pub ticket: u64,
+    /// The first segment to flush.
+    pub first_base: Lsn,
+    /// The last segment to flush.
+    pub last_base: Lsn,
+    /// Everything below is durable once the flush has succeeded.
+    pub upto: Lsn,
+}
+
+/// Where a record was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Appended {
+    /// The record's position.
+    pub lsn: Lsn,
+    /// Where it ends: whoever confirms or shows it waits until the committed watermark reaches this.
+    pub end: Lsn,
+}
+
+/// Why the log has no room for a record. Nothing was written.
+#[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// The next segment is still being prepared: try again after [`Log::handle_prepared`].
+    #[error("the next log segment is still being prepared")]
+    NotReady,
+    /// The next segment could not be prepared: the disk is full, or refused.
+    #[error("there is no space for the next log segment")]
+    NoSpace,
+    /// The record is longer than a segment can hold.
+    #[error("a record of {len} bytes is longer than the {max} bytes that a segment can hold")]
+    TooLarge {
+        /// Bytes of the record.
+        len: u64,
+        /// Bytes that a segment can hold.
+        max: u64,
+    },
+    /// The live log has reached the length that the index can address.
+    #[error("the partition's log has reached its greatest length of {PARTITION_LOG_LEN_MAX} bytes")]
+    LogFull,
+}
+
+/// The log of one partition.
+pub struct Log<M> {
+    config: LogConfig,
+    segments: VecDeque<LogSegment<M>>,
+    prepared: VecDeque<(Lsn, M)>,
+    preparing: Option<Lsn>,
+    prepare_failed: bool,
+    chain: Chain,
+    epoch: Epoch,
+    appended: Lsn,
+    submitted: Lsn,
+    durable: Lsn,
+    flight: Option<FlushRequest>,
+    next_ticket: u64,
+}
+
+/// Where a log continues: what recovery found, or nothing.
+pub(crate) struct LogStart<M> {
+    pub(crate) segments: VecDeque<LogSegment<M>>,
+    pub(crate) prepared: VecDeque<(Lsn, M)>,
+    pub(crate) chain: Chain,
+    pub(crate) epoch: Epoch,
+    pub(crate) end: Lsn,
+    pub(crate) durable: Lsn,
+}
+
+impl<M: SegmentMemory> Log<M> {
+    pub(crate) fn new(config: LogConfig, start: LogStart<M>) -> Self {
+        assert!(config.segments_ahead > 0, "a log prepares at least one segment ahead");
+        assert!(start.durable <= start.end, "nothing beyond the end can be durable");
+        Self {
+            config,
+            segments: start.segments,
+            prepared: start.prepared,
+            preparing: None,
+            prepare_failed: false,
+            chain: start.chain,
+            epoch: start.epoch,
+            appended: start.end,
+            // What recovery accepted may still be in the page cache only: it counts as not yet flushed.
+            submitted: start.durable,
+            durable: start.durable,
+            flight: None,
+            next_ticket: 1,
+        }
+    }
+
+    /// What this log was configured with.
+    #[must_use]
+    pub const fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Where the log ends: everything below is in memory.
+    #[must_use]
+    pub const fn appended(&self) -> Lsn {
+        self.appended
+    }
+
+    /// Everything below has been handed to a flush.
+    #[must_use]
+    pub const fn submitted(&self) -> Lsn {
+        self.submitted
+    }
+
+    /// Everything below has been flushed.
+    #[must_use]
+    pub const fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// The epoch that records are written in.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The chain value of the newest record.
+    #[must_use]
+    pub const fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// The segments in use, in order.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &LogSegment<M>> + ExactSizeIterator {
+        self.segments.iter()
+    }
+
+    /// How many segments stand prepared.
+    #[must_use]
+    pub fn prepared_count(&self) -> usize {
+        self.prepared.len()
+    }
+
+    /// The segment that starts at `base`.
+    #[must_use]
+    pub fn segment(&self, base: Lsn) -> Option<&LogSegment<M>> {
+        self.segment_index(base).map(|index| &self.segments[index]).filter(|segment| segment.base() == base)
+    }
+
+    fn segment_index(&self, lsn: Lsn) -> Option<usize> {
+        let first = self.segments.front()?.base();
+        let distance = lsn.get().checked_sub(first.get())?;
+        // Nearly always all segments have the same length, so the first guess is right.
+        let guess = usize::try_from(distance / self.config.segment_len).ok()?;
+        match self.segments.get(guess) {
+            Some(segment) if segment.contains(lsn) => Some(guess),
+            _ => {
+                let index = self.segments.partition_point(|segment| segment.base() <= lsn).checked_sub(1)?;
+                self.segments[index].contains(lsn).then_some(index)
+            }
+        }
+    }
+
+    /// The segment that holds `lsn`.
+    pub(crate) fn segment_of(&self, lsn: Lsn) -> Option<&LogSegment<M>> {
+        self.segment_index(lsn).map(|index| &self.segments[index])
+    }
+
+    pub(crate) fn segment_of_mut(&mut self, lsn: Lsn) -> Option<&mut LogSegment<M>> {
+        self.segment_index(lsn).map(|index| &mut self.segments[index])
+    }
+
+    /// The operations of the batch at `lsn`, a position that the index holds.
+    ///
+    /// # Panics
+    /// If no record of this log stands there: the index holds none but such positions.
+    pub(crate) fn batch_at(&self, lsn: Lsn) -> Batch<'_> {
+        let segment = self.segment_of(lsn).expect("the index points into the log");
+        segment.batch_at(lsn)
+    }
+
+    /// Where the record at `lsn` ends, a position that the index holds.
+    pub(crate) fn record_end(&self, lsn: Lsn) -> Lsn {
+        lsn.plus(self.segment_of(lsn).expect("the index points into the log").record_len_at(lsn))
+    }
+
+    /// Nothing in the log is current any more.
+    pub(crate) fn clear_live(&mut self) {
+        self.segments.iter_mut().for_each(|segment| segment.set_live(0));
+    }
+
+    /// Makes room for a record with a body of `body_len` bytes, opening the next segment if this one is full.
+    pub(crate) fn reserve(&mut self, body_len: u64) -> Result<(), RoomError> {
+        let len = padded(RECORD_HEADER_LEN as u64 + body_len);
+        let max = record_len_max(self.config.segment_len);
+        if len > max || u32::try_from(body_len).is_err() {
+            return Err(RoomError::TooLarge { len, max });
+        }
+        if self.segments.back().is_some_and(|segment| segment.has_room(len)) {
+            return Ok(());
+        }
+        if self.prepared.is_empty() {
+            return Err(if self.prepare_failed { RoomError::NoSpace } else { RoomError::NotReady });
+        }
+        let start = self.segments.front().map_or(Lsn::ZERO, LogSegment::base);
+        if self.appended.since(start) + 2 * self.config.segment_len >= PARTITION_LOG_LEN_MAX {
+            return Err(RoomError::LogFull);
+        }
+        self.roll();
+        Ok(())
+    }
+
+    /// Seals the segment in use and takes the next one. There must be one prepared.
+    fn roll(&mut self) {
+        if let Some(full) = self.segments.back_mut() {
+            let pad = RecordHeader {
+                body_crc: 0,
+                prev: self.chain,
+                body_len: 0,
+                lsn: self.appended,
+                durable: self.durable,
+                time: full.newest_time(),
+                epoch: self.epoch,
+                partition: self.config.partition,
+                kind: RecordKind::Pad,
+            };
+            self.chain = full.seal(pad, self.chain);
+        }
+        let (base, memory) = self.prepared.pop_front().expect("checked by the caller");
+        let header = SegmentHeader {
+            cluster: self.config.cluster,
+            partition: self.config.partition,
+            epoch: self.epoch,
+            base,
+            len: memory.segment_len(),
+            chain: self.chain,
+            durable: self.durable,
+        };
+        let time = self.segments.back().map_or(UnixMillis::ZERO, LogSegment::newest_time);
+        self.segments.push_back(LogSegment::begin(header, memory, time));
+        self.appended = base.plus(SEGMENT_HEADER_LEN as u64);
+    }
+
+    /// Appends a record for which [`reserve`](Self::reserve) has made room; `fill` writes the body in place.
+    pub(crate) fn append(
+        &mut self,
+        kind: RecordKind,
+        time: UnixMillis,
+        body_len: u32,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Appended {
+        let lsn = self.appended;
+        let header = RecordHeader {
+            body_crc: 0,
+            prev: self.chain,
+            body_len,
+            lsn,
+            durable: self.durable,
+            time,
+            epoch: self.epoch,
+            partition: self.config.partition,
+            kind,
+        };
+        let segment = self.segments.back_mut().expect("reserve made room");
+        self.chain = segment.append(header, fill);
+        self.appended = lsn.plus(header.record_len());
+        Appended { lsn, end: self.appended }
+    }
+
+    /// The next flush to do, if there is something new and none in flight.
+    pub fn poll_flush(&mut self) -> Option<FlushRequest> {
+        if self.flight.is_some() || self.submitted == self.appended {
+            return None;
+        }
+        let last = self.segments.back()?.base();
+        let first = self.segment_of(self.submitted).map_or_else(|| self.segments[0].base(), LogSegment::base);
+        let request =
+            FlushRequest { ticket: self.next_ticket, first_base: first, last_base: last, upto: self.appended };
+        self.next_ticket += 1;
+        self.submitted = self.appended;
+        self.flight = Some(request);
+        Some(request)
+    }
+
+    /// The flush in flight, if there is one.
+    #[must_use]
+    pub const fn flush_in_flight(&self) -> Option<FlushRequest> {
+        self.flight
+    }
+
+    /// A flush has succeeded.
+    ///
+    /// # Panics
+    /// If it is not the one in flight: that is a bug of the driver.
+    pub fn handle_flushed(&mut self, ticket: u64) {
+        let flight = self.flight.take().expect("a flush completes once");
+        assert_eq!(flight.ticket, ticket, "flushes complete in order");
+        assert!(self.durable <= flight.upto && flight.upto <= self.submitted, "watermarks in order");
+        self.durable = flight.upto;
+    }
+
+    /// The next segment to prepare: its base and its length. Asked for once.
+    pub fn poll_prepare(&mut self) -> Option<(Lsn, u64)> {
+        if self.preparing.is_some() || self.prepare_failed || self.prepared.len() >= self.config.segments_ahead {
+            return None;
+        }
+        let base = match (self.prepared.back(), self.segments.back()) {
+            (Some((base, memory)), _) => base.plus(memory.segment_len()),
+            (None, Some(segment)) => segment.base().plus(segment.segment_len()),
+            (None, None) => Lsn::ZERO,
+        };
+        self.preparing = Some(base);
+        Some((base, self.config.segment_len))
+    }
+
+    /// A segment has been prepared: it is zeroed and durable, and so is its name.
+    ///
+    /// # Panics
+    /// If it is not the one that was asked for: that is a bug of the driver.
+    pub fn handle_prepared(&mut self, base: Lsn, memory: M) {
+        assert_eq!(self.preparing.take(), Some(base), "a segment is prepared once");
+        assert_eq!(memory.segment_len(), self.config.segment_len, "a segment has the length asked for");
+        self.prepared.push_back((base, memory));
+    }
+
+    /// A segment could not be prepared. [`retry_prepare`](Self::retry_prepare) asks again.
+    pub fn handle_prepare_failed(&mut self, base: Lsn) {
+        assert_eq!(self.preparing.take(), Some(base), "a segment is prepared once");
+        self.prepare_failed = true;
+    }
+
+    /// Asks again for what could not be prepared.
+    pub const fn retry_prepare(&mut self) {
+        self.prepare_failed = false;
+    }
+
+    /// Whether the last attempt to prepare a segment failed.
+    #[must_use]
+    pub const fn is_out_of_space(&self) -> bool {
+        self.prepare_failed
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! One segment in use.
+
+use super::SegmentMemory;
+use crate::codec::{Batch, Chain, RecordHeader, SegmentFooter, SegmentHeader, batch_trusted, padded};
+use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
+use crate::types::{Lsn, UnixMillis};
+
+/// One segment in use: its memory, and how far it is filled.
+///
+/// Invariant: the published prefix of the memory ends where the last record ends, or at the segment's end once it is
+/// sealed.
+pub struct LogSegment<M> {
+    base: Lsn,
+    memory: M,
+    record_count: u64,
+    newest_time: UnixMillis,
+    live_bytes: u64,
+}
+
+impl<M: SegmentMemory> LogSegment<M> {
+    /// Takes a prepared segment into use.
+    pub(super) fn begin(header: SegmentHeader, mut memory: M, time: UnixMillis) -> Self {
+        memory.write(0..SEGMENT_HEADER_LEN).copy_from_slice(&header.encode());
+        memory.publish(SEGMENT_HEADER_LEN);
+        Self { base: header.base, memory, record_count: 0, newest_time: time, live_bytes: 0 }
+    }
+
+    /// A segment as recovery found it; `memory` is published up to its last record.
+    pub(crate) const fn recovered(base: Lsn, memory: M, record_count: u64, newest_time: UnixMillis) -> Self {
+        Self { base, memory, record_count, newest_time, live_bytes: 0 }
+    }
+
+    /// The position of the segment's first byte.
+    #[must_use]
+    pub const fn base(&self) -> Lsn {
+        self.base
+    }
+
+    /// Bytes of the whole segment.
+    #[must_use]
+    pub fn segment_len(&self) -> u64 {
+        self.memory.segment_len()
+    }
+
+    /// The segment's memory.
+    #[must_use]
+    pub const fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Bytes of operations that the index still points to.
+    #[must_use]
+    pub const fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// How many records there are, pads included.
+    #[must_use]
+    pub const fn record_count(&self) -> u64 {
+        self.record_count
+    }
+
+    /// Whether the segment is sealed: never written again.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.memory.published_end() as u64 == self.memory.segment_len()
+    }
+
+    pub(crate) const fn add_live(&mut self, bytes: u32) {
+        self.live_bytes += bytes as u64;
+    }
+
+    pub(crate) const fn remove_live(&mut self, bytes: u32) {
+        self.live_bytes = self.live_bytes.saturating_sub(bytes as u64);
+    }
+
+    pub(crate) const fn set_live(&mut self, bytes: u64) {
+        self.live_bytes = bytes;
+    }
+
+    pub(super) const fn newest_time(&self) -> UnixMillis {
+        self.newest_time
+    }
+
+    pub(super) fn contains(&self, lsn: Lsn) -> bool {
+        self.base <= lsn && lsn.since(self.base) < self.memory.segment_len()
+    }
+
+    /// Where the records may reach to, counted from the start of the segment.
+    pub(super) fn records_limit(&self) -> u64 {
+        self.memory.segment_len() - SEGMENT_FOOTER_LEN as u64
+    }
+
+    /// Whether a record of `len` bytes fits: it must fill the segment, or leave room for a pad.
+    pub(super) fn has_room(&self, len: u64) -> bool {
+        if self.is_sealed() {
+            return false;
+        }
+        let end = self.memory.published_end() as u64 + len;
+        end == self.records_limit() || end + RECORD_HEADER_LEN as u64 <= self.records_limit()
+    }
+
+    /// Appends a record that has room; `fill` writes its body. Returns the chain value.
+    pub(super) fn append(&mut self, mut header: RecordHeader, fill: impl FnOnce(&mut [u8])) -> Chain {
+        let start = self.memory.published_end();
+        let len = usize::try_from(header.record_len()).expect("a record is shorter than its segment");
+        let body_len = header.body_len as usize;
+        assert!(self.has_room(len as u64), "append comes after reserve");
+        assert_eq!(header.lsn, self.base.plus(start as u64), "a record stands where its header says");
+        let bytes = self.memory.write(start..start + len);
+        let (head, rest) = bytes.split_at_mut(RECORD_HEADER_LEN);
+        let (body, padding) = rest.split_at_mut(body_len);
+        fill(body);
+        padding.fill(0);
+        header.body_crc = crc32fast::hash(body);
+        let (encoded, chain) = header.encode();
+        head.copy_from_slice(&encoded);
+        self.memory.publish(start + len);
+        self.record_count += 1;
+        self.newest_time = header.time;
+        chain
+    }
+
+    /// Fills the rest with a pad record and ends with the footer. Returns the chain value.
+    pub(super) fn seal(&mut self, mut pad: RecordHeader, chain: Chain) -> Chain {
+        let start = self.memory.published_end();
+        let limit = usize::try_from(self.records_limit()).expect("a segment is mapped, so it fits the address space");
+        let mut chain = chain;
+        if start < limit {
+            let rest = limit - start;
+            pad.body_len = u32::try_from(rest - RECORD_HEADER_LEN).expect("a segment is shorter than 4 GiB");
+            let (encoded, pad_chain) = pad.encode();
+            let bytes = self.memory.write(start..limit);
+            bytes[..RECORD_HEADER_LEN].copy_from_slice(&encoded);
+            self.memory.publish(limit);
+            self.record_count += 1;
+            chain = pad_chain;
+        }
+        let footer =
+            SegmentFooter { base: self.base, records_end: limit as u64, record_count: self.record_count, chain };
+        self.memory.write(limit..limit + SEGMENT_FOOTER_LEN).copy_from_slice(&footer.encode());
+        self.memory.publish(limit + SEGMENT_FOOTER_LEN);
+        chain
+    }
+
+    /// Overwrites everything behind the last record with zeros.
+    pub(crate) fn zero_tail(&mut self) {
+        let len = usize::try_from(self.memory.segment_len()).expect("a segment fits the address space");
+        let end = self.memory.published_end();
+        self.memory.write(end..len).fill(0);
+    }
+
+    /// The operations of the batch at `lsn`.
+    #[inline]
+    pub(super) fn batch_at(&self, lsn: Lsn) -> Batch<'_> {
+        let start = self.offset_of(lsn) + RECORD_HEADER_LEN;
+        batch_trusted(self.memory.published(start..start + self.body_len_at(lsn)))
+    }
+
+    /// Bytes of the record at `lsn`, with its padding.
+    #[inline]
+    pub(super) fn record_len_at(&self, lsn: Lsn) -> u64 {
+        padded((RECORD_HEADER_LEN + self.body_len_at(lsn)) as u64)
+    }
+
+    #[inline]
+    fn offset_of(&self, lsn: Lsn) -> usize {
+        usize::try_from(lsn.since(self.base)).expect("a segment is mapped, so it fits the address space")
+    }
+
+    #[inline]
+    fn body_len_at(&self, lsn: Lsn) -> usize {
+        let start = self.offset_of(lsn);
+        let head = self.memory.published(start..start + RECORD_HEADER_LEN);
+        u32::from_le_bytes([head[12], head[13], head[14], head[15]]) as usize
+    }
+}

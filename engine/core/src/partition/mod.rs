@@ -1,0 +1,309 @@
+//! One partition: its log, its index, and the rules between them.
+//!
+//! Single owner, no locks. A write is applied to the index when it is appended; whoever confirms it, or shows what it
+//! wrote, waits until the committed watermark has reached the end of its record. A deleted key keeps a tombstone in
+//! the index until its deletion is committed, so that a reader who finds it absent knows what to wait for.
+//! Invariant: every live key has exactly one index entry, the position of its newest record.
+
+mod open;
+mod read;
+mod replay;
+mod write;
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+pub use open::{PartitionConfig, RecoveredPartition};
+pub use read::{Entry, Lookup, ScanCursor, ScanStep};
+pub use write::{AppendError, Change, Op};
+
+use crate::index::Index;
+use crate::log::{FlushRequest, Log, LogSegment, ReadError, Records, SegmentMemory};
+use crate::superblock::Superblock;
+use crate::types::{Epoch, HashSeed, KeyHash, Lsn, PartitionId, UnixMillis};
+
+/// What the driver of a partition is asked to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Prepare a segment of `len` bytes at `base`: zeroed, allocated, durable, and so is its name. Comes back as
+    /// [`Partition::handle_prepared`] or [`Partition::handle_prepare_failed`].
+    Prepare {
+        /// The position of its first byte.
+        base: Lsn,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Write the superblock durably. Comes back as [`Partition::handle_superblock_written`]; a failure is fatal.
+    WriteSuperblock(Superblock),
+}
+
+/// A tombstone: the deletion is in the log, but not yet committed.
+struct Tombstone {
+    hash: KeyHash,
+    lsn: Lsn,
+    end: Lsn,
+}
+
+/// One partition.
+pub struct Partition<M> {
+    log: Log<M>,
+    index: Index,
+    seed: HashSeed,
+    superblock: Superblock,
+    superblock_in_flight: Option<u64>,
+    superblock_wanted: bool,
+    /// Never goes back, so that an expired key does not return when the machine's clock does.
+    clock: Cell<UnixMillis>,
+    tombstones: VecDeque<Tombstone>,
+    /// How many of them the index still points to: the rest were superseded before they were committed.
+    indexed_tombstones: usize,
+    expiries: BTreeSet<(UnixMillis, KeyHash)>,
+    /// The end of the newest record that cleared the partition.
+    cleared_end: Lsn,
+    idle_since: Lsn,
+    /// The key of a deletion that the partition itself appends.
+    scratch: Vec<u8>,
+}
+
+/// What a partition holds, for people and metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PartitionStats {
+    /// Keys, those included whose expiry has passed and that have not been swept yet.
+    pub keys: u64,
+    /// Keys with an expiry.
+    pub expiring_keys: u64,
+    /// Bytes of the log on disk: segments in use and segments prepared.
+    pub log_bytes: u64,
+    /// Bytes of keys, values and operation headers that are still current.
+    pub live_bytes: u64,
+    /// Segments in use.
+    pub segments: u64,
+    /// Segments prepared.
+    pub segments_prepared: u64,
+    /// Bytes of memory that the index takes.
+    pub index_bytes: u64,
+    /// Where the log starts.
+    pub start: Lsn,
+    /// Where the log ends.
+    pub appended: Lsn,
+    /// Everything below has been handed to a flush.
+    pub submitted: Lsn,
+    /// Everything below has been flushed.
+    pub durable: Lsn,
+    /// The epoch that records are written in.
+    pub epoch: Epoch,
+}
+
+impl<M: SegmentMemory> Partition<M> {
+    /// Which partition this is.
+    #[must_use]
+    pub const fn id(&self) -> PartitionId {
+        self.superblock.partition
+    }
+
+    /// The superblock as it stands in memory.
+    #[must_use]
+    pub const fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// The hash of a key in this partition.
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        self.seed.hash(key)
+    }
+
+    /// Brings the index entry of a key towards the processor before it is asked for.
+    pub fn prefetch(&self, hash: KeyHash) {
+        self.index.prefetch(hash);
+    }
+
+    /// Where the log ends.
+    #[must_use]
+    pub const fn appended(&self) -> Lsn {
+        self.log.appended()
+    }
+
+    /// Everything below has been handed to a flush.
+    #[must_use]
+    pub const fn submitted(&self) -> Lsn {
+        self.log.submitted()
+    }
+
+    /// Everything below has been flushed.
+    #[must_use]
+    pub const fn durable(&self) -> Lsn {
+        self.log.durable()
+    }
+
+    /// Everything below is durable on as many replicas as the commit rule asks for. Without followers, that is what
+    /// is durable here.
+    #[must_use]
+    pub const fn committed(&self) -> Lsn {
+        self.log.durable()
+    }
+
+    /// The log.
+    #[must_use]
+    pub const fn log(&self) -> &Log<M> {
+        &self.log
+    }
+
+    /// The segment that starts at `base`.
+    #[must_use]
+    pub fn segment(&self, base: Lsn) -> Option<&M> {
+        self.log.segment(base).map(LogSegment::memory)
+    }
+
+    /// The segment that holds `lsn`, and its base.
+    #[must_use]
+    pub fn segment_holding(&self, lsn: Lsn) -> Option<(Lsn, &M)> {
+        self.log.segment_of(lsn).map(|segment| (segment.base(), segment.memory()))
+    }
+
+    /// The committed records from `from` on: the change feed. [`Lsn::ZERO`] stands for the start of the log.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] where `from` is no longer in the log.
+    pub fn records(&self, from: Lsn) -> Result<Records<'_, M>, ReadError> {
+        self.log.records(from, self.committed())
+    }
+
+    /// Keys, those included whose expiry has passed and that have not been swept yet.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        (self.index.len() - self.indexed_tombstones) as u64
+    }
+
+    /// Whether there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the partition holds.
+    #[must_use]
+    pub fn stats(&self) -> PartitionStats {
+        let segments = self.log.segments();
+        let prepared = self.log.prepared_count() as u64;
+        PartitionStats {
+            keys: self.len(),
+            expiring_keys: self.expiries.len() as u64,
+            log_bytes: self.log.segments().map(LogSegment::segment_len).sum::<u64>()
+                + prepared * self.log.config().segment_len,
+            live_bytes: self.log.segments().map(LogSegment::live_bytes).sum(),
+            segments: segments.len() as u64,
+            segments_prepared: prepared,
+            index_bytes: self.index.memory_bytes() as u64,
+            start: self.log.segments().next().map_or(Lsn::ZERO, LogSegment::base),
+            appended: self.log.appended(),
+            submitted: self.log.submitted(),
+            durable: self.log.durable(),
+            epoch: self.log.epoch(),
+        }
+    }
+
+    /// The moment it is for this partition, which is never before one that it has seen.
+    fn observe(&self, now: UnixMillis) -> UnixMillis {
+        let now = now.max(self.clock.get());
+        self.clock.set(now);
+        now
+    }
+
+    /// The next flush to do, if there is something new and none in flight.
+    pub fn poll_flush(&mut self) -> Option<FlushRequest> {
+        self.log.poll_flush()
+    }
+
+    /// A flush has succeeded. (One that fails ends the process and never comes here.)
+    ///
+    /// # Panics
+    /// If it is not the one in flight: that is a bug of the driver.
+    pub fn handle_flushed(&mut self, ticket: u64) {
+        self.log.handle_flushed(ticket);
+        let committed = self.committed();
+        while let Some(tombstone) = self.tombstones.front()
+            && tombstone.end <= committed
+        {
+            if self.index.remove(tombstone.hash, tombstone.lsn) {
+                self.indexed_tombstones -= 1;
+            }
+            self.tombstones.pop_front();
+        }
+    }
+
+    /// The next action to take. Ask again until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if let Some((base, len)) = self.log.poll_prepare() {
+            return Some(Action::Prepare { base, len });
+        }
+        if self.superblock_wanted && self.superblock_in_flight.is_none() {
+            self.superblock_wanted = false;
+            self.superblock.generation += 1;
+            self.superblock.durable = self.log.durable();
+            self.superblock_in_flight = Some(self.superblock.generation);
+            return Some(Action::WriteSuperblock(self.superblock));
+        }
+        None
+    }
+
+    /// A segment has been prepared.
+    ///
+    /// # Panics
+    /// If it is not the one asked for: that is a bug of the driver.
+    pub fn handle_prepared(&mut self, base: Lsn, memory: M) {
+        self.log.handle_prepared(base, memory);
+    }
+
+    /// A segment could not be prepared. It is asked for again at the next tick.
+    pub fn handle_prepare_failed(&mut self, base: Lsn) {
+        self.log.handle_prepare_failed(base);
+    }
+
+    /// The superblock of this generation is durable.
+    ///
+    /// # Panics
+    /// If it is not the one in flight: that is a bug of the driver.
+    pub fn handle_superblock_written(&mut self, generation: u64) {
+        assert_eq!(self.superblock_in_flight.take(), Some(generation), "superblocks are written one by one");
+    }
+
+    /// Time has passed. Call this a few times a second.
+    ///
+    /// A log that has been idle since the last tick writes its durable watermark into the superblock, because no
+    /// record bears witness to its own flush.
+    pub fn handle_tick(&mut self, now: UnixMillis) {
+        self.observe(now);
+        self.log.retry_prepare();
+        let durable = self.log.durable();
+        let is_idle = durable == self.log.appended() && durable == self.idle_since;
+        if is_idle && self.superblock.durable < durable {
+            self.superblock_wanted = true;
+        }
+        self.idle_since = durable;
+    }
+
+    /// Asks for a superblock that bears witness to everything durable now: before an orderly end.
+    pub fn want_superblock(&mut self) {
+        if self.superblock.durable < self.log.durable() {
+            self.superblock_wanted = true;
+        }
+    }
+
+    /// Whether the driver still owes the completion of a superblock write.
+    #[must_use]
+    pub const fn superblock_pending(&self) -> bool {
+        self.superblock_wanted || self.superblock_in_flight.is_some()
+    }
+
+    /// Whether writes fail because no further segment could be prepared.
+    #[must_use]
+    pub const fn is_out_of_space(&self) -> bool {
+        self.log.is_out_of_space()
+    }
+}
+
+#[cfg(test)]
+mod tests;

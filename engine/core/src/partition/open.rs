@@ -1,0 +1,166 @@
+//! Opening a partition: from its superblock and segments to something that can be read and written.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+use super::Partition;
+use super::replay::Replay;
+use crate::log::{Log, LogConfig, SegmentMemory};
+use crate::recovery::{Cut, Recovered, RecoveryError, Repair, SegmentInput, recover};
+use crate::superblock::Superblock;
+use crate::types::{Lsn, UnixMillis};
+
+/// How a partition goes on from here; nothing of it is written down.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionConfig {
+    /// Bytes of each new segment; see [`limits`](crate::types::limits) for the range.
+    pub segment_len: u64,
+    /// How many segments are kept prepared ahead of the one in use; at least one.
+    pub segments_ahead: usize,
+}
+
+/// A partition whose log has been walked, and whose tail has not been dealt with yet.
+pub struct RecoveredPartition<M> {
+    recovered: Recovered<M>,
+    replay: Replay,
+    superblock: Superblock,
+    config: PartitionConfig,
+}
+
+impl<M: SegmentMemory> RecoveredPartition<M> {
+    /// Walks the log and builds the index. Reads only; `segments` in the order of their bases.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] where the log cannot be believed.
+    pub fn new(
+        superblock: Superblock,
+        config: PartitionConfig,
+        segments: Vec<SegmentInput<M>>,
+    ) -> Result<Self, RecoveryError> {
+        let mut replay = Replay::new(superblock.hash_seed, segments.iter().map(|(base, _)| *base));
+        let recovered = recover(&superblock, segments, &mut |record| replay.apply(record))?;
+        Ok(Self { recovered, replay, superblock, config })
+    }
+
+    /// The tail that is not believed, if there is one.
+    #[must_use]
+    pub const fn cut(&self) -> Option<&Cut> {
+        self.recovered.cut()
+    }
+
+    /// Where the log ends.
+    #[must_use]
+    pub const fn end(&self) -> Lsn {
+        self.recovered.end()
+    }
+
+    /// Everything below is known to have been flushed.
+    #[must_use]
+    pub const fn durable(&self) -> Lsn {
+        self.recovered.durable()
+    }
+
+    /// Makes the tail unreadable, in memory; what is left to do on disk is returned, to be done before
+    /// [`into_writable`](Self::into_writable).
+    pub fn repair(&mut self) -> Repair {
+        self.recovered.repair(self.config.segment_len)
+    }
+
+    /// The superblock that has to be durable before the partition is written: that of a new epoch. `None` after
+    /// 4 294 967 295 epochs.
+    #[must_use]
+    pub fn next_superblock(&self) -> Option<Superblock> {
+        let newest = self.superblock.epoch.max(self.recovered.epoch()).max(self.superblock.promised);
+        let epoch = newest.next()?;
+        Some(Superblock {
+            generation: self.superblock.generation + 1,
+            epoch,
+            promised: epoch,
+            durable: self.recovered.durable().min(self.recovered.end()),
+            ..self.superblock
+        })
+    }
+
+    /// The partition, to be written in the epoch of `superblock`, which is durable.
+    ///
+    /// # Panics
+    /// If the tail was not repaired, or the superblock is not [`next_superblock`](Self::next_superblock): bugs of
+    /// the driver.
+    #[must_use]
+    pub fn into_writable(self, superblock: Superblock) -> Partition<M> {
+        assert!(self.next_superblock() == Some(superblock), "a partition is written in an epoch of its own");
+        let (start, time) = self.recovered.into_start(superblock.epoch);
+        let log = Log::new(log_config(&superblock, self.config), start);
+        assemble(log, self.replay, superblock, time)
+    }
+
+    /// The partition, to be read only: everything recovered counts as committed.
+    #[must_use]
+    pub fn into_read_only(self) -> Partition<M> {
+        let (start, time) = self.recovered.into_read_only();
+        let log = Log::new(log_config(&self.superblock, self.config), start);
+        assemble(log, self.replay, self.superblock, time)
+    }
+}
+
+const fn log_config(superblock: &Superblock, config: PartitionConfig) -> LogConfig {
+    LogConfig {
+        cluster: superblock.cluster,
+        partition: superblock.partition,
+        segment_len: config.segment_len,
+        segments_ahead: config.segments_ahead,
+    }
+}
+
+fn assemble<M: SegmentMemory>(
+    mut log: Log<M>,
+    replay: Replay,
+    superblock: Superblock,
+    time: UnixMillis,
+) -> Partition<M> {
+    for (base, bytes) in replay.live {
+        if let Some(segment) = log.segment_of_mut(base) {
+            segment.set_live(bytes);
+        }
+    }
+    let has_expiries = replay.has_expiries;
+    let idle_since = log.durable();
+    let mut partition = Partition {
+        log,
+        index: replay.index,
+        seed: superblock.hash_seed,
+        superblock,
+        superblock_in_flight: None,
+        superblock_wanted: false,
+        clock: Cell::new(time),
+        tombstones: VecDeque::new(),
+        indexed_tombstones: 0,
+        expiries: BTreeSet::new(),
+        cleared_end: Lsn::ZERO,
+        idle_since,
+        scratch: Vec::new(),
+    };
+    if has_expiries {
+        partition.collect_expiries();
+    }
+    partition
+}
+
+impl<M: SegmentMemory> Partition<M> {
+    /// Finds the keys that have an expiry. Reads every record that the index points to.
+    fn collect_expiries(&mut self) {
+        let mut expiries = BTreeSet::new();
+        let mut cursor = Some(0);
+        while let Some(from) = cursor {
+            cursor = self.index.scan(from, usize::MAX, &mut |fragment, lsn| {
+                self.each_op(fragment, lsn, &mut |op| {
+                    if let Some(at) = op.expires_at {
+                        expiries.insert((at, self.seed.hash(op.key)));
+                    }
+                });
+            });
+        }
+        self.expiries = expiries;
+    }
+}

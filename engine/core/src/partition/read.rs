@@ -1,0 +1,156 @@
+//! Reading keys.
+
+use super::Partition;
+use crate::codec::{OpKind, OpView};
+use crate::index::Fragment;
+use crate::log::SegmentMemory;
+use crate::types::{KeyHash, Lsn, UnixMillis};
+
+/// One key as it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry<'a> {
+    /// The key, in the log.
+    pub key: &'a [u8],
+    /// The value, in the log.
+    pub value: &'a [u8],
+    /// When it ceases to exist.
+    pub expires_at: Option<UnixMillis>,
+    /// The record that holds it: the version of the key.
+    pub lsn: Lsn,
+}
+
+/// What a key lookup found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lookup<'a> {
+    /// The key; `None` where there is none, or its expiry has passed.
+    pub entry: Option<Entry<'a>>,
+    /// Nobody may be shown this before the committed watermark has reached it. [`Lsn::ZERO`]: at once.
+    pub wait: Lsn,
+}
+
+/// Where a scan goes on: opaque, below 2^40. Stays valid across writes and restarts.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ScanCursor(u64);
+
+impl ScanCursor {
+    /// The start of every scan.
+    pub const START: Self = Self(0);
+
+    /// The cursor that [`get`](Self::get) gave. One that it never gave is harmless: the scan just begins elsewhere.
+    #[must_use]
+    pub const fn new(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The cursor as a number below 2^40.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// One step of a scan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScanStep {
+    /// Where to go on; `None` when everything has been visited.
+    pub next: Option<ScanCursor>,
+    /// Nobody may be shown what was visited before the committed watermark has reached this.
+    pub wait: Lsn,
+}
+
+impl<M: SegmentMemory> Partition<M> {
+    /// The newest operation on a key, tombstones and expired values included.
+    #[inline]
+    pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(Lsn, OpView<'_>)> {
+        let mut found = None;
+        let lsn = self.index.find(hash, |lsn| match self.log.batch_at(lsn).find(key) {
+            Some(op) => {
+                found = Some(op);
+                true
+            }
+            None => false,
+        })?;
+        found.map(|op| (lsn, op))
+    }
+
+    /// What whoever is shown the record at `lsn` has to wait for.
+    #[inline]
+    fn wait_for(&self, lsn: Lsn) -> Lsn {
+        if lsn < self.committed() { Lsn::ZERO } else { self.log.record_end(lsn) }
+    }
+
+    /// What whoever is shown that a key is absent has to wait for.
+    #[inline]
+    fn wait_for_absence(&self) -> Lsn {
+        if self.cleared_end <= self.committed() { Lsn::ZERO } else { self.cleared_end }
+    }
+
+    /// Looks a key up. `hash` is [`Partition::hash`] of `key`.
+    #[inline]
+    pub fn get(&self, hash: KeyHash, key: &[u8], now: UnixMillis) -> Lookup<'_> {
+        let now = self.observe(now);
+        match self.find(hash, key) {
+            None => Lookup { entry: None, wait: self.wait_for_absence() },
+            Some((lsn, op)) => Lookup { entry: live(lsn, op, now), wait: self.wait_for(lsn) },
+        }
+    }
+
+    /// Visits keys from `cursor` on, about `budget` of them, in the order of their hashes.
+    ///
+    /// A key that is there from the first step to the last is visited, whatever is written in between, and unless it
+    /// is rewritten in a record with others it is visited once.
+    pub fn scan(
+        &self,
+        cursor: ScanCursor,
+        budget: usize,
+        now: UnixMillis,
+        visit: &mut dyn FnMut(Entry<'_>),
+    ) -> ScanStep {
+        let now = self.observe(now);
+        let mut wait = self.wait_for_absence();
+        let next = self.index.scan(cursor.0, budget, &mut |fragment, lsn| {
+            wait = wait.max(self.wait_for(lsn));
+            self.each_op(fragment, lsn, &mut |op| {
+                if let Some(entry) = live(lsn, op, now) {
+                    visit(entry);
+                }
+            });
+        });
+        ScanStep { next: next.map(ScanCursor), wait }
+    }
+
+    /// A key drawn at random, as even as the hash is. `draw` is a random number.
+    #[must_use]
+    pub fn random(&self, draw: u64, now: UnixMillis) -> Lookup<'_> {
+        const TRIES: u64 = 64;
+        let now = self.observe(now);
+        let mut wait = self.wait_for_absence();
+        for attempt in 0..TRIES {
+            // Expired keys are passed over; the multiplier spreads the attempts (Knuth, TAOCP 6.4).
+            let draw = draw.wrapping_add(attempt).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let Some((fragment, lsn)) = self.index.sample(draw) else { break };
+            wait = wait.max(self.wait_for(lsn));
+            let mut found = None;
+            self.each_op(fragment, lsn, &mut |op| found = found.or(live(lsn, op, now)));
+            if found.is_some() {
+                return Lookup { entry: found, wait };
+            }
+        }
+        Lookup { entry: None, wait }
+    }
+
+    /// The operations of the record at `lsn` on keys with this hash fragment.
+    pub(super) fn each_op<'a>(&'a self, fragment: Fragment, lsn: Lsn, visit: &mut dyn FnMut(OpView<'a>)) {
+        let batch = self.log.batch_at(lsn);
+        if batch.len() == 1 {
+            batch.iter().for_each(visit);
+        } else {
+            batch.iter().filter(|op| Fragment::of(self.seed.hash(op.key)) == fragment).for_each(visit);
+        }
+    }
+}
+
+fn live(lsn: Lsn, op: OpView<'_>, now: UnixMillis) -> Option<Entry<'_>> {
+    let is_live = op.kind == OpKind::Put && op.expires_at.is_none_or(|at| at > now);
+    is_live.then_some(Entry { key: op.key, value: op.value, expires_at: op.expires_at, lsn })
+}

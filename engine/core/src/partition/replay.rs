@@ -1,0 +1,64 @@
+//! Rebuilding the index from the log.
+
+use alloc::vec::Vec;
+
+use crate::codec::{OpKind, OpView, Record};
+use crate::index::Index;
+use crate::types::{HashSeed, Lsn};
+
+/// What a walk over the log gathers. Reads no record but the one at hand: every operation names what it supersedes.
+pub(super) struct Replay {
+    pub(super) index: Index,
+    pub(super) has_expiries: bool,
+    /// The bases of the segments and the live bytes in each.
+    pub(super) live: Vec<(Lsn, u64)>,
+    seed: HashSeed,
+}
+
+impl Replay {
+    pub(super) fn new(seed: HashSeed, bases: impl Iterator<Item = Lsn>) -> Self {
+        Self { index: Index::new(), has_expiries: false, live: bases.map(|base| (base, 0)).collect(), seed }
+    }
+
+    pub(super) fn apply(&mut self, record: &Record<'_>) {
+        let Some(batch) = record.batch else { return };
+        for op in batch.iter() {
+            self.apply_op(record.header.lsn, &op);
+        }
+    }
+
+    fn apply_op(&mut self, lsn: Lsn, op: &OpView<'_>) {
+        if op.kind == OpKind::Clear {
+            self.index.clear();
+            self.has_expiries = false;
+            self.live.iter_mut().for_each(|(_, bytes)| *bytes = 0);
+            return;
+        }
+        let hash = self.seed.hash(op.key);
+        let superseded = op.supersedes != Lsn::ZERO;
+        if superseded && op.superseded_len > 0 {
+            let bytes = self.live_in(op.supersedes);
+            *bytes = bytes.saturating_sub(u64::from(op.superseded_len));
+        }
+        match op.kind {
+            OpKind::Delete if superseded => {
+                self.index.remove(hash, op.supersedes);
+            }
+            OpKind::Put => {
+                // What is superseded may be a deletion, which is not indexed here.
+                if !superseded || !self.index.replace(hash, op.supersedes, lsn) {
+                    self.index.insert(hash, lsn);
+                }
+                self.has_expiries |= op.expires_at.is_some();
+                *self.live_in(lsn) += u64::from(op.footprint());
+            }
+            OpKind::Delete | OpKind::Clear => {}
+        }
+    }
+
+    /// The live bytes of the segment that holds `lsn`.
+    fn live_in(&mut self, lsn: Lsn) -> &mut u64 {
+        let after = self.live.partition_point(|(base, _)| *base <= lsn);
+        &mut self.live[after.saturating_sub(1)].1
+    }
+}

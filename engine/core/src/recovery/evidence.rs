@@ -1,0 +1,97 @@
+//! What lies behind the end of the chain: zeros, remains, and whole records that bear witness to a watermark.
+
+use alloc::vec::Vec;
+
+use super::scan::Found;
+use super::{SegmentInput, header_is_foreign};
+use crate::codec::{RecordKind, SegmentHeader, read_record};
+use crate::log::{SegmentMemory, Unverified};
+use crate::superblock::Superblock;
+use crate::types::Lsn;
+use crate::types::limits::{RECORD_ALIGN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
+
+/// What lies behind the end of the chain.
+#[derive(Default)]
+pub(super) struct Evidence {
+    /// The highest durable watermark that a whole record or segment header names.
+    pub(super) durable: Lsn,
+    /// Bytes behind the end in its own segment, up to the last that is not zero.
+    pub(super) len: u64,
+    pub(super) whole_records: u64,
+    /// Further segments that hold something.
+    pub(super) segments: Vec<Lsn>,
+}
+
+/// Looks at everything behind the end of the chain.
+///
+/// A record counts as evidence if it is whole, stands where it says, and is of the newest epoch on the chain or a
+/// later one: older bytes belong to a tail that was cut before, whose watermarks were settled then.
+pub(super) fn behind<M: SegmentMemory>(
+    superblock: &Superblock,
+    segments: &[SegmentInput<M>],
+    found: &Found,
+) -> Evidence {
+    let mut evidence = Evidence::default();
+    for (index, (base, memory)) in segments.iter().enumerate() {
+        let bytes = memory.unverified();
+        match found.segments.get(index) {
+            Some(info) => {
+                let last = index + 1 == found.segments.len();
+                if last {
+                    evidence.len = used_len(&bytes.0[info.end..]);
+                    if evidence.len > 0 {
+                        records(superblock, *base, bytes, info.end, found, &mut evidence);
+                    }
+                }
+            }
+            None if bytes.0.iter().any(|&byte| byte != 0) => {
+                evidence.segments.push(*base);
+                if let Ok(header) = SegmentHeader::decode(bytes.0)
+                    && !header_is_foreign(&header, superblock, *base)
+                    && header.epoch >= found.epoch
+                {
+                    evidence.durable = evidence.durable.max(header.durable);
+                }
+                records(superblock, *base, bytes, SEGMENT_HEADER_LEN, found, &mut evidence);
+            }
+            None => {}
+        }
+    }
+    evidence
+}
+
+fn used_len(bytes: &[u8]) -> u64 {
+    bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1)
+}
+
+/// Looks for whole records at every place where one may start.
+fn records(
+    superblock: &Superblock,
+    base: Lsn,
+    bytes: Unverified<'_>,
+    from: usize,
+    found: &Found,
+    evidence: &mut Evidence,
+) {
+    let limit = bytes.0.len().saturating_sub(SEGMENT_FOOTER_LEN);
+    let mut offset = from;
+    while offset < limit {
+        // The record's own position is a cheap and strong filter before its checksums.
+        let names_itself = bytes.0.get(offset + 16..offset + 24).is_some_and(|field| {
+            field.iter().copied().eq(base.get().wrapping_add(offset as u64).to_le_bytes())
+        });
+        let record = if names_itself {
+            read_record(bytes, base, superblock.partition, offset, limit).ok()
+        } else {
+            None
+        };
+        match record {
+            Some(record) if record.header.epoch >= found.epoch && record.header.durable <= record.header.lsn => {
+                evidence.durable = evidence.durable.max(record.header.durable);
+                evidence.whole_records += u64::from(record.header.kind != RecordKind::Pad);
+                offset = usize::try_from(record.end().since(base)).unwrap_or(limit);
+            }
+            _ => offset += RECORD_ALIGN,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Following the unbroken chain of records from the start of the log.
+
+use alloc::vec::Vec;
+
+use super::{RecoveryError, SegmentInput, header_is_foreign};
+use crate::codec::{
+    Chain, Record, RecordError, RecordKind, SegmentFooter, SegmentHeader, SegmentHeaderError, read_record,
+};
+use crate::log::SegmentMemory;
+use crate::superblock::Superblock;
+use crate::types::limits::{SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
+use crate::types::{Epoch, Lsn, UnixMillis};
+
+/// Why the chain of records ends where it ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stop {
+    /// There is no further segment.
+    NoSegment,
+    /// The next segment's header is not whole, or does not continue the log.
+    Header { base: Lsn, cause: SegmentHeaderError },
+    /// The segment is full and its footer is not whole.
+    Footer { base: Lsn, cause: SegmentHeaderError },
+    /// There is no further whole record that continues the log.
+    Record { cause: RecordError },
+}
+
+impl Stop {
+    pub(super) const fn record_error(self) -> RecordError {
+        match self {
+            Self::Record { cause } => cause,
+            Self::NoSegment | Self::Header { .. } | Self::Footer { .. } => RecordError::NoRoom,
+        }
+    }
+}
+
+/// One segment that the log reaches into.
+pub(super) struct SegmentInfo {
+    pub(super) end: usize,
+    pub(super) record_count: u64,
+    pub(super) newest_time: UnixMillis,
+}
+
+/// Where the unbroken chain of records ends.
+pub(super) struct Found {
+    pub(super) segments: Vec<SegmentInfo>,
+    pub(super) end: Lsn,
+    pub(super) chain: Chain,
+    pub(super) epoch: Epoch,
+    pub(super) time: UnixMillis,
+    /// The highest durable watermark named by anything on the chain.
+    pub(super) durable: Lsn,
+    pub(super) stop: Stop,
+}
+
+pub(super) fn scan<M: SegmentMemory>(
+    superblock: &Superblock,
+    segments: &[SegmentInput<M>],
+    visit: &mut dyn FnMut(&Record<'_>),
+) -> Result<Found, RecoveryError> {
+    let mut found = Found {
+        segments: Vec::with_capacity(segments.len()),
+        end: segments.first().map_or(Lsn::ZERO, |(base, _)| *base),
+        chain: Chain::origin(superblock.cluster, superblock.partition),
+        epoch: Epoch::ZERO,
+        time: UnixMillis::ZERO,
+        durable: Lsn::ZERO,
+        stop: Stop::NoSegment,
+    };
+    for (index, (base, memory)) in segments.iter().enumerate() {
+        // Where the segment before this one ended, the log goes on at the next base.
+        if *base != found.end {
+            found.stop = Stop::NoSegment;
+            break;
+        }
+        match begin_segment(superblock, *base, memory, index == 0, &mut found)? {
+            Some(header) if !scan_segment(&header, memory, &mut found, visit) => break,
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the segment's header. `None`: the log ends before this segment.
+fn begin_segment<M: SegmentMemory>(
+    superblock: &Superblock,
+    base: Lsn,
+    memory: &M,
+    is_first: bool,
+    found: &mut Found,
+) -> Result<Option<SegmentHeader>, RecoveryError> {
+    let header = match SegmentHeader::decode(memory.unverified().0) {
+        Ok(header) => header,
+        Err(cause @ SegmentHeaderError::Version { .. }) => return Err(RecoveryError::Version { base, cause }),
+        Err(cause) => {
+            found.stop = Stop::Header { base, cause };
+            return Ok(None);
+        }
+    };
+    if header_is_foreign(&header, superblock, base) {
+        return Err(RecoveryError::Foreign {
+            base,
+            cluster: header.cluster,
+            partition: header.partition,
+            found_base: header.base,
+        });
+    }
+    // The log's first segment is taken at its word for the chain before it, unless it is the first ever.
+    let continues = header.chain == found.chain || (is_first && base != Lsn::ZERO);
+    if header.len != memory.segment_len() {
+        found.stop = Stop::Header { base, cause: SegmentHeaderError::Length { len: memory.segment_len() } };
+        return Ok(None);
+    }
+    if !continues || header.epoch < found.epoch {
+        found.stop = Stop::Header { base, cause: SegmentHeaderError::Magic };
+        return Ok(None);
+    }
+    found.chain = header.chain;
+    found.durable = found.durable.max(header.durable);
+    found.end = base.plus(SEGMENT_HEADER_LEN as u64);
+    found.segments.push(SegmentInfo { end: SEGMENT_HEADER_LEN, record_count: 0, newest_time: found.time });
+    Ok(Some(header))
+}
+
+/// Follows the records of one segment. `true`: it is sealed, and the log goes on at the next base.
+fn scan_segment<M: SegmentMemory>(
+    header: &SegmentHeader,
+    memory: &M,
+    found: &mut Found,
+    visit: &mut dyn FnMut(&Record<'_>),
+) -> bool {
+    let bytes = memory.unverified();
+    let limit = bytes.0.len() - SEGMENT_FOOTER_LEN;
+    let mut offset = SEGMENT_HEADER_LEN;
+    let info = found.segments.last_mut().expect("pushed by begin_segment");
+    while offset < limit {
+        let read = read_record(bytes, header.base, header.partition, offset, limit);
+        let record = match read {
+            Ok(record) if continues(&record, found.chain, found.epoch, found.time) => record,
+            other => {
+                let cause = other.map_or_else(|cause| cause, |record| link_error(&record, found.chain));
+                found.stop = Stop::Record { cause };
+                return false;
+            }
+        };
+        if record.header.kind != RecordKind::Pad {
+            visit(&record);
+        }
+        found.chain = record.chain;
+        found.epoch = record.header.epoch;
+        found.time = record.header.time;
+        found.durable = found.durable.max(record.header.durable);
+        found.end = record.end();
+        offset = usize::try_from(record.end().since(header.base)).unwrap_or(limit);
+        info.end = offset;
+        info.record_count += 1;
+        info.newest_time = found.time;
+    }
+    match SegmentFooter::decode(&bytes.0[limit..]) {
+        Ok(footer)
+            if footer.base == header.base
+                && footer.chain == found.chain
+                && footer.records_end == limit as u64
+                && footer.record_count == info.record_count =>
+        {
+            found.end = header.base.plus(header.len);
+            info.end = bytes.0.len();
+            true
+        }
+        other => {
+            let cause = other.err().unwrap_or(SegmentHeaderError::Magic);
+            found.stop = Stop::Footer { base: header.base, cause };
+            false
+        }
+    }
+}
+
+fn continues(record: &Record<'_>, chain: Chain, epoch: Epoch, time: UnixMillis) -> bool {
+    let header = &record.header;
+    header.prev == chain && header.epoch >= epoch && header.time >= time && header.durable <= header.lsn
+}
+
+const fn link_error(record: &Record<'_>, chain: Chain) -> RecordError {
+    RecordError::Link { expected: chain.get(), found: record.header.prev.get() }
+}

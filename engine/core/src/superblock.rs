@@ -1,0 +1,204 @@
+//! The superblock: what a partition is, and what it has promised.
+//!
+//! Owns the layout of one slot. A superblock is written to two slots in turn, the slot being its generation modulo
+//! two, so that a torn write leaves the other. Fault model: either slot may be torn, stale or rotten; both at once is
+//! corruption, never treated as absence.
+
+use thiserror::Error;
+
+use crate::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId};
+
+/// Bytes of one slot; the file has two.
+pub const SLOT_LEN: usize = 4096;
+/// Bytes of a slot that mean something; the rest is zero.
+pub const SUPERBLOCK_LEN: usize = 128;
+
+const MAGIC: [u8; 8] = *b"WINDROWS";
+/// The version of the superblock, segment and record formats, which change together.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a partition is, and what it has promised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Superblock {
+    /// Counts the writes of this superblock.
+    pub generation: u64,
+    /// The cluster that the partition belongs to.
+    pub cluster: ClusterId,
+    /// Which partition of the cluster it is.
+    pub partition: PartitionId,
+    /// How many partitions the cluster has.
+    pub partition_count: u16,
+    /// The newest epoch that this replica has written in or accepted from a leader.
+    pub epoch: Epoch,
+    /// The newest epoch that this replica has promised: it refuses everything older.
+    pub promised: Epoch,
+    /// Everything below was durable when this was written; a bad record below is corruption.
+    pub durable: Lsn,
+    /// Seeds the key hash of this replica's index.
+    pub hash_seed: HashSeed,
+    /// Features that a reader must know to read this partition; none exist yet.
+    pub features: u64,
+}
+
+/// Why a slot was not accepted.
+#[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SlotError {
+    /// The slot holds only zeros: it was never written.
+    #[error("never written")]
+    Blank,
+    /// The slot is shorter than a superblock.
+    #[error("{len} bytes are too few for a superblock")]
+    Short {
+        /// Bytes found.
+        len: usize,
+    },
+    /// The first bytes are not those of a superblock.
+    #[error("no superblock starts here")]
+    Magic,
+    /// The checksum does not match.
+    #[error("checksum {found:#010x} instead of {expected:#010x}")]
+    Checksum {
+        /// What the bytes add up to.
+        expected: u32,
+        /// What is written.
+        found: u32,
+    },
+    /// Written by a newer Windrow.
+    #[error("format version {found}, but this build reads version {supported}")]
+    Version {
+        /// What is written.
+        found: u32,
+        /// What this build reads.
+        supported: u32,
+    },
+    /// Uses features that this build does not know.
+    #[error("feature bits {found:#x} are unknown to this build")]
+    Features {
+        /// The bits set.
+        found: u64,
+    },
+}
+
+/// Why a pair of slots gives no superblock.
+#[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SuperblockError {
+    /// Neither slot was ever written: the partition was never made.
+    #[error("both superblock slots are blank")]
+    Absent,
+    /// No slot can be believed.
+    #[error("no superblock slot is readable: slot 0: {first}; slot 1: {second}")]
+    Unreadable {
+        /// What is wrong with slot 0.
+        first: SlotError,
+        /// What is wrong with slot 1.
+        second: SlotError,
+    },
+}
+
+impl Superblock {
+    /// The slot that this superblock belongs in: 0 or 1.
+    #[must_use]
+    pub const fn slot(&self) -> usize {
+        if self.generation.is_multiple_of(2) { 0 } else { 1 }
+    }
+
+    /// The bytes of this superblock.
+    #[must_use]
+    pub fn encode(&self) -> [u8; SUPERBLOCK_LEN] {
+        let mut bytes = [0; SUPERBLOCK_LEN];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[12..16].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[24..40].copy_from_slice(&self.cluster.0);
+        bytes[40..42].copy_from_slice(&self.partition.get().to_le_bytes());
+        bytes[42..44].copy_from_slice(&self.partition_count.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.epoch.get().to_le_bytes());
+        bytes[48..52].copy_from_slice(&self.promised.get().to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.durable.get().to_le_bytes());
+        bytes[64..80].copy_from_slice(&self.hash_seed.0);
+        bytes[80..88].copy_from_slice(&self.features.to_le_bytes());
+        let checksum = checksum(&bytes);
+        bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads one slot.
+    ///
+    /// # Errors
+    /// Says in which way the slot cannot be believed.
+    pub fn decode(slot: &[u8]) -> Result<Self, SlotError> {
+        let Some(bytes) = slot.first_chunk::<SUPERBLOCK_LEN>() else {
+            return Err(SlotError::Short { len: slot.len() });
+        };
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Err(SlotError::Blank);
+        }
+        if bytes[0..8] != MAGIC {
+            return Err(SlotError::Magic);
+        }
+        let expected = checksum(bytes);
+        let found = u32::from_le_bytes(field(bytes, 8));
+        if expected != found {
+            return Err(SlotError::Checksum { expected, found });
+        }
+        let version = u32::from_le_bytes(field(bytes, 12));
+        if version != FORMAT_VERSION {
+            return Err(SlotError::Version { found: version, supported: FORMAT_VERSION });
+        }
+        let features = u64::from_le_bytes(field(bytes, 80));
+        if features != 0 {
+            return Err(SlotError::Features { found: features });
+        }
+        Ok(Self {
+            generation: u64::from_le_bytes(field(bytes, 16)),
+            cluster: ClusterId(field(bytes, 24)),
+            partition: PartitionId::new(u16::from_le_bytes(field(bytes, 40))),
+            partition_count: u16::from_le_bytes(field(bytes, 42)),
+            epoch: Epoch::new(u32::from_le_bytes(field(bytes, 44))),
+            promised: Epoch::new(u32::from_le_bytes(field(bytes, 48))),
+            durable: Lsn::new(u64::from_le_bytes(field(bytes, 56))),
+            hash_seed: HashSeed(field(bytes, 64)),
+            features,
+        })
+    }
+
+    /// The newer superblock of two slots.
+    ///
+    /// # Errors
+    /// [`SuperblockError::Absent`] where neither was ever written; [`SuperblockError::Unreadable`] where none can be
+    /// believed. A slot of a newer version makes the pair unreadable, even when the other slot is fine: the older one
+    /// would take back what the newer build promised.
+    pub fn choose(first: &[u8], second: &[u8]) -> Result<Self, SuperblockError> {
+        match (Self::decode(first), Self::decode(second)) {
+            (Ok(a), Ok(b)) => Ok(if a.generation >= b.generation { a } else { b }),
+            (Err(SlotError::Blank), Err(SlotError::Blank)) => Err(SuperblockError::Absent),
+            (Ok(block), Err(other)) | (Err(other), Ok(block))
+                if !matches!(other, SlotError::Version { .. } | SlotError::Features { .. }) =>
+            {
+                Ok(block)
+            }
+            (a, b) => Err(SuperblockError::Unreadable {
+                first: a.err().unwrap_or(SlotError::Blank),
+                second: b.err().unwrap_or(SlotError::Blank),
+            }),
+        }
+    }
+}
+
+fn checksum(bytes: &[u8; SUPERBLOCK_LEN]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[0..8]);
+    hasher.update(&bytes[12..]);
+    hasher.finalize()
+}
+
+fn field<const N: usize>(bytes: &[u8; SUPERBLOCK_LEN], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&bytes[at..at + N]);
+    field
+}
+
+#[cfg(test)]
+mod tests;
