@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::{ChangeError, LoadError, Source};
-use super::fields::{FIELDS, Field, find};
-use super::{Secret, Settings, file};
+use super::fields::{FIELDS, Field, find, password};
+use super::{Settings, file};
 
 /// Settings, where each came from, and the file that they are written back to.
 #[derive(Clone, Debug)]
@@ -93,13 +93,10 @@ impl Configured {
                 "give the password in one way only",
             )?;
             let text = file::read(&path)?;
-            let secret = text.lines().next().unwrap_or_default();
-            if secret.is_empty() {
-                let field = find("requirepass-file").ok_or_else(|| unknown("requirepass-file", Source::Default))?;
-                let found = format!("`{}`, whose first line is empty", path.display());
-                return Err(invalid(field, found, self.origin(field.name)));
+            self.settings.requirepass = password(text.lines().next().unwrap_or_default());
+            if self.settings.requirepass.is_none() {
+                return Err(LoadError::Password { path });
             }
-            self.settings.requirepass = Some(Secret::new(secret));
         }
         let settings = &self.settings;
         self.refuse_if(

@@ -88,6 +88,13 @@ pub enum LoadError {
         /// Where it was set.
         origin: Source,
     },
+    /// The password's file holds none.
+    #[error("{}: the first line is no password: it must not be empty, and `sha256:` must begin exactly what \
+             `windrow hash-password` prints", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+    },
     /// Two settings contradict each other.
     #[error("`{first}` ({first_origin}) and `{second}` ({second_origin}): {reason}")]
     Conflict {

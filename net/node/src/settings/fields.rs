@@ -7,6 +7,7 @@ use windrow_core::types::limits::{PARTITIONS_MAX, SEGMENT_LEN_ALIGN, SEGMENT_LEN
 
 use super::kind::{Kind, Value, show_size, show_time};
 use super::{Durability, LogFormat, LogLevel, Secret, Settings};
+use crate::auth::PasswordHash;
 
 /// One setting: its name is the key in the settings file, the flag `--name` and the variable `WINDROW_NAME`.
 #[derive(Debug)]
@@ -75,6 +76,13 @@ fn size_of(len: usize) -> String {
 
 fn seconds(time: Option<Duration>) -> String {
     time.map_or(0, |time| time.as_secs()).to_string()
+}
+
+/// A password, unless it looks like the stored form of one and is none.
+pub(super) fn password(text: &str) -> Option<Secret> {
+    // The salt of a plain password is drawn when the node starts.
+    let usable = !text.is_empty() && PasswordHash::from_setting(text, [0; 16]).is_ok();
+    usable.then(|| Secret::new(text))
 }
 
 const SIZE_OF_OUTPUT: std::ops::RangeInclusive<u64> = (64 << 10)..=(4 << 30);
@@ -183,7 +191,7 @@ pub static FIELDS: &[Field] = &[
         kind: Kind::Secret,
         changes_live: true,
         get: |s| s.requirepass.as_ref().map_or_else(String::new, |secret| secret.expose().to_owned()),
-        set: |s, v| v.text().map(|text| s.requirepass = Some(Secret::new(text))),
+        set: |s, v| password(v.text()?).map(|secret| s.requirepass = Some(secret)),
     },
     Field {
         name: "requirepass-file",

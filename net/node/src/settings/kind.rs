@@ -77,7 +77,7 @@ impl Kind {
     pub fn allowed(&self) -> String {
         match self {
             Self::Path => "a path".to_owned(),
-            Self::Secret => "text that is not empty".to_owned(),
+            Self::Secret => "text that is not empty, or exactly what `windrow hash-password` prints".to_owned(),
             Self::Address => "an IPv4 or IPv6 address".to_owned(),
             Self::Addresses => "IPv4 or IPv6 addresses, separated by commas, none of them twice".to_owned(),
             Self::Cores => Cores::ALLOWED.to_owned(),

@@ -203,8 +203,9 @@ fn the_password_comes_from_one_place_and_is_never_shown() {
          way only"
     );
     let empty = files.write("empty", "\n");
-    assert!(refused(&[("requirepass-file", empty.to_str().unwrap())]).contains("first line is empty"));
-    assert!(refused(&[("requirepass", "")]).ends_with("cannot be this; allowed: text that is not empty"));
+    assert!(refused(&[("requirepass-file", empty.to_str().unwrap())]).contains("the first line is no password"));
+    assert!(refused(&[("requirepass", "")]).contains("cannot be this; allowed: text that is not empty"));
+    assert!(refused(&[("requirepass", "sha256:0123")]).contains("what `windrow hash-password` prints"));
 }
 
 #[test]
