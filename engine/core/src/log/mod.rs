@@ -10,6 +10,7 @@ mod reader;
 mod segment;
 
 use alloc::collections::VecDeque;
+use core::mem;
 
 pub use memory::{SegmentMemory, Unverified, VecMemory};
 pub use reader::{ReadError, Records};
@@ -105,6 +106,18 @@ pub(crate) struct LogStart<M> {
 }
 
 impl<M: SegmentMemory> Log<M> {
+    /// Takes the log apart, for a follower that goes on from its end. What stands prepared is let go.
+    pub(crate) fn suspend(&mut self) -> LogStart<M> {
+        LogStart {
+            segments: mem::take(&mut self.segments),
+            prepared: VecDeque::new(),
+            chain: self.chain,
+            epoch: self.epoch,
+            end: self.appended,
+            durable: self.durable,
+        }
+    }
+
     pub(crate) fn new(config: LogConfig, start: LogStart<M>) -> Self {
         assert!(config.segments_ahead > 0, "a log prepares at least one segment ahead");
         assert!(start.durable <= start.end, "nothing beyond the end can be durable");

@@ -30,6 +30,18 @@ impl<M: SegmentMemory> LogSegment<M> {
         Self { base, memory, record_count, newest_time, live_bytes: 0 }
     }
 
+    /// The memory, for a follower whose leader has written more of it.
+    pub(crate) const fn memory_mut(&mut self) -> &mut M {
+        &mut self.memory
+    }
+
+    /// Believes what a follower has verified: records up to `end`.
+    pub(crate) fn advance(&mut self, end: usize, record_count: u64, newest_time: UnixMillis) {
+        self.memory.publish(end);
+        self.record_count = record_count;
+        self.newest_time = newest_time;
+    }
+
     /// The position of the segment's first byte.
     #[must_use]
     pub const fn base(&self) -> Lsn {
@@ -78,7 +90,7 @@ impl<M: SegmentMemory> LogSegment<M> {
         self.live_bytes = bytes;
     }
 
-    pub(super) const fn newest_time(&self) -> UnixMillis {
+    pub(crate) const fn newest_time(&self) -> UnixMillis {
         self.newest_time
     }
 

@@ -5,6 +5,7 @@
 //! the index until its deletion is committed, so that a reader who finds it absent knows what to wait for.
 //! Invariant: every live key has exactly one index entry, the position of its newest record.
 
+mod follow;
 mod open;
 mod read;
 mod replay;
@@ -306,4 +307,4 @@ impl<M: SegmentMemory> Partition<M> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,6 +20,11 @@ impl Replay {
         Self { index: Index::new(), has_expiries: false, live: bases.map(|base| (base, 0)).collect(), seed }
     }
 
+    /// Goes on where an earlier walk ended.
+    pub(super) const fn resume(seed: HashSeed, index: Index, live: Vec<(Lsn, u64)>) -> Self {
+        Self { index, has_expiries: false, live, seed }
+    }
+
     pub(super) fn apply(&mut self, record: &Record<'_>) {
         let Some(batch) = record.batch else { return };
         for op in batch.iter() {

@@ -18,6 +18,7 @@
 //! follows a hole does not extend the log, but the watermark that it names is evidence.
 
 mod evidence;
+mod follow;
 mod scan;
 
 use alloc::collections::VecDeque;
@@ -127,6 +128,8 @@ pub struct Recovered<M> {
     cut: Option<Cut>,
 }
 
+pub(crate) use follow::follow;
+
 /// A segment given to recovery: the base that its name says, and its memory.
 pub type SegmentInput<M> = (Lsn, M);
 
@@ -146,7 +149,7 @@ pub fn recover<M: SegmentMemory>(
     let evidence = evidence::behind(superblock, &segments, &found);
     let durable = durable.max(evidence.durable);
     if durable > found.end {
-        return Err(refusal(&segments, &found, durable));
+        return Err(refusal(segments.iter().map(|(base, _)| *base), &found, durable));
     }
     let cut = (evidence.len > 0 || !evidence.segments.is_empty()).then(|| Cut {
         end: found.end,
@@ -173,13 +176,13 @@ pub fn recover<M: SegmentMemory>(
     })
 }
 
-fn refusal<M: SegmentMemory>(segments: &[SegmentInput<M>], found: &scan::Found, durable: Lsn) -> RecoveryError {
+fn refusal(mut bases: impl DoubleEndedIterator<Item = Lsn>, found: &scan::Found, durable: Lsn) -> RecoveryError {
     match found.stop {
         scan::Stop::NoSegment => RecoveryError::Missing { lsn: found.end, durable },
         scan::Stop::Header { base, cause } => RecoveryError::CorruptSegment { base, part: "header", durable, cause },
         scan::Stop::Footer { base, cause } => RecoveryError::CorruptSegment { base, part: "footer", durable, cause },
         scan::Stop::Record { cause } => {
-            let base = segments.iter().map(|(base, _)| *base).rfind(|base| *base <= found.end).unwrap_or(Lsn::ZERO);
+            let base = bases.rfind(|base| *base <= found.end).unwrap_or(Lsn::ZERO);
             RecoveryError::Corrupt { base, offset: found.end.since(base), lsn: found.end, durable, cause }
         }
     }
@@ -251,7 +254,10 @@ impl<M: SegmentMemory> Recovered<M> {
     /// If the tail has not been repaired, or the epoch is not newer than what the log holds: bugs of the driver.
     pub(crate) fn into_start(self, epoch: Epoch) -> (LogStart<M>, UnixMillis) {
         assert!(self.cut.is_none(), "a torn tail is repaired before the log is written");
-        assert!(epoch > self.epoch || (epoch == self.epoch && self.segments.is_empty()), "every opening is a new epoch");
+        assert!(
+            epoch > self.epoch || (epoch == self.epoch && self.segments.is_empty()),
+            "every opening is a new epoch"
+        );
         let start = LogStart {
             segments: self.segments,
             prepared: self.behind.into(),

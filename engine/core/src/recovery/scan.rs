@@ -82,7 +82,7 @@ pub(super) fn scan<M: SegmentMemory>(
 }
 
 /// Reads the segment's header. `None`: the log ends before this segment.
-fn begin_segment<M: SegmentMemory>(
+pub(super) fn begin_segment<M: SegmentMemory>(
     superblock: &Superblock,
     base: Lsn,
     memory: &M,
@@ -122,19 +122,21 @@ fn begin_segment<M: SegmentMemory>(
     Ok(Some(header))
 }
 
-/// Follows the records of one segment. `true`: it is sealed, and the log goes on at the next base.
-fn scan_segment<M: SegmentMemory>(
+/// Follows the records of one segment, the last of `found.segments`, from its `end` on. `true`: it is sealed, and the log goes on at the next base.
+pub(super) fn scan_segment<M: SegmentMemory>(
     header: &SegmentHeader,
     memory: &M,
     found: &mut Found,
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> bool {
     let bytes = memory.unverified();
-    let limit = bytes.0.len() - SEGMENT_FOOTER_LEN;
-    let mut offset = SEGMENT_HEADER_LEN;
-    let info = found.segments.last_mut().expect("pushed by begin_segment");
+    // A follower's memory ends where its leader has committed, so there may be fewer bytes than the segment has.
+    let limit = usize::try_from(header.len).map_or(0, |len| len - SEGMENT_FOOTER_LEN);
+    let visible = limit.min(bytes.0.len());
+    let info = found.segments.last_mut().expect("pushed by the caller");
+    let mut offset = info.end;
     while offset < limit {
-        let read = read_record(bytes, header.base, header.partition, offset, limit);
+        let read = read_record(bytes, header.base, header.partition, offset, visible);
         let record = match read {
             Ok(record) if continues(&record, found.chain, found.epoch, found.time) => record,
             other => {
@@ -156,7 +158,7 @@ fn scan_segment<M: SegmentMemory>(
         info.record_count += 1;
         info.newest_time = found.time;
     }
-    match SegmentFooter::decode(&bytes.0[limit..]) {
+    match SegmentFooter::decode(bytes.0.get(limit..).unwrap_or_default()) {
         Ok(footer)
             if footer.base == header.base
                 && footer.chain == found.chain
@@ -164,7 +166,7 @@ fn scan_segment<M: SegmentMemory>(
                 && footer.record_count == info.record_count =>
         {
             found.end = header.base.plus(header.len);
-            info.end = bytes.0.len();
+            info.end = limit + SEGMENT_FOOTER_LEN;
             true
         }
         other => {
