@@ -150,7 +150,11 @@ impl ControlReader {
             return Err(ControlError::Foreign { path, partition });
         }
         let mapped = Mapped(MmapOptions::new().len(CONTROL_LEN).map_raw_read_only(&file).at("map", &path)?);
-        if belongs(mapped.page(), partition) { Ok(Self(mapped)) } else { Err(ControlError::Foreign { path, partition }) }
+        if belongs(mapped.page(), partition) {
+            Ok(Self(mapped))
+        } else {
+            Err(ControlError::Foreign { path, partition })
+        }
     }
 
     /// How far the log has grown.

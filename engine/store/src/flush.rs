@@ -4,11 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use windrow_core::log::{FlushRequest, LogSegment};
+use windrow_core::partition::Partition;
 use windrow_core::types::Lsn;
 
 use crate::exit::EXIT_IO_ERROR;
 use crate::files::FileError;
-use crate::segment::SegmentView;
+use crate::segment::{MappedSegment, SegmentView};
 
 /// A flush failed: what was written since the last one may be lost, and no later flush would say so.
 ///
@@ -60,6 +62,29 @@ pub struct FlushTask {
 }
 
 impl FlushTask {
+    /// Gathers what the flush needs. The segments stay alive until it has run.
+    ///
+    /// # Panics
+    /// If the request is not of this partition: that is a bug of the caller.
+    pub fn new(partition: &Partition<MappedSegment>, request: &FlushRequest) -> Self {
+        let in_request = |segment: &&MappedSegment| (request.first_base..=request.last_base).contains(&segment.base());
+        // The newest segments are asked for nearly always.
+        let segments = partition.log().segments().rev().map(LogSegment::memory);
+        let mut segments: Vec<_> =
+            segments.skip_while(|segment| segment.base() > request.last_base).take_while(in_request).collect();
+        segments.reverse();
+        assert_eq!(
+            segments.first().map(|segment| segment.base()),
+            Some(request.first_base),
+            "another partition's flush"
+        );
+        Self {
+            ticket: request.ticket,
+            upto: request.upto,
+            segments: segments.into_iter().map(MappedSegment::share).collect(),
+        }
+    }
+
     /// The position that the log is durable up to once this has run.
     #[must_use]
     pub const fn upto(&self) -> Lsn {

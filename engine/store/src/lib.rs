@@ -9,12 +9,14 @@
 //! [`EXIT_IO_ERROR`], because nothing that is in memory can be trusted to be on the disk any more.
 
 mod background;
+mod cache;
 mod control;
 mod data_dir;
 mod exit;
 mod files;
 mod fill;
 mod flush;
+mod open;
 mod partition_dir;
 mod preflight;
 mod segment;
@@ -29,7 +31,12 @@ pub use exit::EXIT_IO_ERROR;
 pub use files::FileError;
 pub use fill::{FillMode, UnknownFillMode};
 pub use flush::{FlushFailed, FlushTask, fatal_flush};
+pub use open::{
+    OpenConfig, OpenError, OpenPartition, OpenReport, ReadOnlyPartition, RefreshError, open_partition, open_read_only,
+};
 pub use partition_dir::{Listing, PartitionDir, SegmentFile, SuperblockFile, SuperblockFileError};
 pub use preflight::{FileSystem, Limits, Preflight, preflight};
-pub use segment::{MappedSegment, PrepareError, SegmentView, create_segment, parse_segment_file_name, segment_file_name};
+pub use segment::{
+    MappedSegment, PrepareError, SegmentView, create_segment, parse_segment_file_name, segment_file_name,
+};
 pub use sigbus::install_sigbus_handler;

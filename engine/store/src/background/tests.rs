@@ -27,7 +27,8 @@ fn results_come_back_in_order_each_with_a_wake() {
     let background = Background::start().unwrap();
     let (wakes, woken) = channel();
     let client = background.client(move || wakes.send(()).unwrap());
-    let prepare = |base| Job::Prepare { dir: Arc::clone(&dir), base: Lsn::new(base), len: 4096, fill: FillMode::Write4K };
+    let prepare =
+        |base| Job::Prepare { dir: Arc::clone(&dir), base: Lsn::new(base), len: 4096, fill: FillMode::Write4K };
     client.submit(prepare(4096));
     client.submit(Job::WriteSuperblock { dir: Arc::clone(&dir), superblock: superblock(2) });
     client.submit(prepare(4096));

@@ -103,8 +103,7 @@ impl Identity {
         let cluster = lines.next("cluster ", parse_cluster)?;
         let partitions =
             lines.next("partitions ", |rest| rest.parse().ok().filter(|count| (1..=PARTITIONS_MAX).contains(count)))?;
-        let mode =
-            lines.next("mode ", |rest| BuildMode::ALL.into_iter().find(|mode| mode.name() == rest))?;
+        let mode = lines.next("mode ", |rest| BuildMode::ALL.into_iter().find(|mode| mode.name() == rest))?;
         let found = lines.next("checksum ", |rest| u32::from_str_radix(rest, 16).ok())?;
         let covered = text.rfind("checksum ").unwrap_or(text.len());
         let expected = crc32fast::hash(&text.as_bytes()[..covered]);
@@ -122,11 +121,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// The next line, which begins with `expected`; `read` gets the rest of it.
-    fn next<T>(
-        &mut self,
-        expected: &'static str,
-        read: impl FnOnce(&'a str) -> Option<T>,
-    ) -> Result<T, IdentityError> {
+    fn next<T>(&mut self, expected: &'static str, read: impl FnOnce(&'a str) -> Option<T>) -> Result<T, IdentityError> {
         self.line += 1;
         let rest = self.lines.next().and_then(|line| line.strip_prefix(expected));
         rest.and_then(read).ok_or(IdentityError::Syntax { line: self.line, expected })

@@ -20,6 +20,7 @@ use thiserror::Error;
 use windrow_core::types::{ClusterId, PartitionId};
 
 pub use identity::{BuildMode, Identity, IdentityError};
+pub(crate) use lock::Writer;
 pub use lock::{DirLock, LockError};
 
 use crate::files::FileError;

@@ -59,15 +59,15 @@ fn one_writer_at_a_time_and_the_loser_learns_who_holds_it() {
 fn a_writer_waits_for_a_reader_that_is_opening() {
     let (_parent, path) = place();
     drop(DataDir::open_or_create(&path, &NEW).unwrap());
-    let reader = lock::Writer::look(&path).unwrap();
-    assert!(matches!(reader, lock::Writer::None { .. }));
+    let reader = Writer::look(&path).unwrap();
+    assert!(matches!(reader, Writer::None { .. }));
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| DataDir::open(&path));
         drop(reader);
         writer.join().unwrap().unwrap();
     });
     let _writer = DataDir::open(&path).unwrap();
-    assert!(matches!(lock::Writer::look(&path).unwrap(), lock::Writer::Alive));
+    assert!(matches!(Writer::look(&path).unwrap(), Writer::Alive));
 }
 
 /// Every state that a crash can leave while a directory is made: each prefix of the steps, in their order.
@@ -91,7 +91,8 @@ fn an_interrupted_creation_is_completed() {
                     fs::create_dir(path.join(step)).unwrap();
                 } else {
                     // A file still being made has any part of its content.
-                    let _torn = fs::copy(&whole_step, path.join(step)).or_else(|_| fs::copy("/dev/null", path.join(step)));
+                    let _torn =
+                        fs::copy(&whole_step, path.join(step)).or_else(|_| fs::copy("/dev/null", path.join(step)));
                 }
             }
             assert!(matches!(DataDir::open(&path), Err(DataDirError::Absent { .. })), "after {count} steps");
@@ -126,7 +127,8 @@ fn other_peoples_directories_are_left_alone() {
 fn a_lost_identity_is_not_taken_for_a_new_directory() {
     let (_parent, path) = place();
     let made = DataDir::open_or_create(&path, &NEW).unwrap();
-    let segment = made.partition_path(PartitionId::new(1)).join(crate::segment_file_name(windrow_core::types::Lsn::ZERO));
+    let segment =
+        made.partition_path(PartitionId::new(1)).join(crate::segment_file_name(windrow_core::types::Lsn::ZERO));
     fs::write(&segment, [1; 4096]).unwrap();
     drop(made);
     fs::remove_file(path.join("identity")).unwrap();

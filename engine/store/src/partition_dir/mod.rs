@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use windrow_core::superblock::Superblock;
 use windrow_core::types::{Lsn, PartitionId};
 
-pub use superblock::{SuperblockFile, SuperblockFileError};
 pub(crate) use superblock::new_superblock_file;
+pub use superblock::{SuperblockFile, SuperblockFileError};
 
 use crate::control::CONTROL_FILE;
 use crate::files::{At, FileError, TEMPORARY_SUFFIX, names_in, open, remove_if_present, sync_dir};

@@ -53,7 +53,10 @@ fn a_superblock_is_absent_or_unreadable_but_never_made_up() {
     assert!(matches!(absent, Err(SuperblockFileError::Slots { source: SuperblockError::Absent, .. })), "{absent:?}");
     std::fs::write(&path, [7; 2 * SLOT_LEN]).unwrap();
     let bad = partition.read_superblock();
-    assert!(matches!(bad, Err(SuperblockFileError::Slots { source: SuperblockError::Unreadable { .. }, .. })), "{bad:?}");
+    assert!(
+        matches!(bad, Err(SuperblockFileError::Slots { source: SuperblockError::Unreadable { .. }, .. })),
+        "{bad:?}"
+    );
     std::fs::remove_file(&path).unwrap();
     assert!(PartitionDir::open(dir.path(), PartitionId::new(0), true).is_err());
 }

@@ -94,11 +94,6 @@ impl MappedSegment {
         let _unsupported = self.mapping.map.advise(Advice::WillNeed);
     }
 
-    /// Takes back [`will_scan`](Self::will_scan): reads come in no order from now on.
-    pub(crate) fn scanned(&self) {
-        let _unsupported = self.mapping.map.advise(Advice::Normal);
-    }
-
     /// Lets more of a read-only segment be looked at.
     ///
     /// # Panics
@@ -106,11 +101,6 @@ impl MappedSegment {
     pub(crate) fn set_visible(&mut self, visible: usize) {
         assert!(!self.writable && visible >= self.visible && visible <= self.mapping.map.len(), "visible end");
         self.visible = visible;
-    }
-
-    /// How much may be looked at.
-    pub(crate) const fn visible(&self) -> usize {
-        self.visible
     }
 
     /// A handle for reading what is published, from any thread, without a copy.
@@ -129,27 +119,6 @@ impl MappedSegment {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.mapping.path
-    }
-
-    /// Writes zeros from `from` to the end, through the file, and flushes.
-    ///
-    /// Pages that are zero already are left alone.
-    pub(crate) fn zero_from(&mut self, from: usize) -> Result<(), FileError> {
-        use std::os::unix::fs::FileExt;
-        const ZEROS: [u8; 4096] = [0; 4096];
-        assert!(self.writable && from >= self.published, "only the tail may be cut");
-        let len = self.mapping.map.len();
-        let mut start = from;
-        while start < len {
-            let end = len.min((start / ZEROS.len() + 1) * ZEROS.len());
-            let zeros = &ZEROS[..end - start];
-            // SAFETY: `&mut self` and the one-writer invariant keep everybody else from writing.
-            if unsafe { self.mapping.bytes(start..end) } != zeros {
-                self.mapping.file.write_all_at(zeros, start as u64).at("write", &self.mapping.path)?;
-            }
-            start = end;
-        }
-        self.mapping.file.sync_all().at("sync", &self.mapping.path)
     }
 }
 
@@ -249,6 +218,11 @@ impl SegmentView {
         let start = part.as_ptr().addr().checked_sub(self.mapping.map.as_ptr().addr())?;
         let end = start.checked_add(part.len())?;
         (end <= self.mapping.map.len()).then_some(start..end)
+    }
+
+    /// Tells the kernel that reads come in no order, which it is to expect unless told otherwise.
+    pub(crate) fn scanned(&self) {
+        let _unsupported = self.mapping.map.advise(Advice::Normal);
     }
 
     /// Flushes the file's data: `fdatasync`.

@@ -18,6 +18,8 @@ pub use map::{MappedSegment, SegmentView};
 use windrow_core::types::Lsn;
 
 const SUFFIX: &str = ".seg";
+/// A log that grows by a GiB a second reaches this after 292 years; positions beyond could overflow.
+const BASE_MAX: u64 = u64::MAX / 2;
 /// Decimal digits of the largest LSN, so that names sort as the log does.
 const DIGITS: usize = 20;
 
@@ -27,14 +29,14 @@ pub fn segment_file_name(base: Lsn) -> String {
     format!("{:0width$}{SUFFIX}", base.get(), width = DIGITS)
 }
 
-/// The base in a segment's file name, or `None` where this is no such name.
+/// The base in a segment's file name, or `None` where this is no such name, or names a place that no log reaches.
 #[must_use]
 pub fn parse_segment_file_name(name: &str) -> Option<Lsn> {
     let digits = name.strip_suffix(SUFFIX)?;
     if digits.len() != DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().map(Lsn::new)
+    digits.parse().ok().filter(|base| *base <= BASE_MAX).map(Lsn::new)
 }
 
 #[cfg(test)]

@@ -6,11 +6,18 @@ use crate::FillMode;
 
 #[test]
 fn names_sort_as_the_log_does_and_read_back() {
-    let bases = [0, 1, 4096, 67_108_864, u64::MAX].map(Lsn::new);
+    let bases = [0, 1, 4096, 67_108_864, u64::MAX / 2].map(Lsn::new);
     let names = bases.map(segment_file_name);
     assert!(names.is_sorted());
     assert_eq!(names.each_ref().map(|name| parse_segment_file_name(name)), bases.map(Some));
-    for foreign in ["", "1.seg", "0000000000000000000x.seg", "+0000000000000000001.seg", "99999999999999999999.seg"] {
+    for foreign in [
+        "",
+        "1.seg",
+        "0000000000000000000x.seg",
+        "+0000000000000000001.seg",
+        "99999999999999999999.seg",
+        "18446744073709551600.seg",
+    ] {
         assert_eq!(parse_segment_file_name(foreign), None, "{foreign}");
     }
 }
@@ -60,18 +67,6 @@ fn an_existing_segment_is_not_replaced() {
     let again = create_segment(dir.path(), Lsn::ZERO, 4096, FillMode::Write4K);
     assert!(matches!(again, Err(PrepareError::Exists { .. })));
     assert_eq!(std::fs::read(segment.path()).unwrap()[0], 9);
-}
-
-#[test]
-fn the_cut_tail_is_zeroed_in_file_and_mapping() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut segment = create_segment(dir.path(), Lsn::ZERO, 16384, FillMode::Write16K).unwrap();
-    segment.write(0..16384).fill(7);
-    segment.publish(5000);
-    segment.zero_from(5000).unwrap();
-    let expected: Vec<u8> = (0..16384).map(|at| if at < 5000 { 7 } else { 0 }).collect();
-    assert_eq!(segment.unverified().0, expected);
-    assert_eq!(std::fs::read(segment.path()).unwrap(), expected);
 }
 
 #[test]
