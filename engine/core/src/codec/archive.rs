@@ -186,8 +186,7 @@ impl<'a> Batch<'a> {
         let root = rkyv::access::<ArchivedBatch, Failure>(body).ok()?;
         let batch = Self { ops: &root.ops };
         let known = batch.ops.iter().all(|op| {
-            OpKind::from_bits(op.kind.to_native()).is_some()
-                && UnixMillis::new(op.expires_at_ms.to_native()).is_some()
+            OpKind::from_bits(op.kind.to_native()).is_some() && UnixMillis::new(op.expires_at_ms.to_native()).is_some()
         });
         known.then_some(batch)
     }

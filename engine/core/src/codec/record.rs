@@ -94,8 +94,7 @@ pub fn read_record(
     }
     let room = bytes.len() as u64;
     let len = header.record_len();
-    let (Ok(record_len), Ok(body_len), true) =
-        (usize::try_from(len), usize::try_from(header.body_len), len <= room)
+    let (Ok(record_len), Ok(body_len), true) = (usize::try_from(len), usize::try_from(header.body_len), len <= room)
     else {
         return Err(RecordError::Length { len, room });
     };

@@ -1,1 +1,187 @@
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::log::SegmentMemory;
+use crate::log::{Unverified, VecMemory};
+use crate::types::limits::RECORD_HEADER_LEN;
+use crate::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
+
+const PARTITION: PartitionId = PartitionId::new(4);
+const BASE: Lsn = Lsn::new(8192);
+
+fn op<'a>(key: &'a [u8], value: &'a [u8]) -> WriteOp<'a> {
+    WriteOp {
+        key,
+        value,
+        kind: OpKind::Put,
+        expires_at: UnixMillis::new(77),
+        supersedes: Lsn::new(48),
+        superseded_len: 9,
+    }
+}
+
+/// A segment's memory with one record at `offset`.
+fn record(ops: &[WriteOp<'_>], offset: usize) -> VecMemory {
+    let payload: usize = ops.iter().map(|op| op.key.len() + op.value.len()).sum();
+    let body_len = usize::try_from(batch_len(ops.len(), payload as u64)).unwrap();
+    let mut memory = VecMemory::zeroed(offset + body_len + 4096);
+    let body_at = offset + RECORD_HEADER_LEN;
+    let body = memory.write(body_at..body_at + body_len);
+    write_batch(ops, body);
+    let header = RecordHeader {
+        body_crc: crc32fast::hash(body),
+        prev: Chain::new(0xABCD),
+        body_len: u32::try_from(body_len).unwrap(),
+        lsn: BASE.plus(offset as u64),
+        durable: Lsn::new(64),
+        time: UnixMillis::new(1_234).unwrap(),
+        epoch: Epoch::new(3),
+        partition: PARTITION,
+        kind: RecordKind::Batch,
+    };
+    memory.write(offset..body_at).copy_from_slice(&header.encode().0);
+    memory
+}
+
+fn read(memory: &VecMemory, offset: usize) -> Result<Record<'_>, RecordError> {
+    read_record(memory.unverified(), BASE, PARTITION, offset, memory.bytes().len())
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(
+        pairs in prop::collection::btree_map(
+            prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(any::<u8>(), 0..300), 1..40,
+        ),
+        place in 8_usize..40,
+    ) {
+        let ops: Vec<WriteOp<'_>> = pairs.iter().map(|(key, value)| op(key, value)).collect();
+        let memory = record(&ops, place * 16);
+        let record = read(&memory, place * 16).unwrap();
+        let batch = record.batch.unwrap();
+        prop_assert_eq!(batch.len(), ops.len());
+        for (read, written) in batch.iter().zip(&ops) {
+            prop_assert_eq!(read.key, written.key);
+            prop_assert_eq!(read.value, written.value);
+            prop_assert_eq!(read.expires_at, written.expires_at);
+            prop_assert_eq!(read.supersedes, written.supersedes);
+            prop_assert_eq!(batch.find(written.key), Some(read));
+        }
+        prop_assert_eq!(batch.find(b"a key that is longer than any of those that are drawn"), None);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), at in 0_usize..500) {
+        let memory = VecMemory::from_bytes(&bytes);
+        prop_assert!(read(&memory, at).is_err());
+        let _ = Batch::checked(memory.unverified().0);
+    }
+
+    #[test]
+    fn a_body_with_a_matching_checksum_is_still_checked(flips in prop::collection::vec((0_usize..400, any::<u8>()), 1..6)) {
+        // Whoever can write the log can write checksums: the archive itself must be safe to read.
+        let mut memory = record(&[op(b"key", &[7; 100]), op(b"other", b"v")], 0);
+        let body_len = usize::try_from(read(&memory, 0).unwrap().header.body_len).unwrap();
+        let body = memory.write(RECORD_HEADER_LEN..RECORD_HEADER_LEN + body_len);
+        for (at, byte) in flips {
+            body[at % body_len] = byte;
+        }
+        let body = memory.unverified().0[RECORD_HEADER_LEN..RECORD_HEADER_LEN + body_len].to_vec();
+        let aligned = VecMemory::from_bytes(&body);
+        if let Some(batch) = Batch::checked(aligned.unverified().0) {
+            let total: usize = batch.iter().map(|op| op.key.len() + op.value.len()).sum();
+            prop_assert!(total <= body_len);
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let good = record(&[op(b"key", b"some value"), op(b"other", b"")], 128);
+    let len = usize::try_from(read(&good, 128).unwrap().header.record_len()).unwrap();
+    for bit in 0..len * 8 {
+        let mut bytes = good.bytes().to_vec();
+        bytes[128 + bit / 8] ^= 1 << (bit % 8);
+        let bad = VecMemory::from_bytes(&bytes);
+        assert!(read(&bad, 128).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_record_is_believed_at_its_own_place_only() {
+    let memory = record(&[op(b"key", b"value")], 128);
+    let bytes = memory.unverified();
+    let end = bytes.0.len();
+    assert!(read_record(bytes, BASE, PARTITION, 128, end).is_ok());
+    let elsewhere = read_record(bytes, BASE.plus(4096), PARTITION, 128, end);
+    assert!(matches!(elsewhere, Err(RecordError::Misplaced { .. })));
+    let another = read_record(bytes, BASE, PartitionId::new(5), 128, end);
+    assert!(matches!(another, Err(RecordError::Misplaced { .. })));
+    assert!(matches!(read_record(bytes, BASE, PARTITION, 128, 200), Err(RecordError::Length { .. })));
+    assert!(matches!(read_record(bytes, BASE, PARTITION, 128, 150), Err(RecordError::NoRoom)));
+    assert!(matches!(read_record(bytes, BASE, PARTITION, end, end), Err(RecordError::NoRoom)));
+    assert!(matches!(read_record(bytes, BASE, PARTITION, 0, end), Err(RecordError::Header(HeaderError::Blank))));
+}
+
+#[test]
+fn the_layout_is_the_documented_one() {
+    assert_eq!(OP_LEN, 40, "bytes of an operation beside its key and value");
+    assert_eq!(batch_len(1, 13), 16 + 40 + 8);
+    let header = RecordHeader {
+        body_crc: 0x0403_0201,
+        prev: Chain::new(0x0807_0605),
+        body_len: 0x0c0b_0a09,
+        lsn: Lsn::new(0x1817_1615_1413_1211),
+        durable: Lsn::new(0x2827_2625_2423_2221),
+        time: UnixMillis::new(0x3635_3433_3231).unwrap(),
+        epoch: Epoch::new(0x4443_4241),
+        partition: PartitionId::new(0x5251),
+        kind: RecordKind::Batch,
+    };
+    let (bytes, chain) = header.encode();
+    assert_eq!(bytes[0..4], chain.get().to_le_bytes());
+    assert_eq!(bytes[4..16], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    assert_eq!(bytes[16..24], [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
+    assert_eq!(bytes[24..32], [0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28]);
+    assert_eq!(bytes[32..40], [0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0, 0]);
+    assert_eq!(bytes[40..48], [0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 1, 0]);
+    assert_eq!(RecordHeader::decode(&bytes), Ok((header, chain)));
+}
+
+#[test]
+fn segment_headers_and_footers_notice_every_flipped_bit() {
+    let header = SegmentHeader {
+        cluster: ClusterId([3; 16]),
+        partition: PARTITION,
+        epoch: Epoch::new(2),
+        base: BASE,
+        len: 8192,
+        chain: Chain::new(5),
+        durable: Lsn::new(6),
+    };
+    let footer = SegmentFooter { base: BASE, records_end: 8128, record_count: 7, chain: Chain::new(9) };
+    assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+    assert_eq!(SegmentFooter::decode(&footer.encode()), Ok(footer));
+    for bit in 0..header.encode().len() * 8 {
+        let mut bytes = header.encode();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(SegmentHeader::decode(&bytes).is_err(), "bit {bit}");
+    }
+    for bit in 0..footer.encode().len() * 8 {
+        let mut bytes = footer.encode();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(SegmentFooter::decode(&bytes).is_err(), "bit {bit}");
+    }
+    assert_eq!(SegmentHeader::decode(&[0; 128]), Err(SegmentHeaderError::Blank));
+    assert_eq!(SegmentHeader::decode(&[1; 20]), Err(SegmentHeaderError::Short { len: 20 }));
+}
+
+#[test]
+fn unverified_bytes_say_nothing_until_they_are_read() {
+    let blank = VecMemory::zeroed(512);
+    let Unverified(bytes) = blank.unverified();
+    assert!(bytes.iter().all(|&byte| byte == 0));
+    assert!(read(&blank, 128).is_err());
+}

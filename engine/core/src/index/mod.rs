@@ -7,7 +7,8 @@
 //! Structure: extendible hashing (Fagin et al., 1979). A directory, selected by the first bits of the fragment,
 //! names a page; a page is a table of cache-line buckets in the order of fragments, probed linearly, with counters
 //! in place of tombstones (after F14, Facebook's hash tables). Pages grow and split one at a time, so no insert
-//! ever moves more than one page of entries, and nothing is read from the log for it.
+//! ever moves more than one page of entries, and nothing is read from the log for it. Only the directory doubles as a
+//! whole: four bytes for every page, some microseconds at ten million keys.
 //!
 //! Invariants:
 //! - Every entry lies in the page that the directory names for its fragment.

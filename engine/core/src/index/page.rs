@@ -12,10 +12,13 @@ use super::entry::{Fragment, Position};
 /// passed (see [`Bucket::was_passed`]); that is what lets a search end without tombstones.
 pub(super) struct Page {
     buckets: Box<[Bucket]>,
-    entries: usize,
+    entries: u32,
     /// How many leading bits the fragments of this page share.
     depth: u32,
 }
+
+// There is one for a thousand keys and more, and every lookup reads one: it should be in the processor's cache.
+const _: () = assert!(size_of::<Page>() <= 24);
 
 impl Page {
     /// An empty page of `buckets` buckets, at least one, for fragments that share their first `depth` bits.
@@ -29,7 +32,7 @@ impl Page {
     }
 
     pub(super) const fn entries(&self) -> usize {
-        self.entries
+        self.entries as usize
     }
 
     pub(super) fn buckets(&self) -> usize {
@@ -119,7 +122,7 @@ impl Page {
 
     /// Whether one more entry keeps at least one slot free and the load at or below `load_percent`.
     pub(super) fn has_room(&self, load_percent: usize) -> bool {
-        (self.entries + 1) * 100 <= self.buckets.len() * BUCKET_ENTRIES * load_percent
+        (self.entries() + 1) * 100 <= self.buckets.len() * BUCKET_ENTRIES * load_percent
     }
 
     /// Adds an entry, for which there must be room.
@@ -162,7 +165,7 @@ impl Page {
 
     /// The same entries in a page of `buckets` buckets.
     pub(super) fn rebuilt(&self, buckets: usize) -> Self {
-        debug_assert!(buckets * BUCKET_ENTRIES > self.entries);
+        debug_assert!(buckets * BUCKET_ENTRIES > self.entries());
         let mut page = Self::new(buckets, self.depth);
         self.for_each(|fragment, position| page.insert(fragment, position));
         page
@@ -174,7 +177,7 @@ impl Page {
         let is_high = |fragment: Fragment| fragment.get() & (Fragment::COUNT >> depth) != 0;
         let mut high_entries = 0;
         self.for_each(|fragment, _| high_entries += usize::from(is_high(fragment)));
-        let mut low = Self::new(buckets_for(self.entries - high_entries), depth);
+        let mut low = Self::new(buckets_for(self.entries() - high_entries), depth);
         let mut high = Self::new(buckets_for(high_entries), depth);
         self.for_each(
             |fragment, position| {

@@ -227,6 +227,16 @@ fn a_long_common_prefix_does_not_make_a_huge_directory() {
 }
 
 #[test]
+fn a_crowded_page_splits_once_the_directory_may_grow() {
+    let mut harness = Harness::new(2, 0);
+    let crowd = |low: u64| Step::Insert(0xFEDC_BA98_0000_0000 | low << 24);
+    (0..500).for_each(|low| harness.apply(&crowd(low)));
+    numbers(6).take(20_000).for_each(|hash| harness.apply(&Step::Insert(hash)));
+    (500..1_500).for_each(|low| harness.apply(&crowd(low)));
+    harness.check();
+}
+
+#[test]
 fn bytes_per_key_stay_within_sixteen_at_every_size() {
     let mut index = Index::new();
     for (number, hash) in (1_u32..=1_200_000).zip(numbers(2)) {

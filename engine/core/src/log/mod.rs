@@ -256,7 +256,8 @@ impl<M: SegmentMemory> Log<M> {
 
     /// Seals the segment in use and takes the next one. There must be one prepared.
     fn roll(&mut self) {
-        if let Some(full) = self.segments.back_mut() {
+        // A log that ended with a sealed segment goes on in the next one without sealing it again.
+        if let Some(full) = self.segments.back_mut().filter(|segment| !segment.is_sealed()) {
             let pad = RecordHeader {
                 body_crc: 0,
                 prev: self.chain,

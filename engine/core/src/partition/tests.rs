@@ -108,11 +108,7 @@ impl Driver {
     pub(crate) fn apply(&mut self, changes: &[(&str, Change<'_>)]) {
         let mut ops: Vec<Op<'_>> = changes
             .iter()
-            .map(|(key, change)| Op {
-                hash: self.partition.hash(key.as_bytes()),
-                key: key.as_bytes(),
-                change: *change,
-            })
+            .map(|(key, change)| Op { hash: self.partition.hash(key.as_bytes()), key: key.as_bytes(), change: *change })
             .collect();
         let now = self.now();
         self.act();

@@ -240,9 +240,8 @@ impl<M: SegmentMemory> Partition<M> {
             let mut key = mem::take(&mut self.scratch);
             let found = self.index.find(hash, |lsn| {
                 let mut ops = self.log.batch_at(lsn).iter();
-                let expired = ops.find(|op| {
-                    op.kind == OpKind::Put && op.expires_at == Some(at) && self.seed.hash(op.key) == hash
-                });
+                let expired = ops
+                    .find(|op| op.kind == OpKind::Put && op.expires_at == Some(at) && self.seed.hash(op.key) == hash);
                 expired.is_some_and(|op| {
                     key.clear();
                     key.extend_from_slice(op.key);

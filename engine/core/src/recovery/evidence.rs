@@ -77,14 +77,12 @@ fn records(
     let mut offset = from;
     while offset < limit {
         // The record's own position is a cheap and strong filter before its checksums.
-        let names_itself = bytes.0.get(offset + 16..offset + 24).is_some_and(|field| {
-            field.iter().copied().eq(base.get().wrapping_add(offset as u64).to_le_bytes())
-        });
-        let record = if names_itself {
-            read_record(bytes, base, superblock.partition, offset, limit).ok()
-        } else {
-            None
-        };
+        let names_itself = bytes
+            .0
+            .get(offset + 16..offset + 24)
+            .is_some_and(|field| field.iter().copied().eq(base.get().wrapping_add(offset as u64).to_le_bytes()));
+        let record =
+            if names_itself { read_record(bytes, base, superblock.partition, offset, limit).ok() } else { None };
         match record {
             Some(record) if record.header.epoch >= found.epoch && record.header.durable <= record.header.lsn => {
                 evidence.durable = evidence.durable.max(record.header.durable);
