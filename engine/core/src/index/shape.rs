@@ -49,7 +49,7 @@ impl Shape {
             .into_iter()
             .flat_map(|largest| STEPS.map(|step| largest * step / 1024))
             .find(|&buckets| buckets >= enough)
-            .unwrap_or(self.page_buckets_max)
+            .unwrap_or_else(|| self.page_buckets_max.max((entries * 100).div_ceil(BUCKET_ENTRIES * LOAD_PERCENT_MAX)))
     }
 
     /// How many buckets a page gets next that cannot be split although it has this many, which are too few.
