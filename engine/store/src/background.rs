@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use windrow_core::superblock::Superblock;
@@ -157,10 +157,7 @@ impl BackgroundClient {
     /// The next result, if there is one; never blocks.
     #[must_use]
     pub fn poll(&self) -> Option<Done> {
-        match self.done.try_recv() {
-            Ok(done) => Some(done),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.done.try_recv().ok()
     }
 
     /// Waits for the next result. Only for a thread that may block, and only while a job is under way.

@@ -142,7 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("segment");
         for len in [0, 4096, 3 * CHUNK + 8192] {
-            let bytes: Vec<u8> = (0..len).map(|at| (at / 7 % 251) as u8).collect();
+            let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at / 7 % 251).unwrap()).collect();
             std::fs::write(&path, &bytes).unwrap();
             let file = File::open(&path).unwrap();
             let state = distrust(&file, &path, 5000).unwrap();

@@ -39,4 +39,4 @@ pub use preflight::{FileSystem, Limits, Preflight, preflight};
 pub use segment::{
     MappedSegment, PrepareError, SegmentView, create_segment, parse_segment_file_name, segment_file_name,
 };
-pub use sigbus::install_sigbus_handler;
+pub use sigbus::{install_sigbus_handler, install_signal_handlers};

@@ -115,6 +115,14 @@ pub fn install_sigbus_handler() -> bool {
     }
 }
 
+/// Installs what a process that uses segments should have: the handler of [`install_sigbus_handler`], and no death by
+/// SIGXFSZ, so that a file size limit is an error like a full disk.
+pub fn install_signal_handlers() -> bool {
+    // SAFETY: ignoring a signal has no preconditions.
+    let ignored = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) } != libc::SIG_ERR;
+    install_sigbus_handler() && ignored
+}
+
 extern "C" fn on_sigbus(_signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo to a SA_SIGINFO handler.
     let address = unsafe { (*info).si_addr() }.addr();

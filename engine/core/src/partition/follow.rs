@@ -5,7 +5,6 @@ use core::mem;
 
 use super::Partition;
 use super::replay::Replay;
-use crate::index::Index;
 use crate::log::{Log, SegmentMemory};
 use crate::recovery::{RecoveryError, SegmentInput, follow};
 use crate::types::Lsn;
@@ -34,7 +33,7 @@ impl<M: SegmentMemory> Partition<M> {
         }
         let known = start.segments.iter().map(|segment| (segment.base(), segment.live_bytes()));
         let live = known.chain(added.iter().map(|(base, _)| (*base, 0))).collect();
-        let mut replay = Replay::resume(self.seed, mem::replace(&mut self.index, Index::new()), live);
+        let mut replay = Replay::resume(self.seed, mem::take(&mut self.index), live);
         let outcome = follow(&self.superblock, &mut start, added, limit, &mut |record| replay.apply(record));
         self.log = Log::new(config, start);
         self.index = replay.index;

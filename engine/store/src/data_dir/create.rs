@@ -1,7 +1,12 @@
 //! Making a data directory in steps, each of which a crash may follow.
 //!
-//! 1. the directory itself, 2. the lock, 3. each partition's directory with its superblock, 4. the identity. Only
-//! step 4 makes it a data directory; before it, all there can be is what these steps leave, and they are repeated.
+//! 1. the directory itself
+//! 2. the lock
+//! 3. each partition's directory with its superblock
+//! 4. the identity
+//!
+//! Only step 4 makes it a data directory; before it, all there can be is what these steps leave, and they are
+//! repeated.
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use windrow_core::recovery::RecoveryError;
 use windrow_core::types::limits::{SEGMENT_LEN_ALIGN, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
-use windrow_core::types::{ClusterId, PartitionId};
+use windrow_core::types::{ClusterId, Lsn, PartitionId};
 
 use crate::control::ControlError;
 use crate::files::FileError;
@@ -73,6 +73,18 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: RecoveryError,
+    },
+    /// The log's beginning is gone.
+    #[error(
+        "{}: the log starts with segment {first:020}, those before it are missing; restore the partition from a \
+         follower or a backup",
+        path.display()
+    )]
+    StartMissing {
+        /// The partition's directory.
+        path: PathBuf,
+        /// The first segment that is there.
+        first: Lsn,
     },
     /// The page cache holds bytes that are not on the disk, and it cannot be dropped.
     #[error(

@@ -101,6 +101,7 @@ pub fn open_partition(
     let (dir, superblock) = open_dir(data_dir, id, true)?;
     let dir = Arc::new(dir);
     let listing = dir.list()?;
+    check_start(&dir, &listing.segments)?;
     dir.remove(listing.temporary.iter().cloned())?;
     let dropped = distrust_segments(&dir, &superblock, &listing.segments)?;
     let (segments, empty): (Vec<&SegmentFile>, Vec<_>) = listing.segments.iter().partition(|segment| segment.len > 0);
@@ -144,6 +145,16 @@ fn open_dir(data_dir: &DataDir, id: PartitionId, writable: bool) -> Result<(Part
         return Err(OpenError::Foreign { path, cluster: found.0, partition: found.1, partition_count: found.2 });
     }
     Ok((dir, superblock))
+}
+
+/// A log starts at its first position as long as nothing frees segments; where the first is missing, data is.
+fn check_start(dir: &PartitionDir, segments: &[SegmentFile]) -> Result<(), OpenError> {
+    match segments.first() {
+        Some(segment) if segment.base != Lsn::ZERO => {
+            Err(OpenError::StartMissing { path: dir.path().to_path_buf(), first: segment.base })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Compares cache and disk where the log is not known to have been flushed. Returns the segments that differed.
@@ -228,7 +239,7 @@ fn start(
         };
         match dir.prepare(base, len, fill) {
             Ok(memory) => partition.handle_prepared(base, memory),
-            Err(error) if matches!(error, PrepareError::NoSpace { .. }) => partition.handle_prepare_failed(base),
+            Err(PrepareError::NoSpace { .. }) => partition.handle_prepare_failed(base),
             Err(error) => return Err(OpenError::Prepare(error)),
         }
     }
@@ -236,6 +247,8 @@ fn start(
         let ticket = FlushTask::new(partition, &request).run().map_err(OpenError::Flush)?;
         partition.handle_flushed(ticket);
     }
+    // The first thing that the driver is asked for: from then on, a log that has lost all its segments is missed.
+    partition.want_superblock();
     Ok(())
 }
 

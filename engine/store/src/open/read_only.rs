@@ -13,7 +13,7 @@ use windrow_core::recovery::RecoveryError;
 use windrow_core::types::{Lsn, PartitionId};
 
 use super::report::OpenReport;
-use super::{OpenConfig, OpenError, open_dir};
+use super::{OpenConfig, OpenError, check_start, open_dir};
 use crate::control::{ControlError, ControlReader};
 use crate::data_dir::{DataDir, Writer};
 use crate::files::FileError;
@@ -65,6 +65,7 @@ pub fn open_read_only(
         Writer::None { .. } => Lsn::new(u64::MAX),
     };
     let listing = dir.list()?;
+    check_start(&dir, &listing.segments)?;
     let mut memories = Vec::with_capacity(listing.segments.len());
     for segment in &listing.segments {
         if segment.len > 0 && segment.base < limit {
