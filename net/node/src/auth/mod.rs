@@ -9,7 +9,7 @@ mod throttle;
 
 pub use password::{PasswordError, PasswordHash, random_bytes};
 pub use protected::{DENIED, is_denied};
-pub use throttle::{ADDRESSES_MAX, DELAY_FIRST, DELAY_MAX, Throttle};
+pub use throttle::{ADDRESSES_MAX, DELAY_FIRST, DELAY_MAX, FORGOTTEN_AFTER, Throttle};
 
 /// The error reply to a command of a client that has not authenticated.
 pub const NOAUTH: &str = "NOAUTH Authentication required.";

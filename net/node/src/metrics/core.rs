@@ -212,7 +212,8 @@ impl CoreMetrics {
         &self.shared.counters
     }
 
-    /// Counts `count` commands of one kind that ended alike and each took `took` to execute.
+    /// Counts `count` commands of one kind (see [`index_of`](super::index_of)) that ended alike and each took `took`
+    /// to execute.
     #[inline]
     pub fn executed(&mut self, command: usize, outcome: Outcome, took: Duration, count: u64) {
         let Some(counters) = self.shared.commands.get(command) else { return };

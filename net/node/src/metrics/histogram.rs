@@ -42,7 +42,7 @@ impl Scale {
 
 /// Nanoseconds of `duration`, at most 2^64 - 1 (584 years).
 #[must_use]
-pub fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -15,6 +15,7 @@
 //! - Histograms have two significant digits, so a quantile is off by less than one percent, and reach readers with
 //!   the next tick or two.
 
+mod commands;
 mod core;
 mod counter;
 mod errors;
@@ -24,6 +25,7 @@ mod process;
 mod prometheus;
 mod text;
 
+pub use self::commands::{command_names, index_of};
 pub use self::core::{CommandCounters, CoreCounters, CoreMetrics, CoreShared, Outcome, PUBLISH_BATCH, Stage};
 pub use counter::{Counter, Gauge};
 pub use errors::{ERROR_PREFIXES, error_index, error_name};
