@@ -13,7 +13,7 @@ mod write;
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use open::{PartitionConfig, RecoveredPartition};
 pub use read::{Entry, Lookup, ScanCursor, ScanStep};
@@ -55,7 +55,8 @@ pub struct Partition<M> {
     superblock_in_flight: Option<u64>,
     superblock_wanted: bool,
     /// Never goes back, so that an expired key does not return when the machine's clock does.
-    clock: Cell<UnixMillis>,
+    /// Atomic only so that several threads may read a partition that nobody writes meanwhile.
+    clock: AtomicU64,
     tombstones: VecDeque<Tombstone>,
     /// How many of them the index still points to: the rest were superseded before they were committed.
     indexed_tombstones: usize,
@@ -208,8 +209,11 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// The moment it is for this partition, which is never before one that it has seen.
     fn observe(&self, now: UnixMillis) -> UnixMillis {
-        let now = now.max(self.clock.get());
-        self.clock.set(now);
+        let seen = self.clock.load(Ordering::Relaxed);
+        if now.get() <= seen {
+            return UnixMillis::new(seen).unwrap_or(UnixMillis::MAX);
+        }
+        self.clock.fetch_max(now.get(), Ordering::Relaxed);
         now
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::sync::atomic::AtomicU64;
 
 use super::Partition;
 use super::replay::Replay;
@@ -133,7 +133,7 @@ fn assemble<M: SegmentMemory>(
         superblock,
         superblock_in_flight: None,
         superblock_wanted: false,
-        clock: Cell::new(time),
+        clock: AtomicU64::new(time.get()),
         tombstones: VecDeque::new(),
         indexed_tombstones: 0,
         expiries: BTreeSet::new(),
