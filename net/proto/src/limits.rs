@@ -39,6 +39,20 @@ pub const ARGS_KEPT: usize = 256;
 /// How many bytes of unescaped inline arguments a parser keeps room for between commands.
 pub const SCRATCH_KEPT: usize = 4 << 10;
 
+/// The longest pattern of KEYS and SCAN, in bytes: a pattern and a key together can take as many steps as the product
+/// of their lengths.
+pub const PATTERN_LEN_MAX: usize = 1 << 10;
+/// The most cells of the table that LCS fills, each of 4 bytes: the product of the lengths of both values.
+pub const LCS_CELLS_MAX: usize = 16 << 20;
+/// The most keys that one call of SCAN looks at, whatever its COUNT.
+pub const SCAN_COUNT_MAX: usize = 10_000;
+/// How many keys one call of SCAN looks at unless COUNT says otherwise.
+pub const SCAN_COUNT_DEFAULT: usize = 10;
+/// A value of so many bytes is sent from the log itself rather than copied into the reply, unless it is set.
+pub const LARGE_VALUE_LEN_DEFAULT: usize = 64 << 10;
+/// How many bytes of a value that was put together are kept room for between commands.
+pub const VALUE_SCRATCH_KEPT: usize = 64 << 10;
+
 impl Limits {
     /// What a client may send once it has authenticated, or where no password is set.
     pub const AUTHENTICATED: Self = Self {

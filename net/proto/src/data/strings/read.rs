@@ -1,0 +1,87 @@
+//! GET and its relatives.
+
+use crate::data::{
+    error::{DataError, Stop},
+    expiry::{Form, positive},
+    keyspace::Keyspace,
+    run::{Flow, Run, read},
+};
+
+/// GET: the value goes from the log into the reply, or stays in the log for the caller to send if it is large.
+#[inline]
+pub(in crate::data) fn get<K: Keyspace>(run: &mut Run<'_, K>) -> Flow {
+    let key = run.key(1)?;
+    match read(run.keys, &mut run.wait, key) {
+        None => run.reply.null(),
+        Some(found) if found.value.len() < run.large_len_min => run.reply.bulk(found.value),
+        Some(found) => match run.keys.locate(found) {
+            Some(range) => {
+                run.reply.bulk_header(range.len);
+                run.large = Some(range);
+            }
+            None => run.reply.bulk(found.value),
+        },
+    }
+    Ok(())
+}
+
+/// MGET.
+pub(in crate::data) fn mget<K: Keyspace>(run: &mut Run<'_, K>) -> Flow {
+    run.reply.array(run.args.len() - 1);
+    for bytes in run.args.from(1) {
+        let key = run.key_of(bytes)?;
+        run.reply_value(key);
+    }
+    Ok(())
+}
+
+/// GETSET.
+pub(in crate::data) fn get_set<K: Keyspace>(run: &mut Run<'_, K>) -> Flow {
+    let key = run.key(1)?;
+    run.reply_value(key);
+    run.put(key, run.args.at(2), None)
+}
+
+/// GETDEL.
+pub(in crate::data) fn get_del<K: Keyspace>(run: &mut Run<'_, K>) -> Flow {
+    let key = run.key(1)?;
+    match run.reply_value(key) {
+        Some(_) => run.delete(key),
+        None => Ok(()),
+    }
+}
+
+enum Change<'a> {
+    None,
+    Persist,
+    Expire(Form, &'a [u8]),
+}
+
+fn parse<'a, K>(run: &Run<'a, K>) -> Result<Change<'a>, Stop> {
+    let syntax = Err(DataError::Syntax.into());
+    match run.args.len() {
+        2 => Ok(Change::None),
+        3 if run.args.at(2).eq_ignore_ascii_case(b"persist") => Ok(Change::Persist),
+        4 => Form::of_option(run.args.at(2)).map_or(syntax, |form| Ok(Change::Expire(form, run.args.at(3)))),
+        _ => syntax,
+    }
+}
+
+/// GETEX.
+pub(in crate::data) fn get_ex<K: Keyspace>(run: &mut Run<'_, K>) -> Flow {
+    let change = parse(run)?;
+    let key = run.key(1)?;
+    let Some(old) = run.load(key) else {
+        run.reply.null();
+        return Ok(());
+    };
+    run.reply.bulk(run.scratch);
+    match change {
+        Change::Expire(form, text) => match positive(form, text, run.now, run.command.name)? {
+            Some(at) => run.put_scratch(key, Some(at)),
+            None => run.delete(key),
+        },
+        Change::Persist if old.is_some() => run.put_scratch(key, None),
+        Change::Persist | Change::None => Ok(()),
+    }
+}

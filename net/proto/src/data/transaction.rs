@@ -1,0 +1,206 @@
+//! MULTI, EXEC and WATCH: several commands as one record.
+
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+
+use windrow_core::{
+    log::SegmentMemory,
+    partition::{AppendError, Change, Op, Partition},
+    types::{KeyHash, Lsn, UnixMillis},
+};
+
+use super::{
+    Ctx, Outcome, dispatch,
+    error::{DataError, Stop},
+    keyspace::{Found, Key, Keyspace, LogRange},
+    run::Run,
+};
+use crate::{
+    command::{Command, Flags, Id},
+    resp::{Args, Encoder},
+};
+
+/// What a key was when it was looked at: what WATCH remembers and EXEC compares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// It was not there, or had expired.
+    Absent,
+    /// The record that held it.
+    At(Lsn),
+}
+
+/// The version of `key` now, and the log position that must be committed before a client is told anything that
+/// depends on it.
+pub fn version<M: SegmentMemory>(partition: &Partition<M>, key: &[u8], now: UnixMillis) -> (Version, Lsn) {
+    let lookup = partition.get(partition.hash(key), key, now);
+    (lookup.entry.map_or(Version::Absent, |entry| Version::At(entry.lsn)), lookup.wait)
+}
+
+/// Whether `command` may be queued by MULTI. Commands on the whole node may not: a transaction is one record of one
+/// partition.
+#[must_use]
+pub const fn is_allowed_in_transaction(command: &Command) -> bool {
+    let is_whole = matches!(command.id, Id::Dbsize | Id::Flushall | Id::Flushdb | Id::Keys | Id::Randomkey | Id::Scan);
+    !is_whole && !command.flags.has(Flags::NO_MULTI)
+}
+
+/// EXEC: runs `commands` in order, each seeing what those before it did, and then writes everything they changed as
+/// one record. Nothing is applied if that fails, or if a watched key is not what it was; the reply is then an error
+/// or a null array. An error of a single command is its reply, and the others take effect, as in Redis.
+///
+/// All keys, the watched ones included, must belong to `partition`. `other` replies to commands that are none of a
+/// partition's; it is called again when the outcome was [`Outcome::Retry`].
+pub fn execute_transaction<'a, 'w, M: SegmentMemory>(
+    ctx: &mut Ctx,
+    partition: &mut Partition<M>,
+    watched: impl IntoIterator<Item = (&'w [u8], Version)>,
+    commands: impl ExactSizeIterator<Item = (&'static Command, Args<'a>)>,
+    other: &mut dyn FnMut(&'static Command, Args<'a>, &mut Encoder<'_>),
+    out: &mut Vec<u8>,
+) -> Outcome {
+    let start = out.len();
+    let mut wait = Lsn::ZERO;
+    for (key, before) in watched {
+        let (now, position) = version(partition, key, ctx.now);
+        wait = wait.max(position);
+        if now != before {
+            Encoder::new(out, ctx.protocol).null_array();
+            return Outcome::Done { wait };
+        }
+    }
+    let mut staged = Staged { partition, now: ctx.now, changes: BTreeMap::new() };
+    Encoder::new(out, ctx.protocol).array(commands.len());
+    for (command, args) in commands {
+        wait = wait.max(run_staged(ctx, &mut staged, command, args, other, out));
+    }
+    match staged.commit() {
+        Ok(end) => Outcome::Done { wait: wait.max(end) },
+        Err(error) => {
+            out.truncate(start);
+            match Stop::from(error) {
+                Stop::Retry => Outcome::Retry,
+                Stop::Error(error) => {
+                    Encoder::new(out, ctx.protocol).error_fmt(format_args!("{error}"));
+                    Outcome::Done { wait }
+                }
+            }
+        }
+    }
+}
+
+/// Runs one command of a transaction; returns what its reply waits for.
+fn run_staged<'a, M: SegmentMemory>(
+    ctx: &mut Ctx,
+    staged: &mut Staged<'_, M>,
+    command: &'static Command,
+    args: Args<'a>,
+    other: &mut dyn FnMut(&'static Command, Args<'a>, &mut Encoder<'_>),
+    out: &mut Vec<u8>,
+) -> Lsn {
+    let start = out.len();
+    let mut run = Run {
+        keys: staged,
+        command,
+        args,
+        reply: Encoder::new(out, ctx.protocol),
+        scratch: &mut ctx.scratch,
+        now: ctx.now,
+        wait: Lsn::ZERO,
+        large_len_min: usize::MAX,
+        large: None,
+    };
+    let flow = if is_allowed_in_transaction(command) {
+        dispatch(&mut run).unwrap_or_else(|| {
+            other(command, args, &mut run.reply);
+            Ok(())
+        })
+    } else {
+        Err(DataError::NotInTransaction.into())
+    };
+    let wait = run.wait;
+    if let Err(Stop::Error(error)) = flow {
+        out.truncate(start);
+        Encoder::new(out, ctx.protocol).error_fmt(format_args!("{error}"));
+    }
+    wait
+}
+
+/// A partition below changes that are not written yet.
+///
+/// Invariant: staging never fails, so a command in a transaction is never asked to run again by itself.
+struct Staged<'p, M> {
+    partition: &'p mut Partition<M>,
+    now: UnixMillis,
+    changes: BTreeMap<Box<[u8]>, Staging>,
+}
+
+struct Staging {
+    hash: KeyHash,
+    /// `None` for a deletion.
+    value: Option<Value>,
+}
+
+struct Value {
+    bytes: Box<[u8]>,
+    expires_at: Option<UnixMillis>,
+}
+
+impl<M: SegmentMemory> Keyspace for Staged<'_, M> {
+    fn hash(&self, key: &[u8]) -> KeyHash {
+        self.partition.hash(key)
+    }
+
+    fn get(&self, key: Key<'_>) -> (Option<Found<'_>>, Lsn) {
+        match self.changes.get(key.bytes) {
+            Some(change) => {
+                let value = change.value.as_ref();
+                let found = value.map(|value| Found { value: &value.bytes, expires_at: value.expires_at, lsn: None });
+                (found, Lsn::ZERO)
+            }
+            None => {
+                let lookup = self.partition.get(key.hash, key.bytes, self.now);
+                let found = lookup.entry.map(|entry| Found {
+                    value: entry.value,
+                    expires_at: entry.expires_at,
+                    lsn: Some(entry.lsn),
+                });
+                (found, lookup.wait)
+            }
+        }
+    }
+
+    fn apply(&mut self, ops: &mut [Op<'_>]) -> Result<Lsn, AppendError> {
+        for op in ops {
+            let value = match op.change {
+                Change::Put { value, expires_at } => Some(Value { bytes: value.into(), expires_at }),
+                Change::Delete => None,
+            };
+            self.changes.insert(op.key.into(), Staging { hash: op.hash, value });
+        }
+        Ok(Lsn::ZERO)
+    }
+
+    fn locate(&self, _: Found<'_>) -> Option<LogRange> {
+        None
+    }
+}
+
+impl<M: SegmentMemory> Staged<'_, M> {
+    /// Writes all changes as one record; returns its end, or zero where there is nothing to write.
+    fn commit(self) -> Result<Lsn, AppendError> {
+        let Self { partition, now, changes } = self;
+        let mut ops: Vec<Op<'_>> = Vec::with_capacity(changes.len());
+        for (key, staging) in &changes {
+            let change = match &staging.value {
+                Some(value) => Change::Put { value: &value.bytes, expires_at: value.expires_at },
+                // What was made and deleted in the same transaction was never there.
+                None if partition.get(staging.hash, key, now).entry.is_none() => continue,
+                None => Change::Delete,
+            };
+            ops.push(Op { hash: staging.hash, key, change });
+        }
+        if ops.is_empty() {
+            return Ok(Lsn::ZERO);
+        }
+        partition.append(now, &mut ops).map(|appended| appended.end)
+    }
+}
