@@ -73,6 +73,14 @@ impl<M: SegmentMemory> Partition<M> {
         found.map(|op| (lsn, op))
     }
 
+    /// The positions of the records that a lookup of this key would read, of which there is nearly always one.
+    ///
+    /// Touches the index only, not the log: a driver that must not wait for the disk can see to it first that these
+    /// records are in memory.
+    pub fn for_each_candidate(&self, hash: KeyHash, visit: impl FnMut(Lsn)) {
+        self.index.for_each_candidate(hash, visit);
+    }
+
     /// What whoever is shown the record at `lsn` has to wait for.
     #[inline]
     fn wait_for(&self, lsn: Lsn) -> Lsn {

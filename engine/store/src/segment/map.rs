@@ -109,6 +109,13 @@ impl MappedSegment {
         SegmentView { mapping: Arc::clone(&self.mapping) }
     }
 
+    /// Whether every page of a part of the segment is in the page cache now, so that reading it does not wait for
+    /// the disk. A system call; when it fails the answer is yes, because reading is correct in either case.
+    #[must_use]
+    pub fn is_resident(&self, range: Range<usize>) -> bool {
+        super::residency::is_resident(self.mapping.map.as_ptr(), self.mapping.map.len(), range)
+    }
+
     /// The position of the segment's first byte in its log.
     #[must_use]
     pub fn base(&self) -> Lsn {

@@ -11,9 +11,11 @@
 
 mod create;
 mod map;
+mod residency;
 
 pub use create::{PrepareError, create_segment};
 pub use map::{MappedSegment, SegmentView};
+pub use residency::cold_range;
 
 use windrow_core::types::Lsn;
 
