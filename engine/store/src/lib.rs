@@ -37,6 +37,6 @@ pub use open::{
 pub use partition_dir::{Listing, PartitionDir, SegmentFile, SuperblockFile, SuperblockFileError};
 pub use preflight::{FileSystem, Limits, Preflight, preflight};
 pub use segment::{
-    MappedSegment, PrepareError, SegmentView, create_segment, parse_segment_file_name, segment_file_name,
+    MappedSegment, PrepareError, SegmentView, cold_range, create_segment, parse_segment_file_name, segment_file_name,
 };
 pub use sigbus::{install_sigbus_handler, install_signal_handlers};
