@@ -1,16 +1,12 @@
-//! Every bound of the network side, in one place.
+//! Every bound of the network side, in one place. What one command may look like is in [`windrow_proto::limits`].
 
 use std::time::Duration;
 
-/// Bytes that a client may send beyond one declared bulk string before it must have sent a whole command.
-pub const INPUT_LEN_MAX: usize = 32 << 10;
-/// Bytes of one whole command, all its arguments included.
-pub const COMMAND_LEN_MAX: usize = 512 << 20;
-/// Bytes of one whole command of a client that has not authenticated.
-pub const COMMAND_LEN_UNAUTHENTICATED_MAX: usize = 64 << 10;
 /// Bytes of unfinished commands on one core, over all its connections. Beyond it the connection that wants more is
 /// closed.
 pub const INPUT_BUDGET_PER_CORE: usize = 1 << 30;
+/// Bytes kept for a connection that executes nothing for now; the rest is left in the socket.
+pub const INPUT_STALLED_MAX: usize = 32 << 10;
 /// Commands of one connection whose replies have not been sent; then its bytes are left in the socket.
 pub const PIPELINE_MAX: usize = 1_024;
 /// A connection that was stopped is read again when this many replies are still waiting.
@@ -29,6 +25,10 @@ pub const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 pub const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 /// How often deadlines are checked.
 pub const TICK: Duration = Duration::from_millis(100);
+/// Deadlines of one connection are checked every so many ticks: a part of the connections at each.
+pub const DEADLINE_TICKS: usize = 10;
+/// A node that shuts down waits so long for its clients to read their last replies.
+pub const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 /// Clients of one node, unless it is set.
 pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
 /// Seconds of silence after which TCP asks whether a client is still there, unless it is set.
@@ -36,8 +36,7 @@ pub const TCP_KEEPALIVE_DEFAULT: Duration = Duration::from_secs(300);
 
 const _: () = assert!(PIPELINE_RESUME < PIPELINE_MAX);
 const _: () = assert!(OUTPUT_SOFT_LEN < OUTPUT_LEN_MAX);
-const _: () = assert!(INPUT_LEN_MAX <= COMMAND_LEN_UNAUTHENTICATED_MAX);
-const _: () = assert!(COMMAND_LEN_MAX <= INPUT_BUDGET_PER_CORE);
+const _: () = assert!(windrow_proto::limits::BULK_LEN_MAX <= INPUT_BUDGET_PER_CORE);
 
 /// The bounds that settings can change while the node runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -22,7 +22,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic;
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
@@ -157,7 +158,6 @@ impl Ring {
     /// said so.
     #[must_use]
     pub fn eventfd(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
         self.eventfd.as_fd()
     }
 
@@ -234,13 +234,17 @@ impl Ring {
         self.buffers.give_back(lease);
     }
 
-    /// Hands all operations to the kernel and lets it post what has completed. Never waits.
+    /// Hands all operations to the kernel and lets it post what has completed. Never waits, and makes no system call
+    /// where there is nothing to do.
     ///
     /// # Errors
     /// The kernel refuses to work with the ring at all.
     pub fn enter(&mut self) -> io::Result<()> {
         loop {
             let queued = self.refill();
+            if queued == 0 && !self.work_is_due() {
+                return Ok(());
+            }
             // SAFETY: no argument structure is passed, and the flag needs none. What the operations refer to is
             // owned by `self` until they complete.
             let entered = unsafe { self.io.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
@@ -257,6 +261,12 @@ impl Ring {
         }
     }
 
+    /// Whether the kernel has completions that it posts only when the ring is entered.
+    fn work_is_due(&mut self) -> bool {
+        let queue = self.io.submission();
+        queue.taskrun() || queue.cq_overflow()
+    }
+
     /// The next completion that the kernel has posted.
     pub fn poll(&mut self) -> Option<Completion> {
         loop {
@@ -268,18 +278,17 @@ impl Ring {
     }
 
     /// Whether there is nothing to do until the eventfd becomes readable.
-    ///
-    /// # Errors
-    /// As [`enter`](Self::enter).
-    pub fn may_sleep(&mut self) -> io::Result<bool> {
+    pub fn may_sleep(&mut self) -> bool {
         self.io.completion().enable_eventfd();
-        // What came before the eventfd was on would not wake anybody: look once more.
-        self.enter()?;
-        let idle = self.io.completion().is_empty() && !self.io.submission().taskrun();
+        // The kernel marks that work is due before it looks whether to signal; this side allows the signal before it
+        // looks for the mark. So one of the two sees the other.
+        atomic::fence(atomic::Ordering::SeqCst);
+        let queued = self.refill();
+        let idle = queued == 0 && !self.work_is_due() && self.io.completion().is_empty();
         if !idle {
             self.stay_awake();
         }
-        Ok(idle)
+        idle
     }
 
     /// Completions no longer signal the eventfd: the core looks by itself.

@@ -1,0 +1,168 @@
+//! One client connection.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use windrow_proto::limits::Limits as CommandLimits;
+use windrow_proto::resp::Parser;
+
+use super::limits::{AUTHENTICATE_WITHIN, COMMAND_WITHIN, Limits, OUTPUT_LEN_UNAUTHENTICATED_MAX};
+use super::output::Output;
+use crate::ring::ConnId;
+use crate::shard::Session;
+
+/// Whether the kernel is receiving for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Receiving {
+    /// It is.
+    Armed,
+    /// It was told to stop and has not said that it did.
+    Stopping,
+    /// It is not.
+    Stopped,
+}
+
+/// Why a connection executes nothing for now, although it has sent commands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stalled {
+    /// Too many of its replies are waiting.
+    Replies,
+    /// A command that has to wait: for space in the log, for another core, for the answer of all cores.
+    Command,
+}
+
+/// Why a connection is closed by this side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Overdue {
+    /// It has not authenticated in time, or not finished a command in time.
+    Deadline,
+    /// It was silent for too long.
+    Idle,
+    /// It does not read its replies.
+    Output,
+}
+
+/// One client connection.
+///
+/// Its socket stays open until the kernel has neither a receive nor a send of it: `receiving` is stopped and `sending`
+/// is false. An idle connection holds no buffers.
+pub(crate) struct Connection {
+    pub(crate) id: ConnId,
+    socket: OwnedFd,
+    pub(crate) session: Session,
+    pub(crate) parser: Parser,
+    /// Bytes received that have not been executed.
+    pub(crate) input: Vec<u8>,
+    /// How many bytes of input the command at its start needs at least.
+    pub(crate) needed: usize,
+    pub(crate) output: Output,
+    pub(crate) receiving: Receiving,
+    pub(crate) sending: bool,
+    /// Bytes handed to the kernel that it has not sent.
+    pub(crate) sending_len: usize,
+    pub(crate) stalled: Option<Stalled>,
+    /// The peer will send no more.
+    pub(crate) ended: bool,
+    /// Execute nothing more; close once all replies are sent.
+    pub(crate) closing: bool,
+    /// The connection is broken or given up: no reply will be sent any more.
+    pub(crate) broken: bool,
+    /// It is in the list of connections whose output may have something to send.
+    pub(crate) dirty: bool,
+    /// It is registered to be woken when its front reply is committed.
+    pub(crate) waiting: bool,
+    /// When the command that is not yet whole began to arrive.
+    command_began: Option<Instant>,
+    /// Since when its output has been above the soft limit.
+    output_soft_since: Option<Instant>,
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnId, socket: OwnedFd, session: Session) -> Self {
+        Self {
+            id,
+            socket,
+            session,
+            parser: Parser::new(),
+            input: Vec::new(),
+            needed: 1,
+            output: Output::default(),
+            receiving: Receiving::Stopped,
+            sending: false,
+            sending_len: 0,
+            stalled: None,
+            ended: false,
+            closing: false,
+            broken: false,
+            dirty: false,
+            waiting: false,
+            command_began: None,
+            output_soft_since: None,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// What one command of this client may look like.
+    pub(crate) fn command_limits(&self) -> &'static CommandLimits {
+        if self.session.authenticated { &CommandLimits::AUTHENTICATED } else { &CommandLimits::UNAUTHENTICATED }
+    }
+
+    /// Bytes of replies that this side has to keep.
+    pub(crate) fn output_len(&self) -> usize {
+        self.output.len() + self.sending_len
+    }
+
+    /// Whether there is nothing left to do but to close the socket.
+    pub(crate) fn is_done(&self) -> bool {
+        let answered = self.output.is_empty() && !self.sending;
+        let read_all = self.closing || (self.ended && self.stalled.is_none());
+        self.broken || (answered && read_all)
+    }
+
+    /// Notes after an execution whether part of a command is left over.
+    pub(crate) fn note_partial(&mut self, partial: bool, now: Instant) {
+        self.command_began = if partial { self.command_began.or(Some(now)) } else { None };
+    }
+
+    /// What is overdue at `now`, if anything.
+    pub(crate) fn overdue(&mut self, now: Instant, limits: &Limits) -> Option<Overdue> {
+        let output = self.output_len();
+        if output > limits.output_soft_len {
+            let since = *self.output_soft_since.get_or_insert(now);
+            if now.duration_since(since) >= limits.output_soft_duration {
+                return Some(Overdue::Output);
+            }
+        } else {
+            self.output_soft_since = None;
+        }
+        let late = |since: Instant, within| now.duration_since(since) >= within;
+        if !self.session.authenticated && late(self.session.connected, AUTHENTICATE_WITHIN) {
+            return Some(Overdue::Deadline);
+        }
+        if self.stalled.is_none() && self.command_began.is_some_and(|since| late(since, COMMAND_WITHIN)) {
+            return Some(Overdue::Deadline);
+        }
+        let idle = output == 0 && self.stalled.is_none();
+        match limits.idle_timeout {
+            Some(within) if idle && late(self.session.last_active, within) => Some(Overdue::Idle),
+            _ => None,
+        }
+    }
+
+    /// Whether its replies take more room than it may have.
+    pub(crate) fn output_exceeds(&self, limits: &Limits) -> bool {
+        let max = if self.session.authenticated { limits.output_len_max } else { OUTPUT_LEN_UNAUTHENTICATED_MAX };
+        self.output_len() > max
+    }
+
+    /// Brings the figures that others may ask for up to date.
+    pub(crate) fn note_traffic(&mut self) {
+        let traffic = &mut self.session.traffic;
+        traffic.input_len = self.input.len();
+        traffic.output_len = self.output.len() + self.sending_len;
+        traffic.replies_waiting = self.output.replies();
+    }
+}

@@ -1,0 +1,202 @@
+//! The replies of one connection, on their way out in order.
+//!
+//! A reply may have to wait: for the flush of what it shows, or for another core. Replies behind it wait too, since
+//! order is the protocol. So the output is a queue of chunks, each of which waits for one thing; a reply joins the
+//! last chunk unless that would delay the chunk.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use windrow_core::types::{Lsn, PartitionId};
+
+use super::pool::Pool;
+
+/// A chunk that has reached this size gets no more replies.
+const CHUNK_LEN: usize = 32 << 10;
+/// Chunks are copied together up to this size, because a larger send is cheaper than a copy.
+const COALESCED_LEN: usize = 16 << 10;
+/// The most parts of one send.
+const PARTS_MAX: usize = 16;
+
+/// What must happen before a reply may be seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// Nothing.
+    Ready,
+    /// The partition's committed watermark must reach `end`.
+    Commit {
+        partition: PartitionId,
+        end: Lsn,
+        /// What has been handed to a flush at the time of the reply: all that lies above will be covered by one
+        /// and the same flush, the next.
+        submitted: Lsn,
+    },
+    /// The reply comes from elsewhere: another core, or a timer.
+    Elsewhere,
+}
+
+/// Names a reply that is still to come. Never used twice by one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ticket(u64);
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Vec<u8>,
+    wait: Wait,
+    replies: usize,
+    /// When its first reply was written.
+    since: Instant,
+}
+
+/// What [`Output::release`] let go.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    pub(crate) bytes: usize,
+    pub(crate) replies: usize,
+}
+
+/// The replies of one connection, on their way out in order.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    chunks: VecDeque<Chunk>,
+    /// The ticket of the chunk at the front.
+    first: u64,
+    len: usize,
+    replies: usize,
+}
+
+impl Output {
+    /// Bytes that have not been released.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Replies that have not been released.
+    pub(crate) fn replies(&self) -> usize {
+        self.replies
+    }
+
+    /// Whether everything has been released.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// The buffer that the next reply is written to; [`finish`](Self::finish) must follow.
+    pub(crate) fn begin(&mut self, pool: &mut Pool, now: Instant) -> &mut Vec<u8> {
+        let open = self.chunks.back().is_some_and(|last| last.wait != Wait::Elsewhere && last.bytes.len() < CHUNK_LEN);
+        if !open {
+            self.chunks.push_back(Chunk { bytes: pool.take(), wait: Wait::Ready, replies: 0, since: now });
+        }
+        &mut self.chunks.back_mut().expect("pushed just now").bytes
+    }
+
+    /// The reply that starts at `start` of the buffer is complete and waits for `wait`.
+    ///
+    /// # Panics
+    /// Without [`begin`](Self::begin).
+    pub(crate) fn finish(&mut self, start: usize, wait: Wait, pool: &mut Pool, now: Instant) {
+        let last = self.chunks.back_mut().expect("a reply has begun");
+        self.len += last.bytes.len() - start;
+        self.replies += 1;
+        if joins(last.wait, wait, last.replies == 0) {
+            last.replies += 1;
+            last.wait = longer(last.wait, wait);
+            return;
+        }
+        let mut bytes = pool.take();
+        bytes.extend_from_slice(&last.bytes[start..]);
+        last.bytes.truncate(start);
+        self.chunks.push_back(Chunk { bytes, wait, replies: 1, since: now });
+    }
+
+    /// A reply that will be there later.
+    pub(crate) fn expect(&mut self, now: Instant) -> Ticket {
+        self.chunks.push_back(Chunk { bytes: Vec::new(), wait: Wait::Elsewhere, replies: 1, since: now });
+        self.replies += 1;
+        Ticket(self.first + self.chunks.len() as u64 - 1)
+    }
+
+    /// The expected reply is there.
+    ///
+    /// # Panics
+    /// If it was not expected, or has come before.
+    pub(crate) fn fulfil(&mut self, ticket: Ticket, bytes: Vec<u8>, wait: Wait) {
+        let chunk = usize::try_from(ticket.0 - self.first).ok().and_then(|at| self.chunks.get_mut(at));
+        let chunk = chunk.expect("an expected reply stays until it has come");
+        assert_eq!(chunk.wait, Wait::Elsewhere, "a reply comes once");
+        self.len += bytes.len();
+        chunk.bytes = bytes;
+        chunk.wait = wait;
+    }
+
+    /// What the reply at the front waits for; `None` where there is none.
+    pub(crate) fn front(&self) -> Option<Wait> {
+        self.chunks.front().map(|chunk| chunk.wait)
+    }
+
+    /// Moves what need not wait any longer into `parts`, as far as one send takes it. `waited` is told how many
+    /// replies come out of a chunk, what it waited for and since when it was there.
+    pub(crate) fn release(
+        &mut self,
+        pool: &mut Pool,
+        parts: &mut Vec<Vec<u8>>,
+        committed: impl Fn(PartitionId) -> Lsn,
+        mut waited: impl FnMut(usize, Wait, Instant),
+    ) -> Released {
+        let mut released = Released::default();
+        while let Some(front) = self.chunks.front() {
+            let ready = match front.wait {
+                Wait::Ready => true,
+                Wait::Commit { partition, end, .. } => committed(partition) >= end,
+                Wait::Elsewhere => false,
+            };
+            if !ready {
+                break;
+            }
+            let joins = parts.last().is_some_and(|last| last.len() + front.bytes.len() <= COALESCED_LEN);
+            if !joins && parts.len() == PARTS_MAX {
+                break;
+            }
+            let chunk = self.chunks.pop_front().expect("looked at just now");
+            self.first += 1;
+            released.bytes += chunk.bytes.len();
+            released.replies += chunk.replies;
+            waited(chunk.replies, chunk.wait, chunk.since);
+            match parts.last_mut() {
+                _ if chunk.bytes.is_empty() => pool.give_back(chunk.bytes),
+                Some(last) if joins => {
+                    last.extend_from_slice(&chunk.bytes);
+                    pool.give_back(chunk.bytes);
+                }
+                _ => parts.push(chunk.bytes),
+            }
+        }
+        self.len -= released.bytes;
+        self.replies -= released.replies;
+        released
+    }
+}
+
+/// Whether a reply that waits for `next` may share a chunk that waits for `last`, without delaying it.
+fn joins(last: Wait, next: Wait, last_is_empty: bool) -> bool {
+    match (last, next) {
+        _ if last_is_empty => true,
+        (_, Wait::Ready) => true,
+        (Wait::Commit { partition: a, end, .. }, Wait::Commit { partition: b, end: next_end, submitted }) => {
+            // Shown by what the chunk waits for anyway, or both behind the next flush.
+            a == b && (next_end <= end || end > submitted)
+        }
+        _ => false,
+    }
+}
+
+fn longer(last: Wait, next: Wait) -> Wait {
+    match (last, next) {
+        (Wait::Commit { end: a, .. }, Wait::Commit { end: b, .. }) if a >= b => last,
+        (Wait::Commit { .. }, Wait::Ready) => last,
+        _ => next,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! The connections of one core, and which of them have something to be done.
+
+use crate::net::{Connection, Pool, Slab, Stalled, Ticket, Wait};
+use crate::ring::ConnId;
+
+/// The connections of one core.
+#[derive(Default)]
+pub(crate) struct Clients {
+    pub(crate) slab: Slab<Connection>,
+    pub(crate) pool: Pool,
+    /// Connections whose output may have something to send, or that may be closed.
+    pub(crate) dirty: Vec<ConnId>,
+    /// Connections that had stalled and may go on.
+    pub(crate) resumed: Vec<ConnId>,
+}
+
+impl Clients {
+    /// Has the connection's output looked at in this tick.
+    pub(crate) fn touch(&mut self, id: ConnId) {
+        if let Some(connection) = self.slab.get_mut(id)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// A reply that was expected is there; nothing happens where the connection is gone.
+    pub(crate) fn fulfil(&mut self, id: ConnId, ticket: Ticket, bytes: &[u8], wait: Wait) {
+        let Some(connection) = self.slab.get_mut(id) else { return };
+        let mut buffer = self.pool.take();
+        buffer.extend_from_slice(bytes);
+        connection.output.fulfil(ticket, buffer, wait);
+        self.touch(id);
+    }
+
+    /// A command that had to wait need not any longer.
+    pub(crate) fn resume(&mut self, id: ConnId) {
+        if let Some(connection) = self.slab.get_mut(id)
+            && connection.stalled.take() == Some(Stalled::Command)
+        {
+            self.resumed.push(id);
+        }
+    }
+
+    /// What a connection that waited for a flush had to wait for may have come.
+    pub(crate) fn wake(&mut self, id: ConnId) {
+        if let Some(connection) = self.slab.get_mut(id) {
+            connection.waiting = false;
+            self.touch(id);
+        }
+    }
+}

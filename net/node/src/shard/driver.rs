@@ -1,0 +1,242 @@
+//! The loop of one core: enter the ring, take completions, execute, start flushes, send, and sleep when idle.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use windrow_core::types::UnixMillis;
+
+use super::Now;
+use super::clients::Clients;
+use super::handler::{FlushSink, Handler};
+use crate::net::limits::{DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
+use crate::net::{Connection, Limits, Listener, Wait, prepare};
+use crate::ring::{Completion, Ring};
+use crate::runtime::{EventWaiter, yield_if_needed};
+
+/// There is one listening socket on a core.
+const LISTENER: u32 = 0;
+const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// One core: its ring, its connections, and what executes their commands.
+pub(crate) struct Driver<H> {
+    pub(super) ring: Ring,
+    pub(super) clients: Clients,
+    pub(super) handler: H,
+    pub(super) limits: Limits,
+    pub(super) now: Now,
+    /// Bytes of input that all connections hold.
+    pub(super) input_held: usize,
+    /// Spare lists of parts.
+    pub(super) spare_parts: Vec<Vec<Vec<u8>>>,
+    /// What the release at hand has let go: so many replies, what they waited for, since when they were there.
+    pub(super) released: Vec<(usize, Wait, Instant)>,
+    listener: Option<Listener>,
+    accepting: bool,
+    by_address: HashMap<IpAddr, usize>,
+    ticks: usize,
+    closing_since: Option<Instant>,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub(crate) fn read() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let unix = u64::try_from(unix).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::MAX);
+        Self { unix, instant: Instant::now() }
+    }
+}
+
+struct RingFlushes<'a>(&'a mut Ring);
+
+impl FlushSink for RingFlushes<'_> {
+    fn flush<'fd>(&mut self, ticket: u64, files: impl ExactSizeIterator<Item = BorrowedFd<'fd>>) {
+        self.0.flush(ticket, files);
+    }
+}
+
+impl<H: Handler> Driver<H> {
+    pub(crate) fn new(ring: Ring, listener: Listener, handler: H) -> Self {
+        Self {
+            ring,
+            clients: Clients::default(),
+            limits: handler.limits(),
+            handler,
+            now: Now::read(),
+            input_held: 0,
+            spare_parts: Vec::new(),
+            released: Vec::new(),
+            listener: Some(listener),
+            accepting: false,
+            by_address: HashMap::new(),
+            ticks: 0,
+            closing_since: None,
+        }
+    }
+
+    /// Runs until the node has shut down in order, and returns the handler.
+    ///
+    /// # Errors
+    /// The ring or its eventfd does not work.
+    pub(crate) async fn run(mut self) -> io::Result<H> {
+        let waiter = EventWaiter::new(self.ring.eventfd())?;
+        self.ring.stay_awake();
+        self.accept();
+        loop {
+            self.now = Now::read();
+            self.ring.arm_timer(TICK);
+            self.ring.enter()?;
+            let mut busy = self.take_completions();
+            busy |= self.handler.run(&mut self.clients, self.now);
+            busy |= self.resume();
+            self.handler.start_flushes(&mut RingFlushes(&mut self.ring), self.now);
+            busy |= self.send();
+            if self.handler.is_closing() && self.close() {
+                return Ok(self.handler);
+            }
+            if !busy && self.ring.may_sleep() {
+                if self.handler.fall_asleep() {
+                    waiter.wait().await?;
+                }
+                self.handler.woken();
+                self.ring.stay_awake();
+            }
+            yield_if_needed().await;
+        }
+    }
+
+    fn take_completions(&mut self) -> bool {
+        let mut any = false;
+        while let Some(completion) = self.ring.poll() {
+            any = true;
+            match completion {
+                Completion::Received { conn, received, armed } => self.received(conn, received, armed),
+                Completion::Sent { conn, result, parts } => self.sent(conn, result, parts),
+                Completion::Flushed { ticket, result } => {
+                    // The time of the tick is from before the wait.
+                    let now = Now::read();
+                    self.handler.flushed(ticket, result, &mut self.clients, now);
+                }
+                Completion::Accepted { socket, armed, .. } => {
+                    self.accepting = armed;
+                    self.accepted(socket);
+                }
+                Completion::Timer => self.tick(),
+            }
+        }
+        any
+    }
+
+    fn accept(&mut self) {
+        if let Some(listener) = &self.listener
+            && !self.accepting
+        {
+            self.accepting = true;
+            self.ring.accept(LISTENER, listener.as_fd());
+        }
+    }
+
+    fn accepted(&mut self, socket: io::Result<OwnedFd>) {
+        match socket {
+            Ok(socket) => {
+                self.handler.metrics().counters().connections_received.increment();
+                if let Err(error) = self.open(socket) {
+                    tracing::debug!(%error, "a connection was gone before it could be served");
+                }
+                self.accept();
+            }
+            // Armed again at the next tick: without descriptors or memory it would fail again at once.
+            Err(error) if error.raw_os_error() != Some(libc::ECANCELED) => {
+                tracing::warn!(%error, "cannot accept a connection; trying again");
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn open(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let (peer, local) = prepare(&socket, self.limits.tcp_keepalive)?;
+        let from_there = self.by_address.get(&peer.ip()).copied().unwrap_or(0);
+        let full = self.clients.slab.len() >= self.limits.clients_max
+            || self.limits.clients_per_address_max.is_some_and(|max| from_there >= max);
+        if self.listener.is_none() {
+            return Ok(());
+        }
+        if full {
+            return self.refuse(&socket, TOO_MANY_CLIENTS);
+        }
+        let session = match self.handler.opened(peer, local, self.now) {
+            Err(reply) => return self.refuse(&socket, reply),
+            Ok(session) => session,
+        };
+        *self.by_address.entry(peer.ip()).or_insert(0) += 1;
+        let id = self.clients.slab.insert_with(|id| Connection::new(id, socket, session));
+        self.count_connections();
+        self.clients.touch(id);
+        Ok(())
+    }
+
+    fn refuse(&mut self, socket: &OwnedFd, reply: &[u8]) -> io::Result<()> {
+        self.handler.metrics().counters().connections_rejected.increment();
+        rustix::net::send(socket, reply, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    fn count_connections(&mut self) {
+        let count = self.clients.slab.len() as u64;
+        self.handler.metrics().counters().connections.set(count);
+    }
+
+    /// The connection is gone.
+    pub(super) fn removed(&mut self, mut connection: Connection) {
+        self.input_held -= connection.input.len();
+        let address = connection.session.peer.ip();
+        if let Some(count) = self.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+        self.handler.closed(&mut connection);
+        self.count_connections();
+    }
+
+    fn tick(&mut self) {
+        self.limits = self.handler.limits();
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.closing_since.is_none() {
+            self.accept();
+        }
+        let due: Vec<_> = self.clients.slab.ids(self.ticks % DEADLINE_TICKS, DEADLINE_TICKS).collect();
+        for id in due {
+            self.check_deadlines(id);
+        }
+        self.handler.tick(&mut self.clients, self.now);
+    }
+
+    /// Goes on with the shutdown. Returns whether it is complete.
+    fn close(&mut self) -> bool {
+        let since = *self.closing_since.get_or_insert(self.now.instant);
+        if self.listener.take().is_some() {
+            self.ring.cancel_accept(LISTENER);
+            let all: Vec<_> = self.clients.slab.ids(0, 1).collect();
+            for id in all {
+                if let Some(connection) = self.clients.slab.get_mut(id) {
+                    connection.closing = true;
+                }
+                self.clients.touch(id);
+            }
+        }
+        let late = self.now.instant.duration_since(since) >= GOODBYE_WITHIN;
+        if late {
+            let rest: Vec<_> = self.clients.slab.ids(0, 1).collect();
+            for id in rest {
+                self.give_up(id);
+            }
+        }
+        // Replies wait for flushes, so the log is closed only when the last of them is out.
+        let quiet = self.clients.slab.len() == 0;
+        quiet && self.handler.close(self.now)
+    }
+}

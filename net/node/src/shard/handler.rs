@@ -1,0 +1,88 @@
+//! The seam between a core's connections and what executes their commands.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+
+use windrow_core::types::{Lsn, PartitionId};
+
+use super::clients::Clients;
+use super::{Now, Session};
+use crate::metrics::CoreMetrics;
+use crate::net::{Connection, Limits, Pool};
+use crate::ring::ConnId;
+
+/// How far the execution of a connection's input came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Progress {
+    /// Bytes of the input that are done with.
+    pub(crate) consumed: usize,
+    /// Why it stopped.
+    pub(crate) stop: Stop,
+}
+
+/// Why the execution of a connection's input stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// The next command is not whole: it needs at least so many bytes.
+    NeedsInput { at_least: usize },
+    /// The next command must not be executed yet; [`Connection::stalled`] says why.
+    Stalled,
+    /// No further command will be executed; the connection closes once its replies are sent.
+    Close,
+}
+
+/// A flush that is to be done.
+pub(crate) trait FlushSink {
+    /// Flushes all `files`, and reports it under `ticket`.
+    fn flush<'fd>(&mut self, ticket: u64, files: impl ExactSizeIterator<Item = BorrowedFd<'fd>>);
+}
+
+/// What executes the commands of one core's connections. Called by that core alone; must not block.
+pub(crate) trait Handler {
+    /// The limits that hold now.
+    fn limits(&self) -> Limits;
+
+    /// What this core counts.
+    fn metrics(&mut self) -> &mut CoreMetrics;
+
+    /// A session for a client that has connected, or the reply that refuses it.
+    fn opened(&mut self, peer: SocketAddr, local: SocketAddr, now: Now) -> Result<Session, &'static [u8]>;
+
+    /// A client is gone.
+    fn closed(&mut self, connection: &mut Connection);
+
+    /// Executes the commands at the start of `input`, which may be the connection's own or just received.
+    fn execute(&mut self, connection: &mut Connection, input: &[u8], pool: &mut Pool, now: Now) -> Progress;
+
+    /// The committed watermark of a partition.
+    fn committed(&self, partition: PartitionId) -> Lsn;
+
+    /// Wakes the connection when the next flush of `partition` that can bring its committed watermark to `end` is done.
+    fn wait(&mut self, conn: ConnId, partition: PartitionId, end: Lsn);
+
+    /// Does what has come from elsewhere: other cores, the helper thread. Returns whether there was anything.
+    fn run(&mut self, clients: &mut Clients, now: Now) -> bool;
+
+    /// Starts the flushes that are due.
+    fn start_flushes(&mut self, sink: &mut impl FlushSink, now: Now);
+
+    /// A flush is done. A failed one must not return.
+    fn flushed(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now);
+
+    /// Called every 100 ms.
+    fn tick(&mut self, clients: &mut Clients, now: Now);
+
+    /// The core goes to sleep. Returns `false` if something has come from elsewhere since [`run`](Self::run); once
+    /// it has returned `true`, whoever has something for this core must write to its eventfd.
+    fn fall_asleep(&mut self) -> bool;
+
+    /// The core is awake.
+    fn woken(&mut self);
+
+    /// Whether the node is shutting down.
+    fn is_closing(&self) -> bool;
+
+    /// Goes on with the shutdown. Returns whether nothing is left to be done.
+    fn close(&mut self, now: Now) -> bool;
+}

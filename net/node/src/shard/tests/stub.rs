@@ -1,0 +1,172 @@
+//! A handler that knows PING, SET, GET and HELD, and confirms a SET after the flush of a real file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use windrow_core::types::{Lsn, PartitionId};
+use windrow_proto::command::TABLE;
+use windrow_proto::resp::{Encoder, Progress as Parsed};
+
+use crate::metrics::{CoreMetrics, CoreShared};
+use crate::net::{Connection, Limits, Pool, Stalled, Wait, limits::PIPELINE_MAX};
+use crate::ring::ConnId;
+use crate::shard::clients::Clients;
+use crate::shard::handler::{FlushSink, Handler, Progress, Stop};
+use crate::shard::{Now, Session};
+
+const PARTITION: PartitionId = PartitionId::new(0);
+
+pub(crate) struct Stub {
+    limits: Limits,
+    stop: Arc<AtomicBool>,
+    password: bool,
+    metrics: CoreMetrics,
+    values: HashMap<Vec<u8>, Vec<u8>>,
+    file: File,
+    appended: u64,
+    submitted: u64,
+    durable: u64,
+    waiting: Vec<ConnId>,
+    held: usize,
+    pub(crate) closed: usize,
+}
+
+impl Stub {
+    pub(crate) fn new(limits: Limits, stop: Arc<AtomicBool>, password: bool) -> Self {
+        Self {
+            limits,
+            stop,
+            password,
+            metrics: CoreMetrics::new(Arc::new(CoreShared::new(TABLE.len()))),
+            values: HashMap::new(),
+            file: tempfile::tempfile().unwrap(),
+            appended: 0,
+            submitted: 0,
+            durable: 0,
+            waiting: Vec::new(),
+            held: 0,
+            closed: 0,
+        }
+    }
+}
+
+impl Handler for Stub {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn metrics(&mut self) -> &mut CoreMetrics {
+        &mut self.metrics
+    }
+
+    fn opened(&mut self, peer: SocketAddr, local: SocketAddr, now: Now) -> Result<Session, &'static [u8]> {
+        let mut session = Session::new(1, peer, local, now.instant);
+        session.authenticated = !self.password;
+        Ok(session)
+    }
+
+    fn closed(&mut self, _connection: &mut Connection) {
+        self.closed += 1;
+    }
+
+    fn execute(&mut self, connection: &mut Connection, input: &[u8], pool: &mut Pool, now: Now) -> Progress {
+        let mut consumed = 0;
+        loop {
+            if connection.output.replies() >= PIPELINE_MAX {
+                connection.stalled = Some(Stalled::Replies);
+                return Progress { consumed, stop: Stop::Stalled };
+            }
+            let rest = &input[consumed..];
+            let limits = connection.command_limits();
+            let parsed = connection.parser.parse(rest, limits);
+            let buffer = connection.output.begin(pool, now.instant);
+            let start = buffer.len();
+            let mut encoder = Encoder::new(buffer, connection.session.protocol);
+            let len = match parsed {
+                Ok(Parsed::Complete { consumed: len }) => len,
+                Ok(Parsed::Incomplete { need }) => {
+                    return Progress { consumed, stop: Stop::NeedsInput { at_least: need } };
+                }
+                Err(error) => {
+                    encoder.error_fmt(format_args!("ERR {error}"));
+                    connection.output.finish(start, Wait::Ready, pool, now.instant);
+                    return Progress { consumed, stop: Stop::Close };
+                }
+            };
+            let args = connection.parser.args(rest);
+            let mut wait = Wait::Ready;
+            match args.at(0) {
+                b"PING" => encoder.simple("PONG"),
+                b"HELD" => encoder.count(self.held),
+                b"SET" => {
+                    let (key, value) = (args.at(1), args.at(2));
+                    match self.values.get_mut(key) {
+                        Some(old) => value.clone_into(old),
+                        None => drop(self.values.insert(key.to_vec(), value.to_vec())),
+                    }
+                    self.appended += 16;
+                    wait = Wait::Commit {
+                        partition: PARTITION,
+                        end: Lsn::new(self.appended),
+                        submitted: Lsn::new(self.submitted),
+                    };
+                    encoder.ok();
+                }
+                b"GET" => match self.values.get(args.at(1)) {
+                    Some(value) => encoder.bulk(value),
+                    None => encoder.null(),
+                },
+                _ => encoder.error("ERR unknown command"),
+            }
+            connection.output.finish(start, wait, pool, now.instant);
+            consumed += len;
+        }
+    }
+
+    fn committed(&self, _partition: PartitionId) -> Lsn {
+        Lsn::new(self.durable)
+    }
+
+    fn wait(&mut self, conn: ConnId, _partition: PartitionId, _end: Lsn) {
+        self.waiting.push(conn);
+    }
+
+    fn run(&mut self, clients: &mut Clients, _now: Now) -> bool {
+        self.held = clients.slab.iter_mut().map(|connection| connection.input.capacity()).sum();
+        false
+    }
+
+    fn start_flushes(&mut self, sink: &mut impl FlushSink, _now: Now) {
+        if self.submitted == self.durable && self.appended > self.submitted {
+            self.submitted = self.appended;
+            sink.flush(self.submitted, [self.file.as_fd()].into_iter());
+        }
+    }
+
+    fn flushed(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, _now: Now) {
+        result.unwrap();
+        self.durable = ticket;
+        self.waiting.drain(..).for_each(|conn| clients.wake(conn));
+    }
+
+    fn tick(&mut self, _clients: &mut Clients, _now: Now) {}
+
+    fn fall_asleep(&mut self) -> bool {
+        true
+    }
+
+    fn woken(&mut self) {}
+
+    fn is_closing(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn close(&mut self, _now: Now) -> bool {
+        self.durable == self.appended
+    }
+}
