@@ -134,8 +134,8 @@ pub static FIELDS: &[Field] = &[
         help: "The processor cores to run on: all, a count, or a list such as 0,2-3",
         kind: Kind::Cores,
         changes_live: false,
-        get: |s| s.cores.to_string(),
-        set: |s, v| v.cores().map(|cores| s.cores = cores.clone()),
+        get: |s| s.cores.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string),
+        set: |s, v| v.cores().map(|cores| s.cores = cores),
     },
     Field {
         name: "partitions",

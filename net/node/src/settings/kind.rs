@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Cores;
+use crate::runtime::CoreChoice;
 
 /// What a setting's value is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,7 +17,7 @@ pub enum Kind {
     Address,
     /// One or more addresses.
     Addresses,
-    /// See [`Cores`].
+    /// `all`, or a [`CoreChoice`].
     Cores,
     /// `yes` or `no`.
     Switch,
@@ -39,7 +39,7 @@ pub enum Value {
     /// Of [`Kind::Address`] or [`Kind::Addresses`].
     Addresses(Vec<IpAddr>),
     /// Of [`Kind::Cores`].
-    Cores(Cores),
+    Cores(Option<CoreChoice>),
     /// Of [`Kind::Switch`].
     Switch(bool),
     /// Of [`Kind::Integer`].
@@ -61,7 +61,8 @@ impl Kind {
             Self::Path | Self::Secret => (!whole.is_empty()).then(|| Value::Text(whole.to_owned())),
             Self::Address => Some(Value::Addresses(vec![text.parse().ok()?])),
             Self::Addresses => addresses(text).map(Value::Addresses),
-            Self::Cores => Cores::parse(text).map(Value::Cores),
+            Self::Cores if text == "all" => Some(Value::Cores(None)),
+            Self::Cores => text.parse().ok().map(|cores| Value::Cores(Some(cores))),
             Self::Switch => switch(text).map(Value::Switch),
             Self::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
             Self::Integer(range, _) => text.parse().ok().filter(|number| range.contains(number)).map(Value::Integer),
@@ -80,7 +81,7 @@ impl Kind {
             Self::Secret => "text that is not empty, or exactly what `windrow hash-password` prints".to_owned(),
             Self::Address => "an IPv4 or IPv6 address".to_owned(),
             Self::Addresses => "IPv4 or IPv6 addresses, separated by commas, none of them twice".to_owned(),
-            Self::Cores => Cores::ALLOWED.to_owned(),
+            Self::Cores => "`all`, a count from 1, or a list such as `0,2-3` (one core: `3-3`)".to_owned(),
             Self::Switch => "yes or no".to_owned(),
             Self::Choice(words) => words.join(", "),
             Self::Integer(range, "") => format!("{} to {}", range.start(), range.end()),
@@ -140,8 +141,8 @@ impl Value {
         if let Self::Addresses(addresses) = self { Some(addresses) } else { None }
     }
 
-    pub(super) fn cores(&self) -> Option<&Cores> {
-        if let Self::Cores(cores) = self { Some(cores) } else { None }
+    pub(super) fn cores(&self) -> Option<Option<CoreChoice>> {
+        if let Self::Cores(cores) = self { Some(cores.clone()) } else { None }
     }
 
     pub(super) fn switch(&self) -> Option<bool> {

