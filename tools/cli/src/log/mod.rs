@@ -1,0 +1,36 @@
+//! `windrow log`: looks at logs on disk. Reads only, also while a node runs and where the data is damaged.
+//!
+//! Segments are read through the file, one at a time, not mapped: so a node that writes meanwhile cannot change what
+//! is being looked at, and the memory needed is that of one segment.
+
+mod dump;
+mod inspect;
+mod json;
+mod read;
+mod scan;
+mod target;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod verify;
+
+pub(crate) use target::has_writer;
+
+use std::path::Path;
+
+use clap::ArgMatches;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Runs one of the subcommands of `windrow log`.
+pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+    let Some((name, matches)) = matches.subcommand() else { return Ok(Exit::Usage) };
+    let target: &Path = matches.get_one::<std::path::PathBuf>("PATH").map_or(Path::new("windrow-data"), |path| path);
+    let json = matches.get_flag("json");
+    match name {
+        "inspect" => inspect::run(target, json),
+        "verify" => verify::run(target, json),
+        _ => dump::run(target, &dump::Range::from(matches)),
+    }
+}

@@ -1,0 +1,161 @@
+//! What the segments of a log say together. The cases are those of recovery (`windrow_core::recovery`).
+
+use std::fmt;
+
+use windrow_core::codec::Chain;
+use windrow_core::types::{Epoch, Lsn, UnixMillis};
+
+use super::scan::{Position, Scanned};
+use super::target::Target;
+use super::{read, scan};
+use crate::failure::Failure;
+
+/// One segment, and what was found in it.
+pub(super) struct Segment {
+    pub(super) base: Lsn,
+    pub(super) len: u64,
+    pub(super) name: String,
+    pub(super) scanned: Scanned,
+}
+
+/// Everything that was found in one log.
+pub(super) struct Found {
+    pub(super) segments: Vec<Segment>,
+    /// Where the unbroken chain of records ends.
+    pub(super) end: Lsn,
+    /// Everything below is known to have been flushed.
+    pub(super) durable: Lsn,
+    pub(super) verdict: Verdict,
+}
+
+/// What is to be thought of a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Whole to its end.
+    Clean,
+    /// Behind its end lies what was never confirmed: the next start cuts it.
+    Torn,
+    /// A process is appending to it; what lies behind the end may be a record in the making.
+    Growing,
+    /// Something that had been flushed is damaged or missing: a node refuses to start.
+    Corrupt,
+    /// There is no superblock, so no node can open it.
+    NoSuperblock,
+}
+
+impl Verdict {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Torn => "torn",
+            Self::Growing => "growing",
+            Self::Corrupt => "corrupt",
+            Self::NoSuperblock => "no-superblock",
+        }
+    }
+
+    /// Whether a node would open the log.
+    pub(super) const fn is_good(self) -> bool {
+        matches!(self, Self::Clean | Self::Torn | Self::Growing)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clean => "clean: whole to its end",
+            Self::Torn => "torn: behind its end lies what was never confirmed; the next start cuts it",
+            Self::Growing => "growing: a process is appending to it; what is flushed is whole",
+            Self::Corrupt => "CORRUPT: something that had been flushed is damaged or missing; a node refuses to start",
+            Self::NoSuperblock => "NO SUPERBLOCK: no node can open it",
+        })
+    }
+}
+
+/// Reads and follows every segment of `target`. `seen` is told of every piece that was read.
+pub(super) fn look(
+    target: &Target,
+    seen: &mut dyn FnMut(usize),
+    visit: &mut dyn FnMut(&windrow_core::codec::Record<'_>),
+) -> Result<Found, Failure> {
+    let mut position = Position { chain: origin(target), epoch: Epoch::ZERO, time: UnixMillis::ZERO };
+    let first = target.segments.first().map_or(Lsn::ZERO, |segment| segment.base);
+    let mut found = Found { segments: Vec::new(), end: first, durable: durable(target), verdict: Verdict::Clean };
+    let mut unbroken = true;
+    for file in &target.segments {
+        let memory = read::segment(&file.path, file.len, seen)?;
+        let bytes = windrow_core::log::SegmentMemory::unverified(&memory);
+        let follows = unbroken && file.base == found.end;
+        if !follows {
+            position.chain = None;
+        }
+        let scanned = scan::segment(bytes, file.base, target.partition, position, visit);
+        position = scanned.position;
+        if !target.writer {
+            // Records of a log that grows meanwhile know of flushes that came after an earlier segment was read.
+            found.durable = found.durable.max(scanned.durable);
+        }
+        if follows && !scanned.is_blank() {
+            found.end = scanned.end.max(found.end);
+        }
+        unbroken = follows && scanned.is_complete;
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        found.segments.push(Segment { base: file.base, len: file.len, name, scanned });
+    }
+    found.verdict = verdict(target, &found);
+    Ok(found)
+}
+
+/// The chain value that the log starts from, where that is known.
+fn origin(target: &Target) -> Option<Chain> {
+    let superblock = target.superblock.as_ref().ok()?;
+    let from_start = target.segments.first().is_some_and(|segment| segment.base == Lsn::ZERO);
+    from_start.then(|| Chain::origin(superblock.cluster, superblock.partition))
+}
+
+fn durable(target: &Target) -> Lsn {
+    let superblock = target.superblock.as_ref().map_or(Lsn::ZERO, |superblock| superblock.durable);
+    target.progress.map_or(superblock, |progress| superblock.max(progress.durable))
+}
+
+fn verdict(target: &Target, found: &Found) -> Verdict {
+    if target.superblock.is_err() && !target.is_part {
+        return Verdict::NoSuperblock;
+    }
+    if target.is_part {
+        return verdict_on_part(target, found);
+    }
+    let foreign = found.segments.iter().any(|segment| is_foreign(target, segment));
+    if found.durable > found.end || foreign {
+        return Verdict::Corrupt;
+    }
+    let behind = found.segments.iter().any(|segment| {
+        !segment.scanned.is_blank() && (segment.scanned.remains > 0 || !segment.scanned.problems.is_empty())
+    });
+    match (behind, target.writer) {
+        (false, _) => Verdict::Clean,
+        (true, true) => Verdict::Growing,
+        (true, false) => Verdict::Torn,
+    }
+}
+
+/// One segment alone: it is damaged if its own end lies below what was flushed.
+fn verdict_on_part(target: &Target, found: &Found) -> Verdict {
+    let Some(segment) = found.segments.first() else { return Verdict::Clean };
+    let scanned = &segment.scanned;
+    let flushed = found.durable.min(segment.base.plus(segment.len));
+    let sealed_but_broken = scanned.footer.is_ok() && !scanned.is_complete;
+    let unreadable = !scanned.is_blank() && scanned.header.is_err();
+    match () {
+        () if is_foreign(target, segment) || sealed_but_broken || unreadable => Verdict::Corrupt,
+        () if flushed > found.end.max(segment.base) => Verdict::Corrupt,
+        () if scanned.remains == 0 || scanned.is_complete => Verdict::Clean,
+        () if target.writer => Verdict::Growing,
+        () => Verdict::Torn,
+    }
+}
+
+fn is_foreign(target: &Target, segment: &Segment) -> bool {
+    let (Ok(superblock), Ok(header)) = (&target.superblock, &segment.scanned.header) else { return false };
+    header.cluster != superblock.cluster || header.partition != superblock.partition || header.base != segment.base
+}
