@@ -1,0 +1,118 @@
+//! A partition over plain memory.
+
+use windrow_core::log::{LogSegment, SegmentMemory, VecMemory};
+use windrow_core::partition::{Action, Change, Op, Partition, PartitionConfig, RecoveredPartition};
+use windrow_core::superblock::Superblock;
+use windrow_core::types::limits::SEGMENT_LEN_DEFAULT;
+use windrow_core::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis};
+
+const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN_DEFAULT, segments_ahead: 1 };
+
+/// The key number `number`: 16 bytes.
+#[must_use]
+pub fn key(number: u64) -> [u8; 16] {
+    let mut key = *b"key:000000000000";
+    let mut rest = number;
+    for digit in key[4..].iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+    key
+}
+
+/// The moment at which everything happens.
+///
+/// # Panics
+/// Never: the constant is in range.
+#[must_use]
+pub fn now() -> UnixMillis {
+    UnixMillis::new(1_000_000).expect("in range")
+}
+
+/// Drives a partition whose segments are plain memory and whose flushes succeed at once.
+pub struct Driver {
+    /// The partition.
+    pub partition: Partition<VecMemory>,
+}
+
+impl Driver {
+    /// A partition with an empty log.
+    ///
+    /// # Panics
+    /// If a partition cannot be made in memory: that is a bug.
+    #[must_use]
+    pub fn empty() -> Self {
+        let mut recovered = Self::recover(Vec::new());
+        recovered.repair();
+        let next = recovered.next_superblock().expect("few epochs");
+        let mut driver = Self { partition: recovered.into_writable(next) };
+        driver.act();
+        driver.partition.start_epoch(now()).expect("the first segment is prepared");
+        driver.flush();
+        driver
+    }
+
+    /// Walks the log that these segments are and builds its index: what opening a partition costs without the disk.
+    ///
+    /// # Panics
+    /// If the segments are not those of [`segments`](Self::segments): that is a bug.
+    #[must_use]
+    pub fn recover(segments: Vec<(Lsn, VecMemory)>) -> RecoveredPartition<VecMemory> {
+        let superblock = Superblock {
+            generation: 1,
+            cluster: ClusterId([1; 16]),
+            partition: PartitionId::new(0),
+            partition_count: 1,
+            epoch: Epoch::ZERO,
+            promised: Epoch::ZERO,
+            durable: Lsn::ZERO,
+            hash_seed: HashSeed([2; 16]),
+            features: 0,
+        };
+        RecoveredPartition::new(superblock, CONFIG, segments).expect("the log was written by this process")
+    }
+
+    /// A copy of every segment of the log, as recovery would find it.
+    #[must_use]
+    pub fn segments(&self) -> Vec<(Lsn, VecMemory)> {
+        let copy = |segment: &LogSegment<VecMemory>| (segment.base(), VecMemory::from_bytes(segment.memory().bytes()));
+        self.partition.log().segments().map(copy).collect()
+    }
+
+    /// Does what the partition asks for.
+    ///
+    /// # Panics
+    /// If a segment does not fit into this machine's memory.
+    pub fn act(&mut self) {
+        while let Some(action) = self.partition.poll_action() {
+            match action {
+                Action::Prepare { base, len } => {
+                    let mut memory = VecMemory::zeroed(usize::try_from(len).expect("a segment fits in memory"));
+                    // Touch every page, as preparing a file does.
+                    memory.write(0..usize::try_from(len).expect("checked above")).fill(0);
+                    self.partition.handle_prepared(base, memory);
+                }
+                Action::WriteSuperblock(superblock) => self.partition.handle_superblock_written(superblock.generation),
+            }
+        }
+    }
+
+    /// Flushes all that was appended.
+    pub fn flush(&mut self) {
+        while let Some(request) = self.partition.poll_flush() {
+            self.partition.handle_flushed(request.ticket);
+        }
+    }
+
+    /// Writes one key as a record of its own, and makes room for the next.
+    ///
+    /// # Panics
+    /// If the log takes no record: that is a bug.
+    #[inline]
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        let hash = self.partition.hash(key);
+        let op = Op { hash, key, change: Change::Put { value, expires_at: None } };
+        self.partition.append(now(), &mut [op]).expect("there is room");
+        self.act();
+    }
+}
