@@ -1,5 +1,5 @@
 //! How long parsing pipelined commands takes: `cargo run --release -p windrow-proto --example parse_speed`.
-#![expect(clippy::print_stdout, reason = "that is what it is for")]
+#![expect(clippy::print_stdout, clippy::disallowed_types, reason = "measuring time and printing it is what it is for")]
 
 use std::{hint::black_box, time::Instant};
 
