@@ -25,5 +25,6 @@ pub mod metrics;
 pub mod net;
 pub mod ring;
 pub mod runtime;
+pub mod server;
 pub mod settings;
 pub mod shard;

@@ -112,6 +112,10 @@ pub struct CoreCounters {
     pub flush_last_us: Gauge,
     /// Rounds of the core's event loop.
     pub loop_rounds: Counter,
+    /// When the core last saw all it had appended on disk, as a Unix time in seconds.
+    pub all_durable_unix_s: Gauge,
+    /// When the core last ticked, in milliseconds since the node started.
+    pub heartbeat_ms: Gauge,
     /// CPU time of the core's thread, kernel included, as of the last tick.
     pub cpu_user_us: Gauge,
     /// As [`cpu_user_us`](Self::cpu_user_us), in the kernel.

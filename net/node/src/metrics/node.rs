@@ -15,6 +15,8 @@ pub struct PartitionGauges {
     pub core: Gauge,
     /// Keys, including expired ones that the sweep has yet to delete.
     pub keys: Gauge,
+    /// Those of them that expire.
+    pub expiring_keys: Gauge,
     /// End of what was appended, in bytes from the start of the log.
     pub appended_lsn: Gauge,
     /// End of what was handed to a flush.
@@ -27,10 +29,14 @@ pub struct PartitionGauges {
     pub first_lsn: Gauge,
     /// The leadership it is written under.
     pub epoch: Gauge,
-    /// Segment files, those prepared ahead included.
+    /// Segment files in use.
     pub segments: Gauge,
-    /// Bytes of the segment files.
+    /// Segment files prepared ahead.
+    pub segments_prepared: Gauge,
+    /// Bytes of the segment files, prepared ones included.
     pub segment_bytes: Gauge,
+    /// Bytes of records that are still current.
+    pub live_bytes: Gauge,
     /// Bytes of memory that the index takes.
     pub index_bytes: Gauge,
     /// Segments that could not be prepared: out of space.

@@ -81,7 +81,7 @@ const CORE_METRICS: [CoreMetric; 22] = [
     }),
 ];
 
-const PARTITION_METRICS: [PartitionMetric; 12] = [
+const PARTITION_METRICS: [PartitionMetric; 15] = [
     ("windrow_partition_keys", Kind::Gauge, "Keys, expired ones not yet swept included.", |partition| {
         partition.keys.get()
     }),
@@ -109,8 +109,13 @@ const PARTITION_METRICS: [PartitionMetric; 12] = [
     ("windrow_partition_epoch", Kind::Gauge, "The leadership that the log is written under.", |partition| {
         partition.epoch.get()
     }),
-    ("windrow_partition_segments", Kind::Gauge, "Segment files, prepared ones included.", |partition| {
-        partition.segments.get()
+    ("windrow_partition_keys_expiring", Kind::Gauge, "Keys that expire.", |partition| partition.expiring_keys.get()),
+    ("windrow_partition_log_live_bytes", Kind::Gauge, "Records that are still current.", |partition| {
+        partition.live_bytes.get()
+    }),
+    ("windrow_partition_segments", Kind::Gauge, "Segment files in use.", |partition| partition.segments.get()),
+    ("windrow_partition_segments_prepared", Kind::Gauge, "Segment files prepared ahead.", |partition| {
+        partition.segments_prepared.get()
     }),
     ("windrow_partition_segment_bytes", Kind::Gauge, "Bytes of the segment files.", |partition| {
         partition.segment_bytes.get()

@@ -1,0 +1,22 @@
+//! Connection and server commands: everything that is not about data.
+//!
+//! Each command is a function over plain values (a [`Session`](crate::shard::Session), the [`Node`], arguments) that
+//! appends its reply, so it is tested without sockets. [`Server`] is what a shard calls.
+
+mod client;
+mod client_kill;
+mod client_list;
+mod connection;
+mod identity;
+mod info;
+mod info_sections;
+mod latency_events;
+mod node;
+mod refresh;
+mod slowlog;
+#[cfg(test)]
+mod testing;
+
+pub use client::CLIENT_NAME_LEN_MAX;
+pub use identity::{Endpoint, Identity, random_id};
+pub use node::{Live, Node, NodeError, Phase, SetError};
