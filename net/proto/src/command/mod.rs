@@ -163,6 +163,11 @@ impl Categories {
         self.0 & some.0 == some.0
     }
 
+    /// The names of all categories.
+    pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
+        CATEGORY_NAMES.iter().map(|&(_, name)| name)
+    }
+
     /// The category called `name`, in any case.
     #[must_use]
     pub fn named(name: &[u8]) -> Option<Self> {

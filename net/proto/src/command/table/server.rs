@@ -15,6 +15,10 @@ const NO_MULTI: Flags = Flags::NO_MULTI;
 const ALLOW_BUSY: Flags = Flags::ALLOW_BUSY;
 
 pub(super) static COMMANDS: &[Command] = &[
+    command(Id::Acl, "acl", -2, Flags::NONE)
+        .in_group(Group::Server, Categories::NONE)
+        .documented("6.0.0", "Depends on the subcommand.", "Looks at who may do what; there is only one user.")
+        .subcommands(ACL),
     command(Id::Bgsave, "bgsave", -1, ADMIN.and(NOSCRIPT)).in_group(Group::Server, Categories::NONE).documented(
         "1.0.0",
         "O(1)",
@@ -64,6 +68,10 @@ pub(super) static COMMANDS: &[Command] = &[
         .in_group(Group::Server, Categories::NONE)
         .documented("4.0.0", "Depends on the subcommand.", "Looks at what takes room.")
         .subcommands(MEMORY),
+    command(Id::Module, "module", -2, Flags::NONE)
+        .in_group(Group::Server, Categories::NONE)
+        .documented("4.0.0", "Depends on the subcommand.", "Looks at modules; there are none.")
+        .subcommands(MODULE),
     command(Id::Readonly, "readonly", 1, LOADING.and(STALE).and(FAST))
         .in_group(Group::Cluster, Categories::CONNECTION)
         .documented("3.0.0", "O(1)", "Allows this connection to read from a follower."),
@@ -99,6 +107,30 @@ pub(super) static COMMANDS: &[Command] = &[
             "Waits until the writes of this connection are on disk, here and on so many followers.",
         )
         .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+];
+
+static ACL: &[Command] = &[
+    command(Id::AclCat, "acl|cat", -2, NOSCRIPT.and(LOADING).and(STALE))
+        .in_group(Group::Server, Categories::NONE)
+        .documented(
+            "6.0.0",
+            "O(N) where N is the number of commands",
+            "Returns the categories, or the commands of one.",
+        ),
+    command(Id::AclHelp, "acl|help", 2, LOADING.and(STALE)).in_group(Group::Server, Categories::NONE).documented(
+        "6.0.0",
+        "O(1)",
+        "Returns this text.",
+    ),
+    command(Id::AclList, "acl|list", 2, ADMIN.and(NOSCRIPT).and(LOADING).and(STALE))
+        .in_group(Group::Server, Categories::NONE)
+        .documented("6.0.0", "O(1)", "Returns the rules of the only user."),
+    command(Id::AclUsers, "acl|users", 2, ADMIN.and(NOSCRIPT).and(LOADING).and(STALE))
+        .in_group(Group::Server, Categories::NONE)
+        .documented("6.0.0", "O(1)", "Returns the name of the only user."),
+    command(Id::AclWhoami, "acl|whoami", 2, NOSCRIPT.and(LOADING).and(STALE))
+        .in_group(Group::Server, Categories::NONE)
+        .documented("6.0.0", "O(1)", "Returns the user of this connection."),
 ];
 
 static CLUSTER: &[Command] = &[
@@ -187,6 +219,10 @@ static CONFIG: &[Command] =
     ];
 
 static LATENCY: &[Command] = &[
+    command(Id::LatencyDoctor, "latency|doctor", 2, ADMIN.and(NOSCRIPT).and(LOADING).and(STALE))
+        .in_group(Group::Server, Categories::NONE)
+        .documented("2.8.13", "O(1)", "Returns the slow events as a text for people.")
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
     command(Id::LatencyHelp, "latency|help", 2, LOADING.and(STALE))
         .in_group(Group::Server, Categories::NONE)
         .documented("2.8.13", "O(1)", "Returns this text."),
@@ -214,9 +250,17 @@ static LATENCY: &[Command] = &[
 
 static MEMORY: &[Command] =
     &[
+        command(Id::MemoryDoctor, "memory|doctor", 2, Flags::NONE)
+            .in_group(Group::Server, Categories::NONE)
+            .documented("4.0.0", "O(1)", "Returns what takes room as a text for people.")
+            .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
         command(Id::MemoryHelp, "memory|help", 2, LOADING.and(STALE))
             .in_group(Group::Server, Categories::NONE)
             .documented("4.0.0", "O(1)", "Returns this text."),
+        command(Id::MemoryStats, "memory|stats", 2, Flags::NONE)
+            .in_group(Group::Server, Categories::NONE)
+            .documented("4.0.0", "O(1)", "Returns what takes room as numbers.")
+            .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
         command(Id::MemoryUsage, "memory|usage", -3, READONLY)
             .keys(&[KeySpec { first: 2, last: 0, step: 1, flags: &["RO"] }])
             .in_group(Group::Server, Categories::NONE)
@@ -240,3 +284,14 @@ static SLOWLOG: &[Command] = &[
         .documented("2.2.12", "O(N) where N is the number of entries", "Empties the slow log.")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
 ];
+
+static MODULE: &[Command] =
+    &[
+        command(Id::ModuleHelp, "module|help", 2, LOADING.and(STALE))
+            .in_group(Group::Server, Categories::NONE)
+            .documented("5.0.0", "O(1)", "Returns this text."),
+        command(Id::ModuleList, "module|list", 2, ADMIN.and(NOSCRIPT))
+            .in_group(Group::Server, Categories::NONE)
+            .documented("4.0.0", "O(1)", "Returns the modules that are loaded: none.")
+            .tips(&["nondeterministic_output_order"]),
+    ];
