@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
-use windrow_node::settings::{FIELDS, Field, Kind, Settings};
+use windrow_node::settings::{FIELDS, Field, Kind, Settings, find};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -34,8 +34,10 @@ pub(crate) fn root() -> Command {
         ))
         .subcommand(log())
         .subcommand(
-            with_settings(Command::new("doctor").about("Check whether this machine can run a node with these settings"))
-                .arg(json()),
+            with_settings(
+                Command::new("doctor").about("Check whether this machine can run a node with these settings"),
+            )
+            .arg(json()),
         )
         .subcommand(
             Command::new("hash-password").about("Read a password from stdin and print what to store in requirepass"),
@@ -96,13 +98,23 @@ fn with_settings(command: Command) -> Command {
 fn setting(field: &'static Field) -> Arg {
     let default = (field.get)(&Settings::default());
     let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
-    let help = format!("{}; {}{default}", field.help, field.kind.allowed());
-    let arg = Arg::new(field.name).long(field.name).value_name(field.kind.placeholder()).help(help);
-    // Negative numbers are values, not flags.
-    let arg = arg.allow_hyphen_values(matches!(field.kind, Kind::Integer(..)));
-    match &field.kind {
-        // Refused by clap itself, so that completions know the words.
-        Kind::Choice(words) => arg.value_parser(PossibleValuesParser::new(words.iter())).hide_possible_values(true),
+    let allowed = match &field.kind {
+        Kind::Path => String::new(),
+        kind => format!(" [{}]", kind.allowed()),
+    };
+    Arg::new(field.name)
+        .long(field.name)
+        .value_name(field.kind.placeholder())
+        .help(format!("{}{allowed}{default}", field.help))
+        // Negative numbers are values, not flags.
+        .allow_hyphen_values(matches!(field.kind, Kind::Integer(..)))
+}
+
+/// Words that can be completed. They are not checked here but with all other settings, which name their origin.
+fn with_words(arg: Arg) -> Arg {
+    match find(arg.get_id().as_str()).map(|field| &field.kind) {
+        Some(Kind::Choice(words)) => arg.value_parser(PossibleValuesParser::new(words.iter())),
+        Some(Kind::Switch) => arg.value_parser(PossibleValuesParser::new(["yes", "no"])),
         _ => arg,
     }
 }
@@ -111,7 +123,8 @@ fn setting(field: &'static Field) -> Arg {
 pub(crate) fn completions(matches: &ArgMatches) -> Result<Exit, Failure> {
     let Some(shell) = matches.get_one::<Shell>("SHELL") else { return Ok(Exit::Usage) };
     let mut text = Vec::new();
-    clap_complete::generate(*shell, &mut root(), NAME, &mut text);
+    let mut root = root().mut_subcommands(|command| command.mut_args(with_words));
+    clap_complete::generate(*shell, &mut root, NAME, &mut text);
     output::print(&String::from_utf8_lossy(&text))?;
     Ok(Exit::Ok)
 }
@@ -126,7 +139,12 @@ fn manual() -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let mut root = root();
     root.build();
-    clap_mangen::Man::new(root.clone()).render(&mut text)?;
+    let man = clap_mangen::Man::new(root.clone());
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
     for command in root.get_subcommands() {
         section(command, &mut text)?;
         for inner in command.get_subcommands() {

@@ -13,9 +13,8 @@ use crate::failure::Failure;
 pub(crate) fn load(matches: Option<&ArgMatches>) -> Result<Configured, Failure> {
     let file = matches.and_then(|matches| matches.get_one::<PathBuf>("config")).map(PathBuf::as_path);
     // What is not UTF-8 can be no setting, unless it calls itself one; then its value is refused.
-    let environment = env::vars_os().map(|(name, value)| {
-        (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
-    });
+    let environment =
+        env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
     let flag = |name: &str| matches?.get_one::<String>(name).map(|value| (name.to_owned(), value.clone()));
     let flags = FIELDS.iter().filter_map(|field| flag(field.name));
     Configured::load(file, environment, flags).map_err(|error| {

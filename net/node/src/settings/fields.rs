@@ -131,7 +131,7 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         name: "cores",
-        help: "The processor cores to run on: all, a count, or a list such as 0,2-3",
+        help: "The processor cores to run on",
         kind: Kind::Cores,
         changes_live: false,
         get: |s| s.cores.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string),
@@ -155,7 +155,7 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         name: "segment-fill",
-        help: "How a new segment's space is written: zeros in writes of this size, or only allocated",
+        help: "How the space of a new segment is written: zeros in writes of this size, or only allocated",
         kind: Kind::Choice(FILL_MODES),
         changes_live: false,
         get: |s| s.segment_fill.to_string(),

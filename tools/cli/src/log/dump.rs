@@ -7,9 +7,9 @@ use clap::ArgMatches;
 use windrow_core::codec::RecordKind;
 use windrow_core::types::Lsn;
 
+use super::json;
 use super::target::find;
 use super::verdict::look;
-use super::json;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
@@ -38,7 +38,9 @@ pub(super) fn run(path: &Path, range: &Range) -> Result<Exit, Failure> {
     let mut failed = None;
     let mut damaged = false;
     for mut target in find(path)? {
-        target.segments.retain(|segment| segment.base < range.to && segment.base.get() + segment.len > range.from.get());
+        target
+            .segments
+            .retain(|segment| segment.base < range.to && segment.base.get() + segment.len > range.from.get());
         let found = look(&target, &mut |_| {}, &mut |record| {
             let lsn = record.header.lsn;
             let wanted = lsn >= range.from && lsn < range.to && record.header.kind != RecordKind::Pad;

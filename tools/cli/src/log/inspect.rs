@@ -6,13 +6,13 @@ use std::path::Path;
 use serde_json::json;
 use windrow_core::types::UnixMillis;
 
+use super::json;
 use super::target::{Target, find};
 use super::verdict::{Found, Segment, look};
-use super::json;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::text::{bytes, timestamp};
 use crate::output;
+use crate::text::{bytes, timestamp};
 
 /// Shows every log that `path` names. Damage is shown, and is no failure of this command.
 pub(super) fn run(path: &Path, as_json: bool) -> Result<Exit, Failure> {

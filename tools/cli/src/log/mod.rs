@@ -27,10 +27,9 @@ use crate::failure::Failure;
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let Some((name, matches)) = matches.subcommand() else { return Ok(Exit::Usage) };
     let target: &Path = matches.get_one::<std::path::PathBuf>("PATH").map_or(Path::new("windrow-data"), |path| path);
-    let json = matches.get_flag("json");
     match name {
-        "inspect" => inspect::run(target, json),
-        "verify" => verify::run(target, json),
+        "inspect" => inspect::run(target, matches.get_flag("json")),
+        "verify" => verify::run(target, matches.get_flag("json")),
         _ => dump::run(target, &dump::Range::from(matches)),
     }
 }

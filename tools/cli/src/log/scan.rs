@@ -118,7 +118,11 @@ impl Scanned {
         match self.header {
             Ok(header) => {
                 if header.base != base {
-                    self.problem(base, 0, format_args!("the header says that this is the segment at LSN {}", header.base));
+                    self.problem(
+                        base,
+                        0,
+                        format_args!("the header says that this is the segment at LSN {}", header.base),
+                    );
                 }
                 if header.len != len {
                     self.problem(base, 0, format_args!("the header says {} bytes, the file has {len}", header.len));
@@ -258,17 +262,11 @@ fn breaks(record: &Record<'_>, position: &Position) -> Option<String> {
 }
 
 /// The next offset behind `offset` where a whole record starts.
-fn next_record(
-    bytes: Unverified<'_>,
-    base: Lsn,
-    partition: PartitionId,
-    offset: usize,
-    limit: usize,
-) -> Option<usize> {
+fn next_record(bytes: Unverified<'_>, base: Lsn, partition: PartitionId, offset: usize, limit: usize) -> Option<usize> {
     let candidates = (offset..limit).step_by(RECORD_ALIGN).skip(1);
-    candidates.into_iter().find(|&at| {
-        names_itself(bytes, base, at) && read_record(bytes, base, partition, at, limit).is_ok()
-    })
+    candidates
+        .into_iter()
+        .find(|&at| names_itself(bytes, base, at) && read_record(bytes, base, partition, at, limit).is_ok())
 }
 
 /// Whether the position in a header at `offset` would be that of `offset`: cheap, and seldom true by chance.

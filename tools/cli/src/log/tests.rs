@@ -16,8 +16,7 @@ use super::json;
 use super::target::{Target, find};
 use super::verdict::{Found, Verdict, look};
 
-const CONFIG: OpenConfig =
-    OpenConfig { segment_len: SEGMENT_LEN_MIN, segments_ahead: 1, fill: FillMode::Write4K };
+const CONFIG: OpenConfig = OpenConfig { segment_len: SEGMENT_LEN_MIN, segments_ahead: 1, fill: FillMode::Write4K };
 const NOW: UnixMillis = UnixMillis::ZERO;
 
 /// A data directory of one partition, with a log of several small segments.

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::json;
 use super::target::find;
 use super::verdict::{Found, look};
-use super::json;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
