@@ -189,6 +189,7 @@ pub struct CoreMetrics {
     flush_latency: LocalHistogram,
     flush_bytes: LocalHistogram,
     flush_records: LocalHistogram,
+    flush_max: Duration,
     next_to_publish: usize,
     rates: [Rate; 3],
 }
@@ -203,6 +204,7 @@ impl CoreMetrics {
             flush_latency: LocalHistogram::new(Scale::Latency),
             flush_bytes: LocalHistogram::new(Scale::Bytes),
             flush_records: LocalHistogram::new(Scale::Count),
+            flush_max: Duration::ZERO,
             next_to_publish: 0,
             rates: std::array::from_fn(|_| Rate::default()),
             shared,
@@ -251,12 +253,24 @@ impl CoreMetrics {
         self.shared.counters.flushes.increment();
         self.shared.counters.flush_last_us.set(nanos(time) / 1_000);
         self.flush_latency.record_n(nanos(time), 1);
+        self.flush_max = self.flush_max.max(time);
     }
 
     /// Records what a flush covered.
     pub fn flush_size(&mut self, bytes: u64, records: u64) {
         self.flush_bytes.record_n(bytes, 1);
         self.flush_records.record_n(records, 1);
+    }
+
+    /// The longest flush since the last call.
+    pub fn take_flush_max(&mut self) -> Duration {
+        std::mem::take(&mut self.flush_max)
+    }
+
+    /// Sets the CPU time that the core's thread has taken.
+    pub fn cpu_time(&mut self, user: Duration, system: Duration) {
+        self.shared.counters.cpu_user_us.set(nanos(user) / 1_000);
+        self.shared.counters.cpu_system_us.set(nanos(system) / 1_000);
     }
 
     /// Lets others see what was recorded, a bounded part of it at a time: call it at every tick.

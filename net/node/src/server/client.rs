@@ -70,8 +70,7 @@ fn set_info(session: &mut Session, args: Args<'_>, encoder: &mut Encoder<'_>) {
         });
     };
     if value.len() > CLIENT_NAME_LEN_MAX || !is_plain(value) {
-        return encoder
-            .error_fmt(format_args!("ERR {name} cannot contain spaces, newlines or special characters."));
+        return encoder.error_fmt(format_args!("ERR {name} cannot contain spaces, newlines or special characters."));
     }
     *slot = value.into();
     encoder.ok();

@@ -65,8 +65,7 @@ pub(super) fn kill(session: &Session, args: Args<'_>, encoder: &mut Encoder<'_>)
 }
 
 fn parse(session: &Session, args: Args<'_>, encoder: &mut Encoder<'_>) -> Option<Filter> {
-    let mut filter =
-        Filter { id: None, address: None, local_address: None, nobody: false, except: Some(session.id) };
+    let mut filter = Filter { id: None, address: None, local_address: None, nobody: false, except: Some(session.id) };
     let mut at = 2;
     while let Some(option) = args.get(at) {
         let Some(value) = args.get(at + 1) else {

@@ -97,13 +97,11 @@ pub(super) fn describe(session: &Session, now: Instant, line: &mut String) {
     let flags = match (queued.is_some(), session.killed) {
         (_, true) => "c",
         (true, _) => "x",
-        _ if session.no_evict || session.no_touch => {
-            match (session.no_evict, session.no_touch) {
-                (true, true) => "eT",
-                (true, false) => "e",
-                _ => "T",
-            }
-        }
+        _ if session.no_evict || session.no_touch => match (session.no_evict, session.no_touch) {
+            (true, true) => "eT",
+            (true, false) => "e",
+            _ => "T",
+        },
         _ => "N",
     };
     let age = now.saturating_duration_since(session.connected).as_secs();

@@ -7,7 +7,7 @@ use crate::settings::Durability;
 
 /// Bytes as people read them: `1.50M`.
 #[expect(clippy::cast_precision_loss, reason = "two digits for people")]
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     let units = [("G", 1_u64 << 30), ("M", 1 << 20), ("K", 1 << 10)];
     let unit = units.into_iter().find(|&(_, size)| bytes >= size);
     unit.map_or_else(|| format!("{bytes}B"), |(name, size)| format!("{:.2}{name}", bytes as f64 / size as f64))

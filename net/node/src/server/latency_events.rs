@@ -99,7 +99,8 @@ fn integer(number: u64) -> i64 {
 /// `LATENCY LATEST`.
 pub(super) fn latest(node: &Node, encoder: &mut Encoder<'_>) {
     let known = Event::ALL.map(|event| (event, series(node, event)));
-    let seen: Vec<_> = known.iter().filter_map(|(event, all)| Some((event, all.samples.back()?, all.millis_max))).collect();
+    let seen: Vec<_> =
+        known.iter().filter_map(|(event, all)| Some((event, all.samples.back()?, all.millis_max))).collect();
     encoder.array(seen.len());
     for (event, last, millis_max) in seen {
         encoder.array(4);
@@ -147,7 +148,9 @@ pub(super) fn doctor(node: &Node, encoder: &mut Encoder<'_>) {
                 let line = format!("{}: {} samples, {} ms at most.\n", event.name(), all.samples.len(), all.millis_max);
                 text.push_str(&line);
             }
-            text.push_str("This names what was slow, not why: see SLOWLOG GET, INFO windrow and the stage histograms.\n");
+            text.push_str(
+                "This names what was slow, not why: see SLOWLOG GET, INFO windrow and the stage histograms.\n",
+            );
         }
     }
     encoder.verbatim(*b"txt", text.as_bytes());

@@ -6,17 +6,26 @@
 mod client;
 mod client_kill;
 mod client_list;
+mod cluster;
+mod config;
 mod connection;
+mod debug;
+mod handler;
 mod identity;
 mod info;
 mod info_sections;
 mod latency_events;
 mod node;
+mod persistence;
 mod refresh;
 mod slowlog;
 #[cfg(test)]
 mod testing;
 
 pub use client::CLIENT_NAME_LEN_MAX;
+pub use debug::DEBUG_SLEEP_MAX;
+pub use handler::Server;
 pub use identity::{Endpoint, Identity, random_id};
+pub use latency_events::SAMPLES_MAX;
 pub use node::{Live, Node, NodeError, Phase, SetError};
+pub use slowlog::{ENTRY_ARG_LEN_MAX, ENTRY_ARGS_MAX};

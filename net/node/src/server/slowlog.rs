@@ -82,7 +82,8 @@ pub(super) fn get(node: &Node, args: Args<'_>, encoder: &mut Encoder<'_>) {
             _ => return encoder.error("ERR count should be greater than or equal to -1"),
         },
     };
-    let mut entries: Vec<SlowEntry> = node.slow_logs().flat_map(|log| log.0.iter().cloned().collect::<Vec<_>>()).collect();
+    let mut entries: Vec<SlowEntry> =
+        node.slow_logs().flat_map(|log| log.0.iter().cloned().collect::<Vec<_>>()).collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.id));
     entries.truncate(count.min(node.live().settings.slowlog_max_len));
     encoder.array(entries.len());
@@ -105,8 +106,12 @@ pub(super) fn reset(node: &Node, encoder: &mut Encoder<'_>) {
 fn trimmed(args: Args<'_>) -> Vec<Vec<u8>> {
     let kept = if args.len() > ENTRY_ARGS_MAX { ENTRY_ARGS_MAX - 1 } else { args.len() };
     let secret = secrets(args);
-    let mut trimmed: Vec<Vec<u8>> =
-        args.from(0).take(kept).zip(0..).map(|(arg, at)| if secret(at) { REDACTED.to_vec() } else { short(arg) }).collect();
+    let mut trimmed: Vec<Vec<u8>> = args
+        .from(0)
+        .take(kept)
+        .zip(0..)
+        .map(|(arg, at)| if secret(at) { REDACTED.to_vec() } else { short(arg) })
+        .collect();
     if kept < args.len() {
         trimmed.push(format!("... ({} more arguments)", args.len() - kept).into_bytes());
     }
@@ -128,9 +133,7 @@ fn secrets(args: Args<'_>) -> impl Fn(usize) -> bool {
     move |at| match command {
         Some(Id::Auth) => at > 0,
         Some(Id::Hello) => at > 1,
-        Some(Id::Config) => {
-            sets_password && at > 2 && at % 2 == 1 && args_is(args, at - 1, b"requirepass")
-        }
+        Some(Id::Config) => sets_password && at > 2 && at % 2 == 1 && args_is(args, at - 1, b"requirepass"),
         _ => false,
     }
 }
@@ -185,14 +188,14 @@ mod tests {
         }
         let reply = Request::new(&[b"slowlog", b"get", b"2"]).run(|args, encoder| get(&node, args, encoder));
         let entry = |id| {
-            format!(
-                "*6\r\n:{id}\r\n:5\r\n:12\r\n*2\r\n$3\r\nget\r\n$1\r\nk\r\n$15\r\n127.0.0.1:50000\r\n$0\r\n\r\n"
-            )
+            format!("*6\r\n:{id}\r\n:5\r\n:12\r\n*2\r\n$3\r\nget\r\n$1\r\nk\r\n$15\r\n127.0.0.1:50000\r\n$0\r\n\r\n")
         };
         assert_eq!(reply, format!("*2\r\n{}{}", entry(19), entry(18)));
         let all = Request::new(&[b"slowlog", b"get", b"-1"]).run(|args, encoder| get(&node, args, encoder));
         assert!(all.starts_with("*14\r\n"), "{all}");
-        assert!(Request::new(&[b"slowlog", b"get"]).run(|args, encoder| get(&node, args, encoder)).starts_with("*10\r\n"));
+        assert!(
+            Request::new(&[b"slowlog", b"get"]).run(|args, encoder| get(&node, args, encoder)).starts_with("*10\r\n")
+        );
         let wrong = Request::new(&[b"slowlog", b"get", b"-2"]).run(|args, encoder| get(&node, args, encoder));
         assert_eq!(wrong, "-ERR count should be greater than or equal to -1\r\n");
         assert_eq!(Request::new(&[]).run(|_, encoder| len(&node, encoder)), ":14\r\n");
