@@ -1,6 +1,6 @@
 //! The page of metrics that Prometheus reads.
 
-use super::core::{CoreCounters, CoreShared, Stage};
+use super::core::{CoreCounters, Stage};
 use super::errors::error_name;
 use super::histogram::{Scale, SharedHistogram};
 use super::node::{NodeMetrics, PartitionGauges};
@@ -251,15 +251,13 @@ fn histograms(page: &mut Page, node: &NodeMetrics, cores: &[String]) {
     for (label, core) in cores.iter().zip(node.cores()) {
         page.latency(&[("core", label)], &copy(&core.flush_latency, Scale::Latency));
     }
-    let sizes: [(&'static str, &str, Scale, fn(&CoreShared) -> &SharedHistogram, u64); 2] = [
-        ("windrow_flush_size_bytes", "Bytes that a flush covers.", Scale::Bytes, |core| &core.flush_bytes, 256),
-        ("windrow_flush_records", "Records that a flush covers.", Scale::Count, |core| &core.flush_records, 1),
-    ];
-    for (name, help, scale, pick, first) in sizes {
-        page.family(name, Kind::Histogram, help);
-        for (label, core) in cores.iter().zip(node.cores()) {
-            page.powers(&[("core", label)], &copy(pick(core), scale), first, 10);
-        }
+    page.family("windrow_flush_size_bytes", Kind::Histogram, "Bytes that a flush covers.");
+    for (label, core) in cores.iter().zip(node.cores()) {
+        page.powers(&[("core", label)], &copy(&core.flush_bytes, Scale::Bytes), 256, 10);
+    }
+    page.family("windrow_flush_records", Kind::Histogram, "Records that a flush covers.");
+    for (label, core) in cores.iter().zip(node.cores()) {
+        page.powers(&[("core", label)], &copy(&core.flush_records, Scale::Count), 1, 10);
     }
 }
 
