@@ -1,0 +1,76 @@
+//! A partition over plain memory, driven without a disk.
+
+use std::collections::BTreeMap;
+
+use windrow_core::{
+    log::VecMemory,
+    partition::{Action, Partition, PartitionConfig, RecoveredPartition},
+    superblock::Superblock,
+    types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis},
+};
+
+pub const SEGMENT_LEN: u64 = 4 << 10;
+pub const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN, segments_ahead: 1 };
+
+pub fn superblock() -> Superblock {
+    Superblock {
+        generation: 1,
+        cluster: ClusterId([1; 16]),
+        partition: PartitionId::new(0),
+        partition_count: 1,
+        epoch: Epoch::ZERO,
+        promised: Epoch::ZERO,
+        durable: Lsn::ZERO,
+        hash_seed: HashSeed([2; 16]),
+        features: 0,
+    }
+}
+
+pub fn now() -> UnixMillis {
+    UnixMillis::new(1_000_000_000_000).expect("it is in range")
+}
+
+pub struct Node {
+    pub partition: Partition<VecMemory>,
+    pub superblock: Superblock,
+    /// The bases of all segments that were ever prepared.
+    pub bases: BTreeMap<Lsn, usize>,
+}
+
+impl Node {
+    pub fn new(config: PartitionConfig) -> Self {
+        let recovered = RecoveredPartition::new(superblock(), config, Vec::new()).expect("nothing to recover");
+        Self::open(recovered)
+    }
+
+    pub fn open(recovered: RecoveredPartition<VecMemory>) -> Self {
+        let superblock = recovered.next_superblock().expect("epochs are left");
+        let partition = recovered.into_writable(superblock);
+        let mut node = Self { partition, superblock, bases: BTreeMap::new() };
+        node.act();
+        node.partition.start_epoch(now()).expect("a segment is ready");
+        node
+    }
+
+    pub fn act(&mut self) {
+        while let Some(action) = self.partition.poll_action() {
+            match action {
+                Action::Prepare { base, len } => {
+                    let len = usize::try_from(len).expect("a segment fits into memory");
+                    self.bases.insert(base, len);
+                    self.partition.handle_prepared(base, VecMemory::zeroed(len));
+                }
+                Action::WriteSuperblock(superblock) => {
+                    self.superblock = superblock;
+                    self.partition.handle_superblock_written(superblock.generation);
+                }
+            }
+        }
+    }
+
+    pub fn flush(&mut self) {
+        while let Some(request) = self.partition.poll_flush() {
+            self.partition.handle_flushed(request.ticket);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Records from any bytes: no panic, no operation outside of the record, and what is accepted encodes to the bytes
+//! that it was read from.
+//!
+//! Random bytes hardly ever have the right checksums, so they are also tried with their place and checksums mended:
+//! that is what reaches the archive.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use windrow_core::{
+    codec::{Record, read_record},
+    log::{SegmentMemory, VecMemory},
+    types::{Lsn, PartitionId, limits::RECORD_HEADER_LEN},
+};
+
+const BASE: Lsn = Lsn::new(4096);
+const OFFSET: usize = 128;
+
+fuzz_target!(|data: &[u8]| {
+    let mut segment = vec![0; OFFSET];
+    segment.extend_from_slice(data);
+    check(&segment);
+    if data.len() >= RECORD_HEADER_LEN {
+        mend(&mut segment);
+        check(&segment);
+    }
+});
+
+fn check(segment: &[u8]) {
+    // An archive is read in place, so its alignment has to be that of a segment.
+    let memory = VecMemory::from_bytes(segment);
+    if let Ok(record) = read_record(memory.unverified(), BASE, PartitionId::new(0), OFFSET, segment.len()) {
+        check_record(&record, &memory.bytes()[OFFSET..]);
+    }
+}
+
+fn check_record(record: &Record<'_>, bytes: &[u8]) {
+    let len = usize::try_from(record.header.record_len()).expect("the record lies in memory");
+    assert!(len <= bytes.len());
+    assert_eq!(record.end(), BASE.plus((OFFSET + len) as u64));
+    assert_eq!(record.header.encode().0, bytes[..RECORD_HEADER_LEN]);
+    assert_eq!(record.header.encode().1, record.chain);
+    let inside = bytes[..len].as_ptr_range();
+    for op in record.batch.into_iter().flat_map(|batch| batch.iter()) {
+        for part in [op.key, op.value] {
+            let part = part.as_ptr_range();
+            assert!(part.is_empty() || inside.start <= part.start && part.end <= inside.end);
+        }
+        let _ = record.batch.and_then(|batch| batch.find(op.key));
+        let _ = op.footprint();
+    }
+}
+
+/// Gives the record the place where it stands, a length that fits and the right checksums.
+fn mend(segment: &mut [u8]) {
+    let record = &mut segment[OFFSET..];
+    let room = record.len() - RECORD_HEADER_LEN;
+    let claimed = u32::from_le_bytes([record[12], record[13], record[14], record[15]]);
+    // Its padding has to fit, too.
+    let body_len = (claimed as usize % (room + 1)).min(room & !15);
+    record[12..16].copy_from_slice(&u32::try_from(body_len).expect("an input is short").to_le_bytes());
+    record[16..24].copy_from_slice(&BASE.plus(OFFSET as u64).get().to_le_bytes());
+    record[44..46].fill(0);
+    let end = RECORD_HEADER_LEN + body_len;
+    let padded = end.next_multiple_of(16).min(record.len());
+    record[end..padded].fill(0);
+    let body_crc = crc32fast::hash(&record[RECORD_HEADER_LEN..end]);
+    record[4..8].copy_from_slice(&body_crc.to_le_bytes());
+    let header_crc = crc32fast::hash(&record[4..RECORD_HEADER_LEN]);
+    record[..4].copy_from_slice(&header_crc.to_le_bytes());
+}
