@@ -21,6 +21,8 @@ mod refresh;
 mod slowlog;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use client::CLIENT_NAME_LEN_MAX;
 pub use debug::DEBUG_SLEEP_MAX;

@@ -110,6 +110,10 @@ impl Cores {
         }
     }
 
+    pub(super) fn visit(&mut self, mut visit: impl FnMut(&mut dyn CoreView)) {
+        self.0.iter_mut().for_each(|core| visit(core));
+    }
+
     pub(super) fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.0.iter().flat_map(|core| &core.sessions)
     }
