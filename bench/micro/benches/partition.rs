@@ -30,12 +30,19 @@ fn append(c: &mut Criterion) {
             let mut draw = 0;
             group.throughput(Throughput::Elements(1));
             group.bench_function(BenchmarkId::new(format!("{value_len}_byte_values"), keys), |b| {
-                b.iter(|| {
-                    draw += 1;
-                    if driver.partition.appended().get() > LOG_LEN_MAX {
-                        driver = filled(keys, &value[..16]);
-                    }
-                    driver.put(&key(scrambled(1, draw) % keys), &value);
+                b.iter_custom(|count| {
+                    driver.time_appends(
+                        count,
+                        LOG_LEN_MAX,
+                        || filled(keys, &value[..16]),
+                        |partition| {
+                            draw += 1;
+                            let key = key(scrambled(1, draw) % keys);
+                            let change = Change::Put { value: &value, expires_at: None };
+                            let op = Op { hash: partition.hash(&key), key: &key, change };
+                            partition.append(now(), &mut [op]).expect("there is room");
+                        },
+                    )
                 });
             });
         }
@@ -44,21 +51,20 @@ fn append(c: &mut Criterion) {
 }
 
 fn append_batch(c: &mut Criterion) {
-    let mut driver = filled(1_000, &[7; 100]);
+    let make = || filled(1_000, &[7; 100]);
+    let mut driver = make();
     let keys: Vec<_> = (0..BATCH_OPS as u64).map(key).collect();
     let mut group = c.benchmark_group("append_batch");
     group.throughput(Throughput::Elements(BATCH_OPS as u64));
     group.bench_function(BenchmarkId::from_parameter(BATCH_OPS), |b| {
-        b.iter(|| {
-            if driver.partition.appended().get() > LOG_LEN_MAX {
-                driver = filled(1_000, &[7; 100]);
-            }
-            let mut ops: [Op<'_>; BATCH_OPS] = std::array::from_fn(|at| {
-                let change = Change::Put { value: &[7; 100], expires_at: None };
-                Op { hash: driver.partition.hash(&keys[at]), key: &keys[at], change }
-            });
-            driver.partition.append(now(), &mut ops).expect("there is room");
-            driver.act();
+        b.iter_custom(|count| {
+            driver.time_appends(count, LOG_LEN_MAX, make, |partition| {
+                let mut ops: [Op<'_>; BATCH_OPS] = std::array::from_fn(|at| {
+                    let change = Change::Put { value: &[7; 100], expires_at: None };
+                    Op { hash: partition.hash(&keys[at]), key: &keys[at], change }
+                });
+                partition.append(now(), &mut ops).expect("there is room");
+            })
         });
     });
     group.finish();

@@ -1,5 +1,7 @@
 //! A partition over plain memory.
 
+use std::time::{Duration, Instant};
+
 use windrow_core::log::{LogSegment, SegmentMemory, VecMemory};
 use windrow_core::partition::{Action, Change, Op, Partition, PartitionConfig, RecoveredPartition};
 use windrow_core::superblock::Superblock;
@@ -85,15 +87,20 @@ impl Driver {
     /// If a segment does not fit into this machine's memory.
     pub fn act(&mut self) {
         while let Some(action) = self.partition.poll_action() {
-            match action {
-                Action::Prepare { base, len } => {
-                    let mut memory = VecMemory::zeroed(usize::try_from(len).expect("a segment fits in memory"));
-                    // Touch every page, as preparing a file does.
-                    memory.write(0..usize::try_from(len).expect("checked above")).fill(0);
-                    self.partition.handle_prepared(base, memory);
-                }
-                Action::WriteSuperblock(superblock) => self.partition.handle_superblock_written(superblock.generation),
+            self.handle(action);
+        }
+    }
+
+    fn handle(&mut self, action: Action) {
+        match action {
+            Action::Prepare { base, len } => {
+                let len = usize::try_from(len).expect("a segment fits in memory");
+                let mut memory = VecMemory::zeroed(len);
+                // Touch every page, as preparing a file does.
+                memory.write(0..len).fill(0);
+                self.partition.handle_prepared(base, memory);
             }
+            Action::WriteSuperblock(superblock) => self.partition.handle_superblock_written(superblock.generation),
         }
     }
 
@@ -114,5 +121,31 @@ impl Driver {
         let op = Op { hash, key, change: Change::Put { value, expires_at: None } };
         self.partition.append(now(), &mut [op]).expect("there is room");
         self.act();
+    }
+
+    /// How long `count` calls of `append` take, without the time in which segments are prepared, or in which
+    /// `make` replaces a log that has become longer than `log_len_max`.
+    pub fn time_appends(
+        &mut self,
+        count: u64,
+        log_len_max: u64,
+        make: impl Fn() -> Self,
+        mut append: impl FnMut(&mut Partition<VecMemory>),
+    ) -> Duration {
+        let mut total = Duration::ZERO;
+        let mut start = Instant::now();
+        for _ in 0..count {
+            append(&mut self.partition);
+            if let Some(action) = self.partition.poll_action() {
+                total += start.elapsed();
+                self.handle(action);
+                self.act();
+                if self.partition.appended().get() > log_len_max {
+                    *self = make();
+                }
+                start = Instant::now();
+            }
+        }
+        total + start.elapsed()
     }
 }
