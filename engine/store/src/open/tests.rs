@@ -434,3 +434,27 @@ impl Drop for SmallDisk {
         let _unmounted = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
     }
 }
+
+#[test]
+fn a_reader_that_meets_damage_keeps_what_it_has_and_goes_on_when_it_is_mended() {
+    let place = Place::new();
+    let mut writer = place.open().unwrap();
+    writer.put_all(0..5);
+    writer.flush();
+    let mut reader = place.read().unwrap();
+    let end = writer.opened.partition.appended();
+    writer.put_all(5..10);
+    writer.flush();
+    let at = usize::try_from(end.get()).unwrap() + 100;
+    let good = fs::read(place.segment(0)).unwrap()[at];
+    damage(&place.segment(0), at as u64, &[!good]);
+    let refused = reader.refresh();
+    assert!(
+        matches!(refused, Err(RefreshError::Diverged(RecoveryError::Corrupt { lsn, .. })) if lsn == end),
+        "{refused:?}"
+    );
+    assert_eq!(keys(reader.partition()), expected(0..5));
+    damage(&place.segment(0), at as u64, &[good]);
+    reader.refresh().unwrap();
+    assert_eq!(keys(reader.partition()), expected(0..10));
+}
