@@ -4,6 +4,7 @@
 //! writes to the source tree; `fix` does what a program can mend.
 #![expect(clippy::print_stdout, reason = "a command-line program answers on stdout")]
 
+mod bench;
 mod check;
 mod fix;
 mod licences;
@@ -25,6 +26,8 @@ usage: cargo xtask <command>
   fix                      formats, and applies what clippy can mend
   test [--long]            check, and every test, in both modes, with a short crash loop
        [--rounds N]        rounds of the crash loop; --long alone means 200
+  bench [--quick]          the node beside Redis, in one run: tables of medians and ratios
+        [--rounds N] [--keys N] [--out FILE]
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +45,14 @@ fn main() -> ExitCode {
                 check::all(report);
                 test::all(report, &options);
             }),
+            Err(problem) => usage(&problem),
+        },
+        ["bench", flags @ ..] => match bench::Options::parse(flags).map(|options| bench::run(&options)) {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(problem)) => {
+                eprintln!("xtask: {problem}");
+                ExitCode::FAILURE
+            }
             Err(problem) => usage(&problem),
         },
         ["help" | "--help" | "-h"] => {

@@ -1,0 +1,74 @@
+//! Memory a key, and opening after a crash.
+
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use super::server::{Kind, Scratch, Server};
+
+const VALUE: [u8; 100] = [b'v'; 100];
+const BATCH: u64 = 1_000;
+
+/// What was measured.
+pub(crate) struct Memory {
+    pub(crate) keys: u64,
+    pub(crate) bytes_per_key: f64,
+    pub(crate) log_gb: f64,
+    pub(crate) open_seconds: f64,
+}
+
+/// Writes `keys` keys, looks at the memory, kills the node and opens the log again.
+pub(crate) fn measure(keys: u64) -> Result<Memory, String> {
+    println!("bench: {keys} keys for memory and opening");
+    let scratch = Scratch::new()?;
+    let server = Server::start(Kind::Windrow, &scratch)?;
+    let empty = server.anonymous_bytes();
+    fill(server.port, keys).map_err(|error| format!("the node stopped answering: {error}"))?;
+    #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
+    let bytes_per_key = (server.anonymous_bytes() - empty) / keys as f64;
+    let log_gb = info_number(server.port, "windrow_log_appended_bytes").unwrap_or(f64::NAN) / 1e9;
+    server.kill();
+    let started = Instant::now();
+    let server = Server::start(Kind::Windrow, &scratch)?;
+    let open_seconds = started.elapsed().as_secs_f64();
+    server.kill();
+    Ok(Memory { keys, bytes_per_key, log_gb, open_seconds })
+}
+
+/// Sets every key once, a batch of them in flight.
+fn fill(port: u16, keys: u64) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    let mut replies = BufReader::new(stream.try_clone()?);
+    let mut request = Vec::new();
+    let mut done = 0;
+    while done < keys {
+        let count = BATCH.min(keys - done);
+        request.clear();
+        for key in done..done + count {
+            write!(request, "*3\r\n$3\r\nSET\r\n$16\r\nkey:{key:012}\r\n$100\r\n")?;
+            request.extend_from_slice(&VALUE);
+            request.extend_from_slice(b"\r\n");
+        }
+        stream.write_all(&request)?;
+        for _ in 0..count {
+            let mut reply = [0; 5];
+            replies.read_exact(&mut reply)?;
+            if &reply != b"+OK\r\n" {
+                return Err(std::io::Error::other("a SET was refused"));
+            }
+        }
+        done += count;
+    }
+    Ok(())
+}
+
+/// One number of `INFO`.
+fn info_number(port: u16, field: &str) -> Option<f64> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.write_all(b"INFO everything\r\nQUIT\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.trim().parse().ok()
+}
