@@ -237,6 +237,14 @@ impl CoreMetrics {
         slot.get_or_insert_with(|| Box::new(LocalHistogram::new(Scale::Latency))).record_n(nanos(took), count);
     }
 
+    /// Notes that one command, which is counted as [`Outcome::Done`] elsewhere, answered with an error.
+    #[inline]
+    pub fn failed(&mut self, command: usize) {
+        if let Some(counters) = self.shared.commands.get(command) {
+            counters.failed.increment();
+        }
+    }
+
     /// Counts an error reply, `line` being what follows the `-`.
     pub fn error_reply(&mut self, line: &[u8]) {
         self.shared.errors[error_index(line)].increment();
