@@ -203,6 +203,12 @@ impl<'a> Batch<'a> {
         self.ops.is_empty()
     }
 
+    /// The operation of a batch that has just one.
+    #[must_use]
+    pub fn only(self) -> Option<OpView<'a>> {
+        if let [only] = self.ops { Some(view(only)) } else { None }
+    }
+
     /// The operations, in the order of their keys.
     pub fn iter(self) -> impl ExactSizeIterator<Item = OpView<'a>> + use<'a> {
         self.ops.iter().map(view)

@@ -55,6 +55,11 @@ impl RecordKind {
         }
     }
 
+    /// The kind that a header names; the header is one that was verified before.
+    pub(crate) fn of_header(header: &[u8]) -> Option<Self> {
+        header.get(46).and_then(|byte| Self::from_byte(*byte))
+    }
+
     const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Batch),

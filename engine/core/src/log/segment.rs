@@ -1,7 +1,7 @@
 //! One segment in use.
 
 use super::SegmentMemory;
-use crate::codec::{Batch, Chain, RecordHeader, SegmentFooter, SegmentHeader, batch_trusted, padded};
+use crate::codec::{Batch, Chain, RecordHeader, RecordKind, SegmentFooter, SegmentHeader, batch_trusted, padded};
 use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
 use crate::types::{Lsn, UnixMillis};
 
@@ -167,6 +167,23 @@ impl<M: SegmentMemory> LogSegment<M> {
     pub(super) fn batch_at(&self, lsn: Lsn) -> Batch<'_> {
         let start = self.offset_of(lsn) + RECORD_HEADER_LEN;
         batch_trusted(self.memory.published(start..start + self.body_len_at(lsn)))
+    }
+
+    /// The batches of the segment in order, and where they stand.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = (Lsn, Batch<'_>)> {
+        let end = (self.memory.published_end() as u64).min(self.records_limit());
+        let mut next = self.base.plus(SEGMENT_HEADER_LEN as u64);
+        core::iter::from_fn(move || {
+            while next < self.base.plus(end) {
+                let lsn = next;
+                next = lsn.plus(self.record_len_at(lsn));
+                let head = self.memory.published(self.offset_of(lsn)..self.offset_of(lsn) + RECORD_HEADER_LEN);
+                if RecordKind::of_header(head) == Some(RecordKind::Batch) {
+                    return Some((lsn, self.batch_at(lsn)));
+                }
+            }
+            None
+        })
     }
 
     /// Bytes of the record at `lsn`, with its padding.

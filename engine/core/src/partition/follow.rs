@@ -33,10 +33,11 @@ impl<M: SegmentMemory> Partition<M> {
         }
         let known = start.segments.iter().map(|segment| (segment.base(), segment.live_bytes()));
         let live = known.chain(added.iter().map(|(base, _)| (*base, 0))).collect();
-        let mut replay = Replay::resume(self.seed, mem::take(&mut self.index), live);
+        let mut replay = Replay::resume(self.seed, mem::take(&mut self.index), live, self.indexed_tombstones);
         let outcome = follow(&self.superblock, &mut start, added, limit, &mut |record| replay.apply(record));
         self.log = Log::new(config, start);
         self.index = replay.index;
+        self.indexed_tombstones = replay.tombstones;
         for (base, bytes) in replay.live {
             if let Some(segment) = self.log.segment_of_mut(base) {
                 segment.set_live(bytes);

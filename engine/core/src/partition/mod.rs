@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use open::{PartitionConfig, RecoveredPartition};
 pub use read::{Entry, Lookup, ScanCursor, ScanStep};
+use replay::shares_fragment;
 pub use write::{AppendError, Change, Op};
 
 use crate::index::Index;
@@ -232,7 +233,9 @@ impl<M: SegmentMemory> Partition<M> {
         while let Some(tombstone) = self.tombstones.front()
             && tombstone.end <= committed
         {
-            if self.index.remove(tombstone.hash, tombstone.lsn) {
+            // Keys whose hashes share a fragment may also share a record. As long as another entry leads to a record
+            // that an old version of the deleted key may be in, the tombstone stays and outweighs it.
+            if !shares_fragment(&self.index, tombstone.hash) && self.index.remove(tombstone.hash, tombstone.lsn) {
                 self.indexed_tombstones -= 1;
             }
             self.tombstones.pop_front();

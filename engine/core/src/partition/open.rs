@@ -135,7 +135,7 @@ fn assemble<M: SegmentMemory>(
         superblock_wanted: false,
         clock: AtomicU64::new(time.get()),
         tombstones: VecDeque::new(),
-        indexed_tombstones: 0,
+        indexed_tombstones: replay.tombstones,
         expiries: BTreeSet::new(),
         cleared_end: Lsn::ZERO,
         idle_since,
@@ -148,18 +148,19 @@ fn assemble<M: SegmentMemory>(
 }
 
 impl<M: SegmentMemory> Partition<M> {
-    /// Finds the keys that have an expiry. Reads every record that the index points to.
+    /// Finds the keys that have an expiry, by a walk over the log.
     fn collect_expiries(&mut self) {
         let mut expiries = BTreeSet::new();
-        let mut cursor = Some(0);
-        while let Some(from) = cursor {
-            cursor = self.index.scan(from, usize::MAX, &mut |fragment, lsn| {
-                self.each_op(fragment, lsn, &mut |op| {
-                    if let Some(at) = op.expires_at {
-                        expiries.insert((at, self.seed.hash(op.key)));
+        for segment in self.log.segments() {
+            for (lsn, batch) in segment.batches() {
+                for op in batch.iter() {
+                    let Some(at) = op.expires_at else { continue };
+                    let hash = self.seed.hash(op.key);
+                    if self.is_current(hash, op.key, lsn) {
+                        expiries.insert((at, hash));
                     }
-                });
-            });
+                }
+            }
         }
         self.expiries = expiries;
     }

@@ -1,5 +1,7 @@
 //! Reading keys.
 
+use alloc::vec::Vec;
+
 use super::Partition;
 use crate::codec::{OpKind, OpView};
 use crate::index::Fragment;
@@ -105,8 +107,7 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// Visits keys from `cursor` on, about `budget` of them, in the order of their hashes.
     ///
-    /// A key that is there from the first step to the last is visited, whatever is written in between, and unless it
-    /// is rewritten in a record with others it is visited once.
+    /// A key that is there from the first step to the last is visited exactly once, whatever is written in between.
     pub fn scan(
         &self,
         cursor: ScanCursor,
@@ -116,14 +117,26 @@ impl<M: SegmentMemory> Partition<M> {
     ) -> ScanStep {
         let now = self.observe(now);
         let mut wait = self.wait_for_absence();
+        // Records of several operations are looked at afterwards, each once, however many of its keys were met.
+        let mut batches: Vec<(Lsn, Fragment)> = Vec::new();
         let next = self.index.scan(cursor.0, budget, &mut |fragment, lsn| {
             wait = wait.max(self.wait_for(lsn));
-            self.each_op(fragment, lsn, &mut |op| {
-                if let Some(entry) = live(lsn, op, now) {
-                    visit(entry);
-                }
-            });
+            match self.log.batch_at(lsn).only() {
+                Some(op) => live(lsn, op, now).into_iter().for_each(&mut *visit),
+                None => batches.push((lsn, fragment)),
+            }
         });
+        batches.sort_unstable();
+        for met in batches.chunk_by(|a, b| a.0 == b.0) {
+            let lsn = met[0].0;
+            for op in self.log.batch_at(lsn).iter() {
+                let hash = self.seed.hash(op.key);
+                let is_met = met.binary_search(&(lsn, Fragment::of(hash))).is_ok();
+                if is_met && self.is_current(hash, op.key, lsn) {
+                    live(lsn, op, now).into_iter().for_each(&mut *visit);
+                }
+            }
+        }
         ScanStep { next: next.map(ScanCursor), wait }
     }
 
@@ -138,8 +151,11 @@ impl<M: SegmentMemory> Partition<M> {
             let draw = draw.wrapping_add(attempt).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let Some((fragment, lsn)) = self.index.sample(draw) else { break };
             wait = wait.max(self.wait_for(lsn));
-            let mut found = None;
-            self.each_op(fragment, lsn, &mut |op| found = found.or(live(lsn, op, now)));
+            let found = self.log.batch_at(lsn).iter().find_map(|op| {
+                let hash = self.seed.hash(op.key);
+                let is_drawn = Fragment::of(hash) == fragment && self.is_current(hash, op.key, lsn);
+                live(lsn, op, now).filter(|_| is_drawn)
+            });
             if found.is_some() {
                 return Lookup { entry: found, wait };
             }
@@ -147,14 +163,9 @@ impl<M: SegmentMemory> Partition<M> {
         Lookup { entry: None, wait }
     }
 
-    /// The operations of the record at `lsn` on keys with this hash fragment.
-    pub(super) fn each_op<'a>(&'a self, fragment: Fragment, lsn: Lsn, visit: &mut dyn FnMut(OpView<'a>)) {
-        let batch = self.log.batch_at(lsn);
-        if batch.len() == 1 {
-            batch.iter().for_each(visit);
-        } else {
-            batch.iter().filter(|op| Fragment::of(self.seed.hash(op.key)) == fragment).for_each(visit);
-        }
+    /// Whether the record at `lsn` holds the newest version of a key. A record may outlive some of its operations.
+    pub(super) fn is_current(&self, hash: KeyHash, key: &[u8], lsn: Lsn) -> bool {
+        self.find(hash, key).is_some_and(|(newest, _)| newest == lsn)
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::codec::{OpKind, OpView, Record};
 use crate::index::Index;
-use crate::types::{HashSeed, Lsn};
+use crate::types::{HashSeed, KeyHash, Lsn};
 
 /// What a walk over the log gathers. Reads no record but the one at hand: every operation names what it supersedes.
 pub(super) struct Replay {
@@ -12,17 +12,20 @@ pub(super) struct Replay {
     pub(super) has_expiries: bool,
     /// The bases of the segments and the live bytes in each.
     pub(super) live: Vec<(Lsn, u64)>,
+    /// Tombstones that had to be kept, see [`Partition::handle_flushed`](super::Partition::handle_flushed).
+    pub(super) tombstones: usize,
     seed: HashSeed,
 }
 
 impl Replay {
     pub(super) fn new(seed: HashSeed, bases: impl Iterator<Item = Lsn>) -> Self {
-        Self { index: Index::new(), has_expiries: false, live: bases.map(|base| (base, 0)).collect(), seed }
+        let live = bases.map(|base| (base, 0)).collect();
+        Self { index: Index::new(), has_expiries: false, live, tombstones: 0, seed }
     }
 
     /// Goes on where an earlier walk ended.
-    pub(super) const fn resume(seed: HashSeed, index: Index, live: Vec<(Lsn, u64)>) -> Self {
-        Self { index, has_expiries: false, live, seed }
+    pub(super) const fn resume(seed: HashSeed, index: Index, live: Vec<(Lsn, u64)>, tombstones: usize) -> Self {
+        Self { index, has_expiries: false, live, tombstones, seed }
     }
 
     pub(super) fn apply(&mut self, record: &Record<'_>) {
@@ -36,6 +39,7 @@ impl Replay {
         if op.kind == OpKind::Clear {
             self.index.clear();
             self.has_expiries = false;
+            self.tombstones = 0;
             self.live.iter_mut().for_each(|(_, bytes)| *bytes = 0);
             return;
         }
@@ -47,11 +51,20 @@ impl Replay {
         }
         match op.kind {
             OpKind::Delete if superseded => {
-                self.index.remove(hash, op.supersedes);
+                if shares_fragment(&self.index, hash) {
+                    let replaced = self.index.replace(hash, op.supersedes, lsn);
+                    let was_tombstone = op.superseded_len == 0;
+                    self.tombstones += usize::from(replaced && !was_tombstone);
+                } else {
+                    self.index.remove(hash, op.supersedes);
+                }
             }
             OpKind::Put => {
                 // What is superseded may be a deletion, which is not indexed here.
-                if !superseded || !self.index.replace(hash, op.supersedes, lsn) {
+                if superseded && self.index.replace(hash, op.supersedes, lsn) {
+                    let was_tombstone = op.superseded_len == 0;
+                    self.tombstones -= usize::from(was_tombstone);
+                } else {
                     self.index.insert(hash, lsn);
                 }
                 self.has_expiries |= op.expires_at.is_some();
@@ -66,4 +79,11 @@ impl Replay {
         let after = self.live.partition_point(|(base, _)| *base <= lsn);
         &mut self.live[after.saturating_sub(1)].1
     }
+}
+
+/// Whether more than one entry has the fragment of this hash.
+pub(super) fn shares_fragment(index: &Index, hash: KeyHash) -> bool {
+    let mut entries = 0;
+    index.for_each_candidate(hash, |_| entries += 1);
+    entries > 1
 }

@@ -438,3 +438,42 @@ proptest! {
         prop_assert_eq!(driver.reopen().partition.stats().live_bytes, live);
     }
 }
+
+/// Two keys whose hashes agree in the bits that the index keeps, under the seed of these tests.
+fn colliding_keys(driver: &Driver) -> (String, String) {
+    let fragment = |number: u64| {
+        let key = std::format!("n{number}");
+        crate::index::Fragment::of(driver.partition.hash(key.as_bytes()))
+    };
+    assert_eq!(fragment(COLLIDING.0), fragment(COLLIDING.1), "search again: the hash or its seed has changed");
+    (std::format!("n{}", COLLIDING.0), std::format!("n{}", COLLIDING.1))
+}
+
+const COLLIDING: (u64, u64) = (620_770, 1_866_879);
+
+#[test]
+fn keys_that_collide_in_one_record_are_kept_apart() {
+    let mut driver = Driver::create();
+    let (one, two) = colliding_keys(&driver);
+    let put = |value: &'static str| Change::Put { value: value.as_bytes(), expires_at: None };
+    driver.apply(&[(&one, put("old")), (&two, put("two"))]);
+    driver.flush();
+    driver.put(&one, "new");
+    driver.flush();
+    assert_eq!(driver.keys().len(), 2, "each key once, and no version that is gone");
+    driver.apply(&[(&one, Change::Delete)]);
+    for _ in 0..2 {
+        assert_eq!((driver.get(&one), driver.get(&two).as_deref()), (None, Some("two")));
+        assert_eq!(driver.keys(), [two.clone()]);
+        assert_eq!(driver.partition.len(), 1);
+        driver.flush();
+    }
+    driver = driver.reopen();
+    assert_eq!((driver.get(&one), driver.get(&two).as_deref()), (None, Some("two")));
+    assert_eq!((driver.keys(), driver.partition.len()), (std::vec![two.clone()], 1));
+    driver.put(&one, "again");
+    assert_eq!((driver.get(&one).as_deref(), driver.partition.len()), (Some("again"), 2));
+    driver.flush();
+    driver = driver.reopen();
+    assert_eq!((driver.get(&one).as_deref(), driver.partition.len()), (Some("again"), 2));
+}
