@@ -150,3 +150,99 @@ fn statistics_are_reset_on_request() {
     assert_eq!(client.ask("config resetstat"), "+OK\r\n");
     assert!(client.ask("info stats").contains("keyspace_hits:0\r\n"));
 }
+
+/// Xorshift, by George Marsaglia.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn no_arguments_make_a_server_command_panic() {
+    let words: Vec<Vec<u8>> = [
+        "",
+        "0",
+        "1",
+        "-1",
+        "3",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "18446744073709551616",
+        "1e308",
+        "nan",
+        "*",
+        "[",
+        "\\",
+        "a b",
+        "default",
+        "id",
+        "type",
+        "addr",
+        "laddr",
+        "user",
+        "skipme",
+        "yes",
+        "no",
+        "normal",
+        "auth",
+        "setname",
+        "lib-name",
+        "on",
+        "off",
+        "skip",
+        "sleep",
+        "help",
+        "filterby",
+        "aclcat",
+        "pattern",
+        "get",
+        "mset",
+        "object",
+        "all",
+        "everything",
+        "timeout",
+        "requirepass",
+        "maxclients",
+        "appendonly",
+        "sha256:",
+        "slowlog-log-slower-than",
+        "nosave",
+        "abort",
+        "command",
+        "flush",
+        "127.0.0.1:50007",
+        "[::1]:0",
+        "\r\n",
+    ]
+    .iter()
+    .map(|word| word.as_bytes().to_vec())
+    .chain([vec![0xff, 0xfe, 0x00], vec![b'x'; 3_000]])
+    .collect();
+    let commands: Vec<_> =
+        TABLE.iter().flat_map(|command| std::iter::once(*command).chain(command.subcommands)).collect();
+    let node = node(2);
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    for _ in 0..20_000 {
+        let command = commands[random.below(commands.len())];
+        let mut line: Vec<&[u8]> = command.name.split('|').map(str::as_bytes).collect();
+        for _ in 0..random.below(7) {
+            line.push(&words[random.below(words.len())]);
+        }
+        let request = Request::new(&line);
+        if resolve(request.args()).is_err() {
+            continue;
+        }
+        let mut client = Client::of(&node, random.below(2));
+        client.session.protocol = if random.below(2) == 0 { Protocol::Resp2 } else { Protocol::Resp3 };
+        let (mut reply, effect) = client.run(&line);
+        client.server.slow(now(), &client.session, request.args(), Duration::from_secs(1));
+        Cores::with_sessions(&[&[7], &[9]]).finish(effect, &mut client.session, &mut reply);
+        assert!(reply.is_empty() || reply.ends_with(b"\r\n"), "{line:?}");
+    }
+}
