@@ -16,7 +16,7 @@ pub use describe::{write_docs, write_help, write_info};
 pub use keys::{KeyArg, KeyError, Keys, keys_of, write_keys, write_keys_and_flags};
 pub use list::{ListFilter, write_list};
 pub use lookup::lookup;
-pub use resolve::{ResolveError, resolve, write_arity_error};
+pub use resolve::{ResolveError, is_http, resolve, write_arity_error};
 pub use table::{Id, TABLE};
 
 /// One command, or one subcommand.

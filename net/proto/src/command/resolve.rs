@@ -52,6 +52,14 @@ pub(super) fn resolve_name(name: &[u8]) -> Option<&'static Command> {
     }
 }
 
+/// Whether `args`, which call no command, are the start of an HTTP request: somebody makes a browser talk to this
+/// port. The connection must be closed before anything that such a request carries is taken for a command.
+#[must_use]
+pub fn is_http(args: Args<'_>) -> bool {
+    let name = args.at(0);
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 impl ResolveError {
     /// Tells the client, in the words of Redis.
     pub fn write(self, args: Args<'_>, encoder: &mut Encoder<'_>) {

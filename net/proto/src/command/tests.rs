@@ -89,6 +89,13 @@ fn lines_are_resolved_or_refused_as_redis_does() {
 }
 
 #[test]
+fn an_http_request_is_told_from_a_command() {
+    for (text, expected) in [("POST / HTTP/1.1", true), ("host: localhost", true), ("GET / HTTP/1.1", false)] {
+        assert_eq!(is_http(line(text).args()), expected, "{text}");
+    }
+}
+
+#[test]
 fn keys_are_found_where_they_are() {
     let keys = |text: &str| replied(Protocol::Resp2, |encoder| write_keys(line(text).args(), encoder));
     assert_eq!(names_of(&keys("get a")), ["a"]);

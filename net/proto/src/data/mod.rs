@@ -39,6 +39,7 @@ pub use gather::{Gather, Part, split};
 pub use keyspace::LogRange;
 pub use route::{CROSS_SLOT, Route, Unit, route};
 pub use transaction::{Version, execute_transaction, is_allowed_in_transaction, version};
+pub use whole::scan_start;
 
 use crate::{
     command::{Command, Id},

@@ -121,6 +121,12 @@ pub(super) fn scan_position(cursor: &[u8], map: PartitionMap) -> Option<(Partiti
     Some((PartitionId::new(partition), ScanCursor::new(cursor & ((1 << CURSOR_BITS) - 1))))
 }
 
+/// The cursor of a SCAN that starts in `partition`, and goes on from there.
+#[must_use]
+pub const fn scan_start(partition: PartitionId) -> u64 {
+    (partition.get() as u64) << CURSOR_BITS
+}
+
 struct ScanOptions<'a> {
     pattern: Option<&'a [u8]>,
     count: usize,

@@ -127,6 +127,24 @@ fn a_transaction_that_has_to_wait_for_a_segment_is_run_again_as_a_whole() {
     assert!(retried > 0, "segments of this size run out");
 }
 
+/// One that only reads, and one that a watched key stops, show writes that are not committed, too.
+#[test]
+fn replies_wait_for_what_they_show() {
+    let mut bench = Bench::new();
+    let before = bench.watch("a");
+    let (outcome, _) = bench.try_line("SET a 1");
+    let Outcome::Done { wait: written } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(bench.try_transaction(&[], &["PING", "GET a"]).0, Outcome::Done { wait: written });
+    assert_eq!(bench.try_transaction(&[before], &["PING"]).0, Outcome::Done { wait: written });
+    let watched = [bench.watch("a")];
+    assert_eq!(bench.try_transaction(&watched, &["PING"]).0, Outcome::Done { wait: written });
+    let (outcome, _) = bench.try_transaction(&[], &["SET b 1"]);
+    assert_eq!(outcome, Outcome::Done { wait: bench.partition.appended() });
+    bench.flush();
+    let at_once = Outcome::Done { wait: windrow_core::types::Lsn::ZERO };
+    assert_eq!(bench.try_transaction(&watched, &["PING", "GET b"]).0, at_once);
+}
+
 #[test]
 fn commands_on_the_whole_node_are_not_allowed() {
     let refused: Vec<&str> =
