@@ -25,6 +25,10 @@ pub mod metrics;
 pub mod net;
 pub mod ring;
 pub mod runtime;
+mod serve;
 pub mod server;
 pub mod settings;
 pub mod shard;
+mod shared;
+
+pub use serve::{ExitReason, ServeError, Serving, serve};

@@ -12,6 +12,6 @@ pub use listener::{ListenError, Listener};
 
 pub(crate) use connection::{Connection, Overdue, Receiving, Stalled};
 pub(crate) use listener::prepare;
-pub(crate) use output::{Ticket, Wait};
+pub(crate) use output::{Output, Ticket, Wait};
 pub(crate) use pool::Pool;
 pub(crate) use slab::Slab;

@@ -126,15 +126,17 @@ impl Ring {
     /// Makes a ring for the calling thread.
     ///
     /// Its worker threads, which run the flushes, may use every cpu of `workers` and not only the one that the
-    /// calling thread is pinned to.
+    /// calling thread is pinned to. Completions are signalled through `eventfd`, which others may write to as well.
     ///
     /// # Errors
     /// What is missing on this system, and how to mend it.
-    pub fn new(workers: &CpuSet) -> Result<Self, SetupError> {
+    pub fn new(workers: &CpuSet, eventfd: BorrowedFd<'_>) -> Result<Self, SetupError> {
         let io = setup::build(setup::ENTRIES)?;
         probe::require(&io)?;
         let buffers = Buffers::new().map_err(|source| SetupError::NoMemory { what: "receive buffers", source })?;
-        let eventfd = setup::eventfd()?;
+        let eventfd = eventfd
+            .try_clone_to_owned()
+            .map_err(|source| SetupError::NoDescriptor { what: "an eventfd", source })?;
         let ring = Self {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),

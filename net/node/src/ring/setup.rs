@@ -5,7 +5,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::IoUring;
-use rustix::event::{EventfdFlags, eventfd as new_eventfd};
 use rustix::thread::{CpuSet as RustixCpuSet, sched_getaffinity};
 
 use super::error::SetupError;
@@ -69,12 +68,6 @@ pub(super) fn build(entries: u32) -> Result<IoUring, SetupError> {
         return Err(SetupError::KernelTooOld { release: super::error::release(), what: "IORING_FEAT_NODROP" });
     }
     Ok(io)
-}
-
-/// What the ring and others wake the core with.
-pub(super) fn eventfd() -> Result<OwnedFd, SetupError> {
-    new_eventfd(0, EventfdFlags::CLOEXEC)
-        .map_err(|error| SetupError::NoDescriptor { what: "an eventfd", source: error.into() })
 }
 
 /// Registers what wakes the core, and where workers may run.

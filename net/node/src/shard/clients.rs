@@ -25,12 +25,12 @@ impl Clients {
         }
     }
 
-    /// A reply that was expected is there; nothing happens where the connection is gone.
-    pub(crate) fn fulfil(&mut self, id: ConnId, ticket: Ticket, bytes: &[u8], wait: Wait) {
-        let Some(connection) = self.slab.get_mut(id) else { return };
-        let mut buffer = self.pool.take();
-        buffer.extend_from_slice(bytes);
-        connection.output.fulfil(ticket, buffer, wait);
+    /// A reply that was expected is there, and may go out; nothing happens where the connection is gone.
+    pub(crate) fn fulfil(&mut self, id: ConnId, ticket: Ticket, reply: Vec<u8>) {
+        match self.slab.get_mut(id) {
+            Some(connection) => connection.output.fulfil(ticket, reply, Wait::Ready),
+            None => self.pool.give_back(reply),
+        }
         self.touch(id);
     }
 

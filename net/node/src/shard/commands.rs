@@ -13,6 +13,7 @@ use windrow_proto::command::Command;
 use windrow_proto::resp::Args;
 
 use super::Session;
+use super::work::CoreTask;
 use crate::metrics::CoreMetrics;
 use crate::net::Limits;
 
@@ -48,13 +49,13 @@ pub trait CoreView {
     fn visit_partitions(&self, visit: &mut dyn FnMut(PartitionView));
 }
 
-type Task = dyn Fn(&mut dyn CoreView) -> Box<dyn Any + Send> + Send + Sync;
-type Finish = dyn FnOnce(&mut Session, Vec<Box<dyn Any + Send>>, &mut Vec<u8>);
+/// Makes one reply of what the cores have answered.
+pub(crate) type Finish = dyn FnOnce(&mut Session, Vec<Box<dyn Any + Send>>, &mut Vec<u8>);
 
 /// Work for every core, and what makes one reply of the results. See [`Effect::every_core`].
 pub struct EveryCore {
     /// Runs once on every core, also on the asking one.
-    pub(crate) task: std::sync::Arc<Task>,
+    pub(crate) task: CoreTask,
     /// Runs on the asking core when all have answered; the results are in the order of the cores.
     pub(crate) finish: Box<Finish>,
 }

@@ -16,8 +16,6 @@ use crate::net::{Connection, Limits, Listener, Wait, prepare};
 use crate::ring::{Completion, Ring};
 use crate::runtime::{EventWaiter, yield_if_needed};
 
-/// There is one listening socket on a core.
-const LISTENER: u32 = 0;
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// One core: its ring, its connections, and what executes their commands.
@@ -33,8 +31,7 @@ pub(crate) struct Driver<H> {
     pub(super) spare_parts: Vec<Vec<Vec<u8>>>,
     /// What the release at hand has let go: so many replies, what they waited for, since when they were there.
     pub(super) released: Vec<(usize, Wait, Instant)>,
-    listener: Option<Listener>,
-    accepting: bool,
+    listeners: Vec<Accepting>,
     by_address: HashMap<IpAddr, usize>,
     ticks: usize,
     closing_since: Option<Instant>,
@@ -49,6 +46,11 @@ impl Now {
     }
 }
 
+struct Accepting {
+    listener: Listener,
+    armed: bool,
+}
+
 struct RingFlushes<'a>(&'a mut Ring);
 
 impl FlushSink for RingFlushes<'_> {
@@ -58,7 +60,8 @@ impl FlushSink for RingFlushes<'_> {
 }
 
 impl<H: Handler> Driver<H> {
-    pub(crate) fn new(ring: Ring, listener: Listener, handler: H) -> Self {
+    /// A core that serves the clients of `listeners`.
+    pub(crate) fn new(ring: Ring, listeners: Vec<Listener>, handler: H) -> Self {
         Self {
             ring,
             clients: Clients::default(),
@@ -68,8 +71,7 @@ impl<H: Handler> Driver<H> {
             input_held: 0,
             spare_parts: Vec::new(),
             released: Vec::new(),
-            listener: Some(listener),
-            accepting: false,
+            listeners: listeners.into_iter().map(|listener| Accepting { listener, armed: false }).collect(),
             by_address: HashMap::new(),
             ticks: 0,
             closing_since: None,
@@ -119,8 +121,10 @@ impl<H: Handler> Driver<H> {
                     let now = Now::read();
                     self.handler.flushed(ticket, result, &mut self.clients, now);
                 }
-                Completion::Accepted { socket, armed, .. } => {
-                    self.accepting = armed;
+                Completion::Accepted { listener, socket, armed } => {
+                    if let Some(accepting) = self.listeners.get_mut(listener as usize) {
+                        accepting.armed = armed;
+                    }
                     self.accepted(socket);
                 }
                 Completion::Timer => self.tick(),
@@ -130,11 +134,11 @@ impl<H: Handler> Driver<H> {
     }
 
     fn accept(&mut self) {
-        if let Some(listener) = &self.listener
-            && !self.accepting
-        {
-            self.accepting = true;
-            self.ring.accept(LISTENER, listener.as_fd());
+        for (number, accepting) in (0..).zip(&mut self.listeners) {
+            if !accepting.armed {
+                accepting.armed = true;
+                self.ring.accept(number, accepting.listener.as_fd());
+            }
         }
     }
 
@@ -145,7 +149,9 @@ impl<H: Handler> Driver<H> {
                 if let Err(error) = self.open(socket) {
                     tracing::debug!(%error, "a connection was gone before it could be served");
                 }
-                self.accept();
+                if self.closing_since.is_none() {
+                    self.accept();
+                }
             }
             // Armed again at the next tick: without descriptors or memory it would fail again at once.
             Err(error) if error.raw_os_error() != Some(libc::ECANCELED) => {
@@ -160,7 +166,7 @@ impl<H: Handler> Driver<H> {
         let from_there = self.by_address.get(&peer.ip()).copied().unwrap_or(0);
         let full = self.clients.slab.len() >= self.limits.clients_max
             || self.limits.clients_per_address_max.is_some_and(|max| from_there >= max);
-        if self.listener.is_none() {
+        if self.closing_since.is_some() {
             return Ok(());
         }
         if full {
@@ -217,9 +223,12 @@ impl<H: Handler> Driver<H> {
 
     /// Goes on with the shutdown. Returns whether it is complete.
     fn close(&mut self) -> bool {
+        let begins = self.closing_since.is_none();
         let since = *self.closing_since.get_or_insert(self.now.instant);
-        if self.listener.take().is_some() {
-            self.ring.cancel_accept(LISTENER);
+        if begins {
+            for (number, _) in (0..).zip(&self.listeners) {
+                self.ring.cancel_accept(number);
+            }
             let all: Vec<_> = self.clients.slab.ids(0, 1).collect();
             for id in all {
                 if let Some(connection) = self.clients.slab.get_mut(id) {

@@ -5,15 +5,38 @@
 //! what both sides know about a client. A command that needs all cores (`CLIENT LIST`, `INFO`) returns
 //! [`Effect::every_core`] with a task that each core runs on its own state, so nothing is shared and nothing locks.
 
+#[cfg(feature = "shared-nothing")]
+mod apart;
+mod client;
 mod clients;
 mod commands;
 mod driver;
+mod engine;
+mod errands;
+mod execute;
+mod gathering;
 mod handler;
+mod hosted;
+mod multi;
 mod session;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "shared-memory")]
+mod together;
 mod traffic;
 mod transaction;
+mod work;
+
+#[cfg(feature = "shared-nothing")]
+use apart::UNIT;
+#[cfg(feature = "shared-memory")]
+use together::UNIT;
+
+pub(crate) use driver::Driver;
+pub(crate) use engine::{Engine, EngineParts, Place};
+pub(crate) use hosted::Hosted;
+#[cfg(feature = "shared-memory")]
+pub(crate) use work::Message;
 
 pub use commands::{CoreView, Effect, EveryCore, Now, PartitionView, ServerCommands};
 pub use session::{ReplyMode, Session, Traffic};

@@ -4,6 +4,7 @@ mod stub;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,9 +30,10 @@ impl Server {
         let handler_stop = Arc::clone(&stop);
         let cpu = runtime::available()[0];
         let core = runtime::start("test-core", cpu, move || async move {
-            let ring = Ring::new(&cpus).unwrap();
+            let eventfd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+            let ring = Ring::new(&cpus, eventfd.as_fd()).unwrap();
             let stub = Stub::new(limits, handler_stop, password);
-            Driver::new(ring, listener, stub).run().await.unwrap().closed
+            Driver::new(ring, vec![listener], stub).run().await.unwrap().closed
         });
         Self { address, stop, core: Some(core.unwrap()) }
     }

@@ -1,7 +1,8 @@
 //! `MULTI` and `WATCH` of one session.
 
-use windrow_core::types::{Lsn, PartitionId};
+use windrow_core::types::PartitionId;
 use windrow_proto::command::Command;
+use windrow_proto::data::{Route, Version};
 use windrow_proto::resp::ArgsBuf;
 
 /// A command that waits for `EXEC`.
@@ -20,12 +21,12 @@ pub struct Watched {
     pub key: Box<[u8]>,
     /// The partition that owns it.
     pub partition: PartitionId,
-    /// The record that held it when it was watched, or `None` where there was no such key.
-    pub version: Option<Lsn>,
+    /// What it was when it was watched.
+    pub version: Version,
 }
 
 /// The transaction of a session: watched keys, and once it is open, the commands that wait for `EXEC`.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Transaction {
     /// `MULTI` was given: commands are queued.
     pub open: bool,
@@ -33,8 +34,16 @@ pub struct Transaction {
     pub broken: bool,
     /// The queued commands.
     pub queued: Vec<Queued>,
-    /// The partition that the queued commands touch, once one of them names a key.
-    pub partition: Option<PartitionId>,
+    /// Bytes of their arguments.
+    pub bytes: usize,
+    /// The partition that the queued commands and the watched keys belong to, once there is a key.
+    pub route: Route,
     /// The watched keys.
     pub watched: Vec<Watched>,
+}
+
+impl Default for Transaction {
+    fn default() -> Self {
+        Self { open: false, broken: false, queued: Vec::new(), bytes: 0, route: Route::AnyNode, watched: Vec::new() }
+    }
 }

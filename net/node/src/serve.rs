@@ -1,0 +1,509 @@
+//! Starting a node, and bringing it to its end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use thiserror::Error;
+use windrow_core::types::{PartitionId, PartitionMap};
+use windrow_store::{
+    Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenConfig, OpenError, OpenPartition, OpenReport,
+    install_signal_handlers, open_partition,
+};
+
+use crate::admin::Admin;
+use crate::auth::random_bytes;
+use crate::net::{ListenError, Listener};
+use crate::ring::{CpuSet, Ring, SetupError, probe};
+use crate::runtime::{self, CoreChoiceError, CoreError, CoreThread};
+use crate::server::{Endpoint, Identity, Node, NodeError, Phase, Server, random_id};
+use crate::settings::{Configured, Settings};
+use crate::shard::{Driver, Engine, EngineParts, Hosted, Now, Place};
+use crate::shared::Common;
+
+/// Why a node did not start, or could not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The cores that were asked for.
+    #[error(transparent)]
+    Cores(#[from] CoreChoiceError),
+    /// io_uring does not work here as it must.
+    #[error(transparent)]
+    Ring(#[from] SetupError),
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The directory was made with another number of partitions, which never changes.
+    #[error(
+        "{}: has {found} partitions, not {asked}. Remedy: leave --partitions out (any number of cores can serve them), \
+         or choose another --dir", path.display()
+    )]
+    Partitions {
+        /// The directory.
+        path: PathBuf,
+        /// How many it has.
+        found: u16,
+        /// How many were asked for.
+        asked: u16,
+    },
+    /// An address for clients.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// There are not enough ports above the first.
+    #[error("{cores} cores need {cores} ports from {first} on, and there are only 65535. Remedy: choose a lower --port")]
+    Ports {
+        /// The first port.
+        first: u16,
+        /// How many cores there are.
+        cores: usize,
+    },
+    /// A partition does not open.
+    #[error("partition {partition}: {source}")]
+    Open {
+        /// Which one.
+        partition: PartitionId,
+        /// Why.
+        source: Box<OpenError>,
+    },
+    /// The state that all cores share.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The admin endpoint.
+    #[error("the admin endpoint cannot listen on {address}: {source}. Remedy: choose another --admin-port, 0 for none")]
+    Admin {
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A core's executor.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// A core could not go on.
+    #[error("core {core}: its ring does not work any more: {source}")]
+    CoreStopped {
+        /// Which one.
+        core: usize,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A system call that hardly ever fails.
+    #[error("cannot {step}: {source}")]
+    System {
+        /// What was being done.
+        step: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Why a node ended, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ExitReason {
+    /// It was asked to: SIGTERM, SIGINT or `SHUTDOWN`. Everything is on disk.
+    Asked,
+}
+
+/// What a node that has just started serves.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Serving {
+    /// Where clients connect to; in shared-nothing mode, the addresses of all cores.
+    pub addresses: Vec<SocketAddr>,
+    /// Where metrics and health are, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// The data directory.
+    pub dir: PathBuf,
+    /// The cpus that it runs on.
+    pub cpus: Vec<usize>,
+    /// What opening each partition found.
+    pub partitions: Vec<(PartitionId, OpenReport)>,
+}
+
+/// What one core is made of, on its way to its thread.
+struct CoreSeed {
+    core: usize,
+    cpu: usize,
+    hosted: Vec<Hosted>,
+    listeners: Vec<Listener>,
+    #[cfg(feature = "shared-memory")]
+    peers: crate::shared::Peers,
+}
+
+/// Serves clients until SIGTERM, SIGINT or `SHUTDOWN`, and returns when everything is on disk. `ready` is called once
+/// clients are served. Blocks; call it before the process has pinned any thread.
+///
+/// # Errors
+/// What keeps the node from starting or going on, with a remedy. A failed flush does not return: it ends the process
+/// with status 74.
+///
+/// # Panics
+/// Never: the cores outlive what they are told through.
+pub fn serve(configured: Configured, ready: impl FnOnce(&Serving)) -> Result<ExitReason, ServeError> {
+    let settings = configured.settings().clone();
+    let workers = CpuSet::of_this_thread().map_err(|source| ServeError::System { step: "list cpus", source })?;
+    let cpus = choose_cpus(&settings)?;
+    probe()?;
+    install_signal_handlers();
+    let data_dir = open_data_dir(&settings, cpus.len())?;
+    let listeners = listen(&settings, cpus.len())?;
+    let admin_listener = listen_admin(&settings)?;
+    let owners = owners(data_dir.identity().partitions, cpus.len());
+    let opened = open_partitions(&data_dir, &settings, &owners, cpus.len())?;
+    let reports = opened.iter().flatten().map(|open| (open.partition.id(), open.report.clone())).collect();
+
+    let common = Common::new(cpus.len()).map_err(|source| ServeError::System { step: "make eventfds", source })?;
+    let common = Arc::new(common);
+    let identity = identity(&data_dir, &listeners, &owners)?;
+    let map = identity.partitions;
+    let node = Arc::new(Node::new(configured, identity, cpus.len())?);
+    let background =
+        Background::start().map_err(|source| ServeError::System { step: "start the helper thread", source })?;
+    let signals = watch_signals(&common).map_err(|source| ServeError::System { step: "watch signals", source })?;
+    let serving = Serving {
+        addresses: addresses(&listeners),
+        admin: None,
+        dir: settings.dir.clone(),
+        cpus: cpus.clone(),
+        partitions: reports,
+    };
+    let shared = Shared { common: Arc::clone(&common), node: Arc::clone(&node), owners, map, workers };
+    let seeds = seeds(&settings, &common, cpus, opened, listeners);
+    let result = run(seeds, &shared, &background, admin_listener, serving, ready);
+    common.stop();
+    signals.close();
+    result.map(|()| ExitReason::Asked)
+}
+
+struct Shared {
+    common: Arc<Common>,
+    node: Arc<Node>,
+    /// Which core hosts each partition.
+    owners: Vec<usize>,
+    map: PartitionMap,
+    workers: CpuSet,
+}
+
+/// Runs the cores to their end.
+fn run(
+    seeds: Vec<CoreSeed>,
+    shared: &Shared,
+    background: &Background,
+    admin_listener: Option<TcpListener>,
+    mut serving: Serving,
+    ready: impl FnOnce(&Serving),
+) -> Result<(), ServeError> {
+    let (started, all_started) = channel();
+    let count = seeds.len();
+    let mut threads = Vec::with_capacity(count);
+    let mut failed = None;
+    for seed in seeds {
+        match start_core(seed, shared, background, started.clone()) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    drop(started);
+    let serves = failed.is_none() && all_started.iter().take(count).count() == count;
+    let admin = match admin_listener {
+        Some(listener) if serves => start_admin(listener, &shared.node)?,
+        _ => None,
+    };
+    if serves {
+        shared.node.enter(Phase::Serving);
+        serving.admin = admin.as_ref().map(Admin::address);
+        ready(&serving);
+    } else {
+        (threads.len()..count).for_each(|_| shared.common.core_is_quiet());
+        shared.common.stop();
+    }
+    for thread in threads {
+        let ended = thread.join().map_err(ServeError::from).and_then(|ended| ended);
+        failed = failed.or(ended.err());
+    }
+    shared.node.enter(Phase::Stopping);
+    if let Some(admin) = admin {
+        admin.stop();
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn start_core(
+    seed: CoreSeed,
+    shared: &Shared,
+    background: &Background,
+    started: Sender<()>,
+) -> Result<CoreThread<Result<(), ServeError>>, ServeError> {
+    let core = seed.core;
+    let common = Arc::clone(&shared.common);
+    let waking = Arc::clone(&shared.common);
+    let node = Arc::clone(&shared.node);
+    let background = background.client(move || waking.waker(core).wake());
+    let places = places(&shared.owners, core);
+    let map = shared.map;
+    let workers = shared.workers.clone();
+    let draw = random_bytes().map_err(|source| ServeError::System { step: "read random bytes", source })?;
+    let draw = u64::from_ne_bytes(draw) | 1;
+    let main = move || async move {
+        let ring = Ring::new(&workers, common.waker(core).eventfd());
+        let ended = match ring {
+            Err(error) => Err(ServeError::Ring(error)),
+            Ok(ring) => {
+                let engine = Engine::new(EngineParts {
+                    core,
+                    common: Arc::clone(&common),
+                    server: Server::new(Arc::clone(&node), core),
+                    node,
+                    hosted: seed.hosted,
+                    places,
+                    map,
+                    background,
+                    #[cfg(feature = "shared-memory")]
+                    peers: seed.peers,
+                    draw,
+                });
+                // Nobody listens any more if another core has failed.
+                let _ = started.send(());
+                drop(started);
+                let ended = Driver::new(ring, seed.listeners, engine).run().await;
+                ended.map(drop).map_err(|source| ServeError::CoreStopped { core, source })
+            }
+        };
+        if ended.is_err() {
+            // The others must not wait for this one.
+            common.core_is_quiet();
+            common.stop();
+        }
+        ended
+    };
+    Ok(runtime::start(&format!("windrow-{core}"), seed.cpu, main)?)
+}
+
+fn choose_cpus(settings: &Settings) -> Result<Vec<usize>, ServeError> {
+    let available = runtime::available();
+    match &settings.cores {
+        Some(choice) => Ok(choice.resolve(&available)?),
+        None if available.is_empty() => Err(CoreChoiceError::None.into()),
+        None => Ok(available),
+    }
+}
+
+fn open_data_dir(settings: &Settings, cores: usize) -> Result<DataDir, ServeError> {
+    let mode = if Identity::IS_CLUSTER { BuildMode::SharedNothing } else { BuildMode::SharedMemory };
+    let partitions = settings.partitions.unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX));
+    let data_dir = DataDir::open_or_create(&settings.dir, &NewDataDir { cluster: None, partitions, mode })?;
+    let found = data_dir.identity().partitions;
+    match settings.partitions {
+        Some(asked) if asked != found => {
+            Err(ServeError::Partitions { path: settings.dir.clone(), found, asked })
+        }
+        _ => Ok(data_dir),
+    }
+}
+
+/// Which core hosts each partition: neighbours together, as many on each as can be.
+fn owners(partitions: u16, cores: usize) -> Vec<usize> {
+    let partitions = usize::from(partitions);
+    let used = cores.min(partitions);
+    (0..partitions).map(|partition| partition * used / partitions).collect()
+}
+
+/// Where each partition is, as seen from `core`.
+fn places(owners: &[usize], core: usize) -> Vec<Place> {
+    let mut own = 0;
+    let place = |&owner: &usize| {
+        if owner != core {
+            return Place::There(owner);
+        }
+        own += 1;
+        Place::Here(own - 1)
+    };
+    owners.iter().map(place).collect()
+}
+
+/// Opens all partitions, those of different cores at the same time. Returns them by core.
+fn open_partitions(
+    data_dir: &DataDir,
+    settings: &Settings,
+    owners: &[usize],
+    cores: usize,
+) -> Result<Vec<Vec<OpenPartition>>, ServeError> {
+    let config = OpenConfig {
+        segment_len: settings.segment_size,
+        segments_ahead: settings.segments_ahead,
+        fill: settings.segment_fill,
+    };
+    let now = Now::read().unix;
+    let open_those_of = |core: usize| {
+        (0_u16..)
+            .zip(owners)
+            .filter(|&(_, &owner)| owner == core)
+            .map(|(number, _)| {
+                let partition = PartitionId::new(number);
+                open_partition(data_dir, partition, &config, now)
+                    .map_err(|source| ServeError::Open { partition, source: Box::new(source) })
+            })
+            .collect::<Result<Vec<_>, _>>()
+    };
+    thread::scope(|scope| {
+        let open_those_of = &open_those_of;
+        let threads: Vec<_> = (0..cores).map(|core| scope.spawn(move || open_those_of(core))).collect();
+        let opened = threads.into_iter().map(|thread| match thread.join() {
+            Ok(opened) => opened,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        opened.collect()
+    })
+}
+
+/// The listeners of each core.
+#[cfg(feature = "shared-memory")]
+fn listen(settings: &Settings, cores: usize) -> Result<Vec<Vec<Listener>>, ServeError> {
+    let mut by_core: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut port = settings.port;
+    for &ip in &settings.bind {
+        for (listeners, listener) in by_core.iter_mut().zip(Listener::bind_shared(ip, port, cores)?) {
+            port = listener.address().port();
+            listeners.push(listener);
+        }
+    }
+    Ok(by_core)
+}
+
+/// The listeners of each core: core number n is at the port that is n above the first.
+#[cfg(feature = "shared-nothing")]
+fn listen(settings: &Settings, cores: usize) -> Result<Vec<Vec<Listener>>, ServeError> {
+    let mut by_core: Vec<Vec<Listener>> = Vec::new();
+    let mut port = Some(settings.port);
+    for core in 0..cores {
+        let mut listeners = Vec::new();
+        for &ip in &settings.bind {
+            let wanted = port.ok_or(ServeError::Ports { first: settings.port, cores })?;
+            let listener = Listener::bind(ip, wanted)?;
+            // The system may have chosen it.
+            port = Some(listener.address().port());
+            listeners.push(listener);
+        }
+        tracing::debug!(core, ?port, "listening");
+        port = port.and_then(|port| port.checked_add(1));
+        by_core.push(listeners);
+    }
+    Ok(by_core)
+}
+
+fn addresses(listeners: &[Vec<Listener>]) -> Vec<SocketAddr> {
+    let mut all: Vec<SocketAddr> = listeners.iter().flatten().map(Listener::address).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn listen_admin(settings: &Settings) -> Result<Option<TcpListener>, ServeError> {
+    if settings.admin_port == 0 {
+        return Ok(None);
+    }
+    let address = SocketAddr::new(settings.admin_bind, settings.admin_port);
+    TcpListener::bind(address).map(Some).map_err(|source| ServeError::Admin { address, source })
+}
+
+fn start_admin(listener: TcpListener, node: &Arc<Node>) -> Result<Option<Admin>, ServeError> {
+    let source: Arc<Node> = Arc::clone(node);
+    Admin::start(listener, source)
+        .map(Some)
+        .map_err(|source| ServeError::System { step: "start the admin endpoint", source })
+}
+
+fn identity(data_dir: &DataDir, listeners: &[Vec<Listener>], owners: &[usize]) -> Result<Identity, ServeError> {
+    let found = data_dir.identity();
+    let first = addresses(&listeners[..1]).first().copied();
+    let endpoint = |(core, listeners): (usize, &Vec<Listener>)| {
+        let own = (0_u16..).zip(owners).filter(|&(_, &owner)| owner == core);
+        let partitions = own.map(|(number, _)| PartitionId::new(number)).collect();
+        listeners.first().map(|listener| Endpoint { address: listener.address(), partitions })
+    };
+    let endpoints = listeners.iter().enumerate().filter_map(endpoint);
+    let executable = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    Ok(Identity {
+        run_id: random_id().map_err(|source| ServeError::System { step: "read random bytes", source })?,
+        cluster: found.cluster,
+        port: first.map_or(0, |address| address.port()),
+        executable,
+        started: Now::read().unix,
+        partitions: PartitionMap::new(found.partitions).expect("a data directory has 1 to 1024 partitions"),
+        endpoints: if Identity::IS_CLUSTER { endpoints.collect() } else { Vec::new() },
+    })
+}
+
+fn seeds(
+    settings: &Settings,
+    common: &Arc<Common>,
+    cpus: Vec<usize>,
+    opened: Vec<Vec<OpenPartition>>,
+    listeners: Vec<Vec<Listener>>,
+) -> Vec<CoreSeed> {
+    #[cfg(feature = "shared-memory")]
+    let mut peers = crate::shared::connect(common).into_iter();
+    #[cfg(feature = "shared-nothing")]
+    let _ = common;
+    let parts = cpus.into_iter().zip(opened).zip(listeners).enumerate();
+    parts
+        .map(|(core, ((cpu, opened), listeners))| CoreSeed {
+            core,
+            cpu,
+            hosted: opened.into_iter().map(|open| Hosted::new(open, settings.segment_fill)).collect(),
+            listeners,
+            #[cfg(feature = "shared-memory")]
+            peers: peers.next().expect("there are peers for every core"),
+        })
+        .collect()
+}
+
+/// A handle that ends the watching when it is closed.
+fn watch_signals(common: &Arc<Common>) -> std::io::Result<signal_hook::iterator::Handle> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let handle = signals.handle();
+    let common = Arc::clone(common);
+    thread::Builder::new().name("windrow-signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            tracing::info!(signal, "asked to stop: finishing what is in flight");
+            common.stop();
+        }
+    })?;
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_dealt_evenly_and_neighbours_stay_together() {
+        assert_eq!(owners(4, 2), [0, 0, 1, 1]);
+        assert_eq!(owners(2, 4), [0, 1]);
+        assert_eq!(owners(5, 2), [0, 0, 0, 1, 1]);
+        assert_eq!(owners(1, 1), [0]);
+        for (partitions, cores) in [(7, 3), (3, 7), (1024, 5), (64, 64)] {
+            let owners = owners(partitions, cores);
+            assert!(owners.is_sorted());
+            for core in 0..cores.min(usize::from(partitions)) {
+                let own = owners.iter().filter(|&&owner| owner == core).count();
+                let fair = usize::from(partitions) / cores.min(usize::from(partitions));
+                assert!((fair..=fair + 1).contains(&own), "{own} of {partitions} on core {core} of {cores}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_core_numbers_its_own_partitions() {
+        assert_eq!(places(&[0, 0, 1, 1], 1), [Place::There(0), Place::There(0), Place::Here(0), Place::Here(1)]);
+    }
+}

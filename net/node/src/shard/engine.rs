@@ -1,0 +1,296 @@
+//! What executes the commands of one core: its partitions, and its way to the other cores.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use windrow_core::types::{Lsn, PartitionId, PartitionMap};
+use windrow_proto::data::Ctx;
+use windrow_proto::resp::ArgsBuf;
+use windrow_store::{BackgroundClient, Done};
+
+use super::clients::Clients;
+use super::commands::{CoreView, PartitionView, ServerCommands};
+use super::gathering::Gathering;
+use super::handler::{FlushSink, Handler, Progress};
+use super::hosted::{FlushPolicy, Hosted};
+use super::work::{Answer, CoreTask, Asker};
+use super::{Now, Session};
+use crate::metrics::CoreMetrics;
+use crate::net::{Connection, Limits, Pool, Ticket};
+use crate::ring::ConnId;
+use crate::ring::slots::Slots;
+use crate::server::Node;
+use crate::shared::Common;
+#[cfg(feature = "shared-memory")]
+use crate::shared::Peers;
+
+/// Where a partition is hosted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// On this core, at this place among its partitions.
+    Here(usize),
+    /// On this other core.
+    There(usize),
+}
+
+/// A reply that goes out after some time.
+pub(super) struct Delayed {
+    pub(super) at: Instant,
+    pub(super) conn: ConnId,
+    pub(super) ticket: Ticket,
+    pub(super) reply: Vec<u8>,
+}
+
+/// What a core is made of.
+pub(crate) struct EngineParts<S> {
+    pub(crate) core: usize,
+    pub(crate) common: Arc<Common>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) server: S,
+    pub(crate) hosted: Vec<Hosted>,
+    /// Where each partition of the node is hosted, by its number.
+    pub(crate) places: Vec<Place>,
+    pub(crate) map: PartitionMap,
+    pub(crate) background: BackgroundClient,
+    #[cfg(feature = "shared-memory")]
+    pub(crate) peers: Peers,
+    /// Any number but zero.
+    pub(crate) draw: u64,
+}
+
+/// What executes the commands of one core.
+pub(crate) struct Engine<S> {
+    pub(super) parts: EngineParts<S>,
+    pub(super) ctx: Ctx,
+    pub(super) policy: FlushPolicy,
+    settings_version: u64,
+    pub(super) gatherings: Slots<Gathering>,
+    /// Answers to be delivered.
+    pub(super) answered: Vec<Answer>,
+    /// Tasks of this core for itself.
+    pub(super) own_tasks: Vec<(Asker, CoreTask)>,
+    pub(super) delayed: Vec<Delayed>,
+    pub(super) spare_args: Vec<ArgsBuf>,
+    /// How many commands of each kind the batch at hand had.
+    pub(super) counts: Vec<(usize, u64)>,
+    told_quiet: bool,
+}
+
+impl<S: ServerCommands> Engine<S> {
+    pub(crate) fn new(parts: EngineParts<S>) -> Self {
+        let mut ctx = Ctx::new(parts.map);
+        // Values are copied into the reply, however large.
+        ctx.large_len_min = usize::MAX;
+        let settings_version = parts.node.settings_version();
+        Self {
+            policy: policy(&parts.node),
+            settings_version,
+            parts,
+            ctx,
+            gatherings: Slots::default(),
+            answered: Vec::new(),
+            own_tasks: Vec::new(),
+            delayed: Vec::new(),
+            spare_args: Vec::new(),
+            counts: Vec::new(),
+            told_quiet: false,
+        }
+    }
+
+    /// A number that cannot be foretold from outside; no secret is made of it.
+    pub(super) fn draw(&mut self) -> u64 {
+        // Xorshift64*, Vigna 2016.
+        let mut state = self.parts.draw;
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        self.parts.draw = state;
+        state.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn take_jobs(&mut self, clients: &mut Clients) {
+        while let Some(done) = self.parts.background.poll() {
+            let partition = match &done {
+                Done::Prepared { partition, .. }
+                | Done::PrepareFailed { partition, .. }
+                | Done::SuperblockWritten { partition, .. }
+                | Done::SuperblockFailed { partition, .. } => *partition,
+                _ => continue,
+            };
+            let Some(Place::Here(at)) = self.parts.places.get(usize::from(partition.get())).copied() else { continue };
+            self.parts.hosted[at].job_done(done, clients, &self.parts.node.metrics);
+            self.unpark(at);
+            self.parts.hosted[at].submit_jobs(&self.parts.background);
+        }
+    }
+
+    fn run_own_tasks(&mut self, clients: &mut Clients, now: Now) {
+        for (asker, task) in std::mem::take(&mut self.own_tasks) {
+            self.run_task(asker, &task, clients, now);
+        }
+    }
+
+    pub(super) fn run_task(&mut self, asker: Asker, task: &CoreTask, clients: &mut Clients, now: Now) {
+        let piece = task(&mut View { core: self.parts.core, now, clients, hosted: &self.parts.hosted });
+        let result = super::work::Outcome::Piece(piece);
+        self.answered.push(Answer { asker, result, spent: ArgsBuf::new() });
+    }
+}
+
+fn policy(node: &Node) -> FlushPolicy {
+    let live = node.live();
+    FlushPolicy { durability: live.settings.durability, interval: live.settings.memory_flush_interval }
+}
+
+/// What a core lets tasks see of it.
+struct View<'a> {
+    core: usize,
+    now: Now,
+    clients: &'a mut Clients,
+    hosted: &'a [Hosted],
+}
+
+impl CoreView for View<'_> {
+    fn core(&self) -> usize {
+        self.core
+    }
+
+    fn now(&self) -> Now {
+        self.now
+    }
+
+    fn visit_sessions(&mut self, visit: &mut dyn FnMut(&mut Session)) {
+        let mut killed = Vec::new();
+        for connection in self.clients.slab.iter_mut() {
+            connection.note_traffic();
+            visit(&mut connection.session);
+            if connection.session.killed && !connection.broken {
+                connection.broken = true;
+                killed.push(connection.id);
+            }
+        }
+        killed.into_iter().for_each(|id| self.clients.touch(id));
+    }
+
+    fn session_count(&self) -> usize {
+        self.clients.slab.len()
+    }
+
+    fn visit_partitions(&self, visit: &mut dyn FnMut(PartitionView)) {
+        for hosted in self.hosted {
+            visit(PartitionView { id: hosted.id, stats: hosted.partition.stats() });
+        }
+    }
+}
+
+impl<S: ServerCommands> Handler for Engine<S> {
+    fn limits(&self) -> Limits {
+        self.parts.server.limits()
+    }
+
+    fn metrics(&mut self) -> &mut CoreMetrics {
+        self.parts.server.metrics()
+    }
+
+    fn opened(&mut self, peer: SocketAddr, local: SocketAddr, now: Now) -> Result<Session, &'static [u8]> {
+        let mut session = Session::new(self.parts.common.next_session(), peer, local, now.instant);
+        self.parts.server.connected(&mut session)?;
+        Ok(session)
+    }
+
+    fn closed(&mut self, connection: &mut Connection) {
+        self.parts.server.disconnected(&connection.session);
+    }
+
+    fn execute(&mut self, connection: &mut Connection, input: &[u8], pool: &mut Pool, now: Now) -> Progress {
+        self.execute_input(connection, input, pool, now)
+    }
+
+    fn committed(&self, partition: PartitionId) -> Lsn {
+        match self.parts.places[usize::from(partition.get())] {
+            Place::Here(at) => self.parts.hosted[at].partition.committed(),
+            Place::There(_) => unreachable!("replies of other cores come when they are committed"),
+        }
+    }
+
+    fn wait(&mut self, conn: ConnId, partition: PartitionId, end: Lsn) {
+        if let Place::Here(at) = self.parts.places[usize::from(partition.get())] {
+            self.parts.hosted[at].wait(conn, end);
+        }
+    }
+
+    fn run(&mut self, clients: &mut Clients, now: Now) -> bool {
+        let mut busy = false;
+        if self.parts.common.waker(self.parts.core).take() {
+            busy = true;
+            self.take_jobs(clients);
+        }
+        busy |= self.receive(clients, now);
+        self.run_own_tasks(clients, now);
+        busy |= !self.answered.is_empty();
+        self.deliver(clients, now);
+        busy | self.announce(clients)
+    }
+
+    fn start_flushes(&mut self, sink: &mut impl FlushSink, now: Now) {
+        for (at, hosted) in self.parts.hosted.iter_mut().enumerate() {
+            hosted.start_flush(at as u64, self.policy, sink, now);
+            hosted.submit_jobs(&self.parts.background);
+        }
+    }
+
+    fn flushed(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now) {
+        let at = usize::try_from(ticket).expect("tickets are places of partitions");
+        let metrics = self.parts.server.metrics();
+        self.parts.hosted[at].flushed(result, clients, &mut self.answered, metrics, now);
+    }
+
+    fn tick(&mut self, clients: &mut Clients, now: Now) {
+        let version = self.parts.node.settings_version();
+        if version != self.settings_version {
+            self.settings_version = version;
+            self.policy = policy(&self.parts.node);
+        }
+        for at in 0..self.parts.hosted.len() {
+            let (node, server) = (&self.parts.node.metrics, &mut self.parts.server);
+            self.parts.hosted[at].tick(self.parts.core, node, server.metrics(), now);
+            self.unpark(at);
+        }
+        let stopping = self.parts.common.is_stopping();
+        for late in self.delayed.extract_if(.., |delayed| stopping || delayed.at <= now.instant) {
+            clients.fulfil(late.conn, late.ticket, late.reply);
+        }
+        let mut view = View { core: self.parts.core, now, clients, hosted: &self.parts.hosted };
+        self.parts.server.tick(now, &mut view);
+    }
+
+    fn fall_asleep(&mut self) -> bool {
+        self.answered.is_empty()
+            && self.own_tasks.is_empty()
+            && self.parts.common.waker(self.parts.core).fall_asleep()
+    }
+
+    fn woken(&mut self) {
+        self.parts.common.waker(self.parts.core).woken();
+    }
+
+    fn is_closing(&self) -> bool {
+        self.parts.common.is_stopping()
+    }
+
+    fn close(&mut self, _now: Now) -> bool {
+        if !self.told_quiet {
+            self.told_quiet = true;
+            self.parts.common.core_is_quiet();
+        }
+        // Other cores may still ask for something on behalf of their clients.
+        let mut done = self.parts.common.all_quiet();
+        for hosted in &mut self.parts.hosted {
+            done &= hosted.close();
+            hosted.submit_jobs(&self.parts.background);
+        }
+        done
+    }
+}

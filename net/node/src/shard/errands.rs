@@ -1,0 +1,145 @@
+//! What is done on a partition for somebody who waits elsewhere: another core, or a gathering.
+
+use windrow_core::types::{Lsn, PartitionId};
+use windrow_proto::data::{Outcome as DataOutcome, execute, execute_transaction, version};
+use windrow_proto::resp::{ArgsBuf, Encoder};
+
+use super::Now;
+use super::commands::ServerCommands;
+use super::engine::{Engine, Place};
+use super::execute::wait_for;
+use super::hosted::Hosted;
+use super::work::{Answer, Errand, Outcome, Package, What};
+use crate::net::Wait;
+use crate::settings::Durability;
+
+/// How an errand ended.
+enum Done {
+    /// The answer may be given once the committed watermark has reached this.
+    Answered { result: Outcome, spent: ArgsBuf, end: Lsn },
+    /// The log takes no writes: again later.
+    Again(What),
+}
+
+impl<S: ServerCommands> Engine<S> {
+    /// Does an errand on a partition of this core.
+    pub(super) fn do_errand(&mut self, at: usize, errand: Errand, now: Now) {
+        if self.parts.hosted[at].parked.is_empty() {
+            self.try_errand(at, errand, now);
+        } else {
+            self.parts.hosted[at].parked.push_back(errand);
+        }
+    }
+
+    /// Goes on with errands that had to wait for the log.
+    pub(super) fn unpark(&mut self, at: usize) {
+        let now = Now::read();
+        let waiting = self.parts.hosted[at].parked.len();
+        for _ in 0..waiting {
+            let Some(errand) = self.parts.hosted[at].parked.pop_front() else { return };
+            if !self.try_errand(at, errand, now) {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the log took it; otherwise it is the first of those that wait.
+    fn try_errand(&mut self, at: usize, errand: Errand, now: Now) -> bool {
+        let Errand { asker, partition, protocol, what } = errand;
+        self.ctx.now = now.unix;
+        self.ctx.protocol = protocol;
+        self.ctx.draw = self.draw();
+        // Whoever asks for a flush waits for it, whatever others wait for.
+        let durability = if matches!(what, What::Flush) { Durability::Commit } else { self.policy.durability };
+        let hosted = &mut self.parts.hosted[at];
+        let done = match what {
+            What::Command { command, args, mut reply } => {
+                match execute(&mut self.ctx, &mut hosted.partition, command, args.args(), &mut reply) {
+                    DataOutcome::Done { wait } => {
+                        super::execute::note_reply(&mut self.parts.server, command, &reply);
+                        Done::Answered { result: Outcome::Reply(reply), spent: args, end: wait }
+                    }
+                    DataOutcome::Retry => Done::Again(What::Command { command, args, reply }),
+                    DataOutcome::NotData | DataOutcome::Large { .. } => {
+                        unreachable!("only data commands go to partitions, and no value is large enough")
+                    }
+                }
+            }
+            What::Transaction(package) => self.run_package(at, package),
+            What::Watch(keys) => {
+                let mut end = Lsn::ZERO;
+                let versions = keys.into_iter().map(|key| {
+                    let (version, wait) = version(&hosted.partition, &key, now.unix);
+                    end = end.max(wait);
+                    (key, version)
+                });
+                let result = Outcome::Versions(versions.collect());
+                Done::Answered { result, spent: ArgsBuf::new(), end }
+            }
+            What::Flush => {
+                hosted.want_flush();
+                let end = hosted.partition.appended();
+                Done::Answered { result: Outcome::Reply(Vec::new()), spent: ArgsBuf::new(), end }
+            }
+        };
+        match done {
+            Done::Answered { result, spent, end } => {
+                let answer = Answer { asker, result, spent };
+                let hosted = &mut self.parts.hosted[at];
+                match wait_for(hosted, end, durability) {
+                    Wait::Commit { end, .. } => hosted.hold(answer, end),
+                    Wait::Ready | Wait::Elsewhere => self.answered.push(answer),
+                }
+                true
+            }
+            Done::Again(what) => {
+                let errand = Errand { asker, partition, protocol, what };
+                self.parts.hosted[at].parked.push_front(errand);
+                false
+            }
+        }
+    }
+
+    fn run_package(&mut self, at: usize, package: Box<Package>) -> Done {
+        let mut reply = Vec::new();
+        let outcome = execute_package(&mut self.ctx, &mut self.parts.hosted[at], &package, &mut reply);
+        match outcome {
+            DataOutcome::Done { wait } => {
+                Done::Answered { result: Outcome::Reply(reply), spent: ArgsBuf::new(), end: wait }
+            }
+            DataOutcome::Retry => Done::Again(What::Transaction(package)),
+            DataOutcome::NotData | DataOutcome::Large { .. } => unreachable!("a transaction is neither"),
+        }
+    }
+
+    /// Has an errand done wherever its partition is hosted.
+    pub(super) fn give(&mut self, errand: Errand, now: Now) {
+        match self.place(errand.partition) {
+            Place::Here(at) => self.do_errand(at, errand, now),
+            Place::There(core) => self.send_errand(core, errand),
+        }
+    }
+
+    pub(super) fn place(&self, partition: PartitionId) -> Place {
+        self.parts.places[usize::from(partition.get())]
+    }
+}
+
+/// Executes a transaction on the partition that all its keys belong to.
+pub(super) fn execute_package(
+    ctx: &mut windrow_proto::data::Ctx,
+    hosted: &mut Hosted,
+    package: &Package,
+    reply: &mut Vec<u8>,
+) -> DataOutcome {
+    let watched = package.watched.iter().map(|(key, version)| (&key[..], *version));
+    let commands = package.queued.iter().map(|queued| (queued.command, queued.args.args()));
+    let mut replies = package.replies.iter().flatten();
+    let mut other = |_, _, encoder: &mut Encoder<'_>| {
+        // In the order of the commands, one for each that is not about data.
+        if let Some(bytes) = replies.next() {
+            encoder.buffer().extend_from_slice(bytes);
+        }
+    };
+    execute_transaction(ctx, &mut hosted.partition, watched, commands, &mut other, reply)
+}

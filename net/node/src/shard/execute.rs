@@ -1,0 +1,262 @@
+//! From a connection's bytes to executed commands.
+
+use std::time::{Duration, Instant};
+
+use windrow_proto::command::{Command, Flags, Id, resolve};
+use windrow_proto::data::{CROSS_SLOT, Outcome as DataOutcome, Route, execute, route};
+use windrow_proto::resp::{Args, Encoder, Progress as Parsed};
+
+use super::client::{Client, Step};
+use super::commands::{Effect, ServerCommands};
+use super::engine::{Delayed, Engine, Place};
+use super::handler::{Progress, Stop};
+use super::hosted::Hosted;
+use super::{Now, UNIT};
+use crate::metrics::{Outcome, Stage, index_of};
+use crate::net::limits::PIPELINE_MAX;
+use crate::net::{Connection, Pool, Stalled, Wait};
+use crate::settings::Durability;
+
+impl<S: ServerCommands> Engine<S> {
+    /// Executes the commands at the start of `input`.
+    pub(super) fn execute_input(
+        &mut self,
+        connection: &mut Connection,
+        input: &[u8],
+        pool: &mut Pool,
+        now: Now,
+    ) -> Progress {
+        let started = Instant::now();
+        let queued = started.saturating_duration_since(now.instant);
+        let before = connection.session.traffic.commands;
+        let progress = self.execute_all(connection, input, pool, now);
+        let count = connection.session.traffic.commands - before;
+        if count > 0 {
+            let took = started.elapsed() / u32::try_from(count).unwrap_or(u32::MAX);
+            let metrics = self.parts.server.metrics();
+            for (command, count) in self.counts.drain(..) {
+                metrics.executed(command, Outcome::Done, took, count);
+            }
+            metrics.stage(Stage::Queued, queued, count);
+            metrics.stage(Stage::Appended, took, count);
+        }
+        progress
+    }
+
+    fn execute_all(&mut self, connection: &mut Connection, input: &[u8], pool: &mut Pool, now: Now) -> Progress {
+        let mut consumed = 0;
+        loop {
+            if connection.output.replies() >= PIPELINE_MAX {
+                connection.stalled = Some(Stalled::Replies);
+                return Progress { consumed, stop: Stop::Stalled };
+            }
+            let rest = &input[consumed..];
+            let limits = connection.command_limits();
+            let parsed = connection.parser.parse(rest, limits);
+            let Connection { id, parser, session, output, stalled, .. } = connection;
+            let mode = session.reply_mode;
+            let mut client = Client { id: *id, session, output, stalled, pool, now, mode };
+            let len = match parsed {
+                Ok(Parsed::Complete { consumed: len }) => len,
+                Ok(Parsed::Incomplete { need }) => {
+                    return Progress { consumed, stop: Stop::NeedsInput { at_least: need } };
+                }
+                Err(error) => {
+                    self.parts.server.metrics().counters().protocol_errors.increment();
+                    client.reply(|encoder| encoder.error_fmt(format_args!("ERR {error}")));
+                    return Progress { consumed, stop: Stop::Close };
+                }
+            };
+            let args = parser.args(rest);
+            let step = if args.is_empty() { Step::Next } else { self.command(&mut client, args) };
+            match step {
+                Step::Next => consumed += len,
+                Step::Close => return Progress { consumed: consumed + len, stop: Stop::Close },
+                Step::Wait | Step::Again => {
+                    *client.stalled = Some(Stalled::Command);
+                    let done = if step == Step::Wait { len } else { 0 };
+                    return Progress { consumed: consumed + done, stop: Stop::Stalled };
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn command(&mut self, client: &mut Client<'_>, args: Args<'_>) -> Step {
+        let command = match resolve(args) {
+            Ok(command) => command,
+            Err(error) => {
+                if let Some(transaction) = client.session.transaction.as_deref_mut() {
+                    transaction.broken |= transaction.open;
+                }
+                self.parts.server.metrics().error_reply(b"ERR");
+                return client.reply(|encoder| error.write(args, encoder));
+            }
+        };
+        let step = if !client.session.authenticated && !command.flags.has(Flags::NO_AUTH) {
+            self.parts.server.metrics().error_reply(b"NOAUTH");
+            client.reply(|encoder| encoder.error("NOAUTH Authentication required."))
+        } else if client.session.in_multi() && !ends_multi(command) {
+            self.queue(client, command, args)
+        } else if matches!(command.id, Id::Get | Id::Set) {
+            self.data_or_server(client, command, args)
+        } else {
+            self.timed(client, command, args)
+        };
+        if step != Step::Again {
+            client.session.last_command = command.name;
+            client.session.traffic.commands += 1;
+            self.count(command);
+        }
+        step
+    }
+
+    /// A command that may take long, and so is timed by itself.
+    fn timed(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+        let Some(threshold) = self.parts.server.slow_threshold() else {
+            return self.data_or_server(client, command, args);
+        };
+        let started = Instant::now();
+        let step = self.data_or_server(client, command, args);
+        let took = started.elapsed();
+        if took >= threshold && took > Duration::ZERO && step != Step::Again {
+            self.parts.server.slow(client.now, client.session, args, took);
+        }
+        step
+    }
+
+    fn count(&mut self, command: &'static Command) {
+        let index = index_of(command);
+        match self.counts.iter_mut().find(|(known, _)| *known == index) {
+            Some((_, count)) => *count += 1,
+            None => self.counts.push((index, 1)),
+        }
+    }
+
+    #[inline]
+    fn data_or_server(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+        match command.id {
+            Id::Multi | Id::Exec | Id::Discard | Id::Watch | Id::Unwatch => {
+                return self.transaction_command(client, command, args);
+            }
+            _ => {}
+        }
+        match route(command, args, self.parts.map, UNIT) {
+            Route::One { partition, slot } => match self.parts.places[usize::from(partition.get())] {
+                Place::Here(at) => self.run_here(at, client, command, args),
+                Place::There(core) => self.run_there(core, partition, slot, client, command, args),
+            },
+            Route::AnyNode => self.run_server(client, command, args),
+            Route::Split => self.run_split(client, command, args),
+            Route::All => self.run_all(client, command, args),
+            Route::Cross => {
+                self.parts.server.metrics().error_reply(b"CROSSSLOT");
+                client.reply(|encoder| encoder.error(CROSS_SLOT))
+            }
+        }
+    }
+
+    /// A data command on a partition of this core. The hot path.
+    #[inline]
+    fn run_here(&mut self, at: usize, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+        let hosted = &mut self.parts.hosted[at];
+        if !hosted.parked.is_empty() {
+            hosted.stall(client.id);
+            return Step::Again;
+        }
+        self.ctx.now = client.now.unix;
+        self.ctx.protocol = client.session.protocol;
+        let (buffer, start) = client.begin();
+        match execute(&mut self.ctx, &mut hosted.partition, command, args, buffer) {
+            DataOutcome::Done { wait } => {
+                note_reply(&mut self.parts.server, command, &buffer[start..]);
+                client.finish(start, wait_for(hosted, wait, self.policy.durability));
+                Step::Next
+            }
+            DataOutcome::Retry => {
+                hosted.stall(client.id);
+                Step::Again
+            }
+            DataOutcome::NotData => self.run_server(client, command, args),
+            DataOutcome::Large { .. } => unreachable!("no value is large enough"),
+        }
+    }
+
+    /// A connection or server command.
+    pub(super) fn run_server(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+        if command.id == Id::Reset {
+            client.session.transaction = None;
+        }
+        let now = client.now;
+        let buffer = client.output.begin(client.pool, now.instant);
+        let start = buffer.len();
+        let effect = self.parts.server.execute(now, client.session, command, args, buffer);
+        match effect {
+            Effect::Reply | Effect::Close | Effect::Shutdown => {
+                note_reply(&mut self.parts.server, command, &buffer[start..]);
+                client.finish(start, Wait::Ready);
+                if matches!(effect, Effect::Shutdown) {
+                    self.parts.common.stop();
+                }
+                if matches!(effect, Effect::Reply) { Step::Next } else { Step::Close }
+            }
+            Effect::EveryCore(everywhere) => {
+                buffer.truncate(start);
+                self.ask_every_core(client, everywhere);
+                Step::Wait
+            }
+            Effect::WhenDurable => {
+                let reply = buffer.split_off(start);
+                self.ask_for_flushes(client, reply);
+                Step::Next
+            }
+            Effect::After(delay) => {
+                let reply = buffer.split_off(start);
+                let (ticket, silent) = client.expect();
+                let reply = if silent { Vec::new() } else { reply };
+                self.delayed.push(Delayed { at: now.instant + delay, conn: client.id, ticket, reply });
+                Step::Next
+            }
+        }
+    }
+}
+
+/// Whether a command is executed inside `MULTI` instead of being queued.
+fn ends_multi(command: &Command) -> bool {
+    matches!(command.id, Id::Exec | Id::Discard | Id::Multi | Id::Watch | Id::Quit | Id::Reset)
+}
+
+/// What a reply waits for.
+#[inline]
+pub(super) fn wait_for(hosted: &Hosted, end: windrow_core::types::Lsn, durability: Durability) -> Wait {
+    if durability == Durability::Memory || end <= hosted.partition.committed() {
+        return Wait::Ready;
+    }
+    Wait::Commit { partition: hosted.id, end, submitted: hosted.partition.submitted() }
+}
+
+/// Counts what a reply says.
+#[inline]
+pub(super) fn note_reply<S: ServerCommands>(server: &mut S, command: &Command, reply: &[u8]) {
+    if command.id == Id::Get {
+        let counters = server.metrics().counters();
+        match reply {
+            [b'$', b'-', ..] | [b'_', ..] => counters.keyspace_misses.increment(),
+            [b'$', ..] => counters.keyspace_hits.increment(),
+            _ => {}
+        }
+    }
+    if let [b'-', line @ ..] = reply {
+        server.metrics().error_reply(line);
+    }
+}
+
+/// Writes a reply into a buffer of its own.
+pub(super) fn reply_with(
+    protocol: windrow_proto::resp::Protocol,
+    mut buffer: Vec<u8>,
+    write: impl FnOnce(&mut Encoder<'_>),
+) -> Vec<u8> {
+    write(&mut Encoder::new(&mut buffer, protocol));
+    buffer
+}

@@ -1,0 +1,222 @@
+//! Commands whose reply is made of several answers.
+
+use std::any::Any;
+
+use windrow_core::types::PartitionId;
+use windrow_proto::command::Command;
+use windrow_proto::data::{Gather, split};
+use windrow_proto::resp::{Args, ArgsBuf, Protocol};
+
+use super::Now;
+use super::client::{Client, Step};
+use super::clients::Clients;
+use super::commands::{EveryCore, Finish, ServerCommands};
+use super::engine::Engine;
+use super::execute::reply_with;
+use super::transaction::Watched;
+use super::work::{Answer, Asker, Errand, Outcome, Purpose, What};
+use crate::net::Ticket;
+use crate::ring::ConnId;
+
+/// A reply that is made of several answers.
+pub(super) struct Gathering {
+    conn: ConnId,
+    ticket: Ticket,
+    silent: bool,
+    protocol: Protocol,
+    missing: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    /// The parts of a data command; `positions` of the keys of each part.
+    Command { gather: Box<Gather>, positions: Vec<Vec<usize>> },
+    /// The results of a task, by core.
+    EveryCore { finish: Box<Finish>, pieces: Vec<Option<Box<dyn Any + Send>>> },
+    /// The versions of watched keys.
+    Watch { partition: PartitionId },
+    /// Everything was flushed; the reply was there before.
+    Flushes { reply: Vec<u8> },
+}
+
+impl<S: ServerCommands> Engine<S> {
+    /// A command on keys of several partitions that need not be atomic.
+    pub(super) fn run_split(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+        let parts = split(args, self.parts.map);
+        let parts = parts.into_iter().map(|part| (part.partition, part.args, part.positions)).collect();
+        self.scatter(client, command, args, parts)
+    }
+
+    /// A command on every partition that this endpoint serves.
+    pub(super) fn run_all(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+        let parts = self.served().map(|id| (id, ArgsBuf::copied(args), Vec::new())).collect();
+        self.scatter(client, command, args, parts)
+    }
+
+    fn scatter(
+        &mut self,
+        client: &mut Client<'_>,
+        command: &'static Command,
+        args: Args<'_>,
+        parts: Vec<(PartitionId, ArgsBuf, Vec<usize>)>,
+    ) -> Step {
+        if !parts.iter().all(|(partition, ..)| self.has_room(*partition, client.id)) {
+            return Step::Again;
+        }
+        let protocol = client.session.protocol;
+        self.ctx.draw = self.draw();
+        let Some(gather) = Gather::new(command, args, protocol, self.ctx.draw) else {
+            return self.run_server(client, command, args);
+        };
+        let (ticket, silent) = client.expect();
+        let positions = parts.iter().map(|(.., positions)| positions.clone()).collect();
+        let kind = Kind::Command { gather: Box::new(gather), positions };
+        let missing = parts.len();
+        let gathering =
+            self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
+        for (part, (partition, args, _)) in parts.into_iter().enumerate() {
+            let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
+            let what = What::Command { command, args, reply: client.pool.take() };
+            self.give(Errand { asker, partition, protocol, what }, client.now);
+        }
+        Step::Next
+    }
+
+    /// Runs a task on every core.
+    pub(super) fn ask_every_core(&mut self, client: &mut Client<'_>, everywhere: EveryCore) {
+        let cores = self.reachable_cores();
+        let (ticket, silent) = client.expect();
+        let pieces = cores.iter().map(|_| None).collect();
+        let kind = Kind::EveryCore { finish: everywhere.finish, pieces };
+        let protocol = client.session.protocol;
+        let missing = cores.len();
+        let gathering =
+            self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
+        for (part, core) in cores.into_iter().enumerate() {
+            let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
+            self.send_task(core, asker, everywhere.task.clone());
+        }
+    }
+
+    /// Has everything that was appended so far flushed, on all partitions, and then replies.
+    pub(super) fn ask_for_flushes(&mut self, client: &mut Client<'_>, reply: Vec<u8>) {
+        let partitions: Vec<_> = self.served().collect();
+        let (ticket, silent) = client.expect();
+        let protocol = client.session.protocol;
+        let kind = Kind::Flushes { reply };
+        let missing = partitions.len();
+        let gathering =
+            self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
+        for (part, partition) in partitions.into_iter().enumerate() {
+            let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
+            self.give(Errand { asker, partition, protocol, what: What::Flush }, client.now);
+        }
+    }
+
+    /// Asks for the versions of keys, which then are watched.
+    pub(super) fn ask_for_versions(&mut self, client: &mut Client<'_>, partition: PartitionId, keys: Vec<Box<[u8]>>) {
+        let (ticket, silent) = client.expect();
+        let protocol = client.session.protocol;
+        let kind = Kind::Watch { partition };
+        let gathering =
+            self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing: 1, kind });
+        let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part: 0 } };
+        self.give(Errand { asker, partition, protocol, what: What::Watch(keys) }, client.now);
+    }
+
+    /// Hands answers to who asked, on this core or another.
+    pub(super) fn deliver(&mut self, clients: &mut Clients, now: Now) {
+        let mut answered = std::mem::take(&mut self.answered);
+        for answer in answered.drain(..) {
+            if answer.asker.core == self.parts.core {
+                self.take_answer(answer, clients, now);
+            } else {
+                self.send_answer(answer);
+            }
+        }
+        if self.answered.is_empty() {
+            self.answered = answered;
+        }
+    }
+
+    /// Takes an answer to something that this core asked.
+    pub(super) fn take_answer(&mut self, answer: Answer, clients: &mut Clients, now: Now) {
+        let Answer { asker, result, mut spent } = answer;
+        if self.spare_args.len() < SPARE_ARGS_KEPT && spent.memory() <= SPARE_ARGS_LEN {
+            spent.clear();
+            self.spare_args.push(spent);
+        }
+        match asker.purpose {
+            Purpose::Reply { conn, ticket, silent } => {
+                let Outcome::Reply(mut bytes) = result else { unreachable!("a command is answered by a reply") };
+                if silent {
+                    bytes.clear();
+                }
+                clients.fulfil(conn, ticket, bytes);
+            }
+            Purpose::Part { gathering, part } => self.add_part(gathering, part, result, clients, now),
+        }
+    }
+
+    fn add_part(&mut self, at: u32, part: usize, result: Outcome, clients: &mut Clients, now: Now) {
+        let gathering = self.gatherings.get_mut(at);
+        match (&mut gathering.kind, result) {
+            (Kind::Command { gather, positions }, Outcome::Reply(bytes)) => {
+                gather.add(&positions[part], &bytes);
+                clients.pool.give_back(bytes);
+            }
+            (Kind::EveryCore { pieces, .. }, Outcome::Piece(piece)) => pieces[part] = Some(piece),
+            (Kind::Watch { partition }, Outcome::Versions(versions)) => {
+                if let Some(connection) = clients.slab.get_mut(gathering.conn) {
+                    let transaction = connection.session.transaction.get_or_insert_default();
+                    let partition = *partition;
+                    let watched = versions.into_iter().map(|(key, version)| Watched { key, partition, version });
+                    transaction.watched.extend(watched);
+                }
+            }
+            (Kind::Flushes { .. }, Outcome::Reply(_)) => {}
+            _ => unreachable!("an answer is of the kind of its question"),
+        }
+        gathering.missing -= 1;
+        if gathering.missing == 0 {
+            let whole = self.gatherings.remove(at);
+            finish(whole, clients, now);
+        }
+    }
+}
+
+/// Memory for arguments that is kept for the next errand.
+const SPARE_ARGS_KEPT: usize = 1_024;
+/// Bytes that such memory may have.
+const SPARE_ARGS_LEN: usize = 16 << 10;
+
+fn finish(whole: Gathering, clients: &mut Clients, _now: Now) {
+    let Gathering { conn, ticket, silent, protocol, kind, .. } = whole;
+    let buffer = clients.pool.take();
+    let Some(connection) = clients.slab.get_mut(conn) else {
+        clients.pool.give_back(buffer);
+        return;
+    };
+    let resumes = matches!(kind, Kind::EveryCore { .. } | Kind::Watch { .. });
+    let mut reply = match kind {
+        Kind::Command { gather, .. } => {
+            let mut buffer = buffer;
+            gather.finish(&mut buffer);
+            buffer
+        }
+        Kind::EveryCore { finish, pieces } => {
+            let mut buffer = buffer;
+            finish(&mut connection.session, pieces.into_iter().flatten().collect(), &mut buffer);
+            buffer
+        }
+        Kind::Watch { .. } => reply_with(protocol, buffer, |encoder| encoder.ok()),
+        Kind::Flushes { reply } => reply,
+    };
+    if silent {
+        reply.clear();
+    }
+    clients.fulfil(conn, ticket, reply);
+    if resumes {
+        clients.resume(conn);
+    }
+}

@@ -1,0 +1,236 @@
+//! A partition on the core that hosts it: its flushes, its helper's jobs, and who waits for what.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use windrow_core::partition::{Action, Partition};
+use windrow_core::types::{Lsn, PartitionId};
+use windrow_store::{
+    BackgroundClient, ControlWriter, Done, FillMode, FlushFailed, Job, MappedSegment, OpenPartition, PartitionDir,
+    PrepareError, Progress, SegmentView, fatal_flush,
+};
+
+use super::Now;
+use super::clients::Clients;
+use super::handler::FlushSink;
+use super::work::{Answer, Errand};
+use crate::metrics::{CoreMetrics, NodeMetrics};
+use crate::ring::ConnId;
+use crate::settings::Durability;
+
+/// Keys that one tick deletes at most because they have expired.
+const SWEEP_BUDGET: usize = 256;
+
+/// When a core flushes, and when it confirms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlushPolicy {
+    pub(crate) durability: Durability,
+    /// With [`Durability::Memory`]: a confirmed write is flushed within this time.
+    pub(crate) interval: Duration,
+}
+
+struct InFlight {
+    ticket: u64,
+    from: Lsn,
+    upto: Lsn,
+    since: Instant,
+}
+
+/// A partition on the core that hosts it.
+pub(crate) struct Hosted {
+    pub(crate) id: PartitionId,
+    pub(crate) partition: Partition<MappedSegment>,
+    dir: Arc<PartitionDir>,
+    control: ControlWriter,
+    fill: FillMode,
+    in_flight: Option<InFlight>,
+    /// What the flush in flight works on, kept open until it is done.
+    flushing: Vec<SegmentView>,
+    /// When something was appended that no flush covers yet.
+    unflushed_since: Option<Instant>,
+    /// Something needs a flush, whatever the policy says.
+    flush_wanted: bool,
+    /// Connections of this core whose next reply waits for the committed watermark.
+    waiting: Vec<(ConnId, Lsn)>,
+    /// Answers that wait for it.
+    answers: Vec<(Answer, Lsn)>,
+    /// Connections of this core that wait until the log takes writes.
+    stalled: Vec<ConnId>,
+    /// Errands that wait until the log takes writes, and those behind them.
+    pub(crate) parked: VecDeque<Errand>,
+    /// The end of the log when the node began to shut down has been asked to be witnessed.
+    closing: bool,
+}
+
+impl Hosted {
+    pub(crate) fn new(open: OpenPartition, fill: FillMode) -> Self {
+        Self {
+            id: open.partition.id(),
+            partition: open.partition,
+            dir: open.dir,
+            control: open.control,
+            fill,
+            in_flight: None,
+            flushing: Vec::new(),
+            unflushed_since: None,
+            flush_wanted: false,
+            waiting: Vec::new(),
+            answers: Vec::new(),
+            stalled: Vec::new(),
+            parked: VecDeque::new(),
+            closing: false,
+        }
+    }
+
+    /// Wakes `conn` when the committed watermark has reached `end`.
+    pub(crate) fn wait(&mut self, conn: ConnId, end: Lsn) {
+        self.waiting.push((conn, end));
+    }
+
+    /// Keeps `answer` until the committed watermark has reached `end`.
+    pub(crate) fn hold(&mut self, answer: Answer, end: Lsn) {
+        self.answers.push((answer, end));
+    }
+
+    /// Has everything appended so far flushed soon, also where writes are confirmed before.
+    pub(crate) fn want_flush(&mut self) {
+        self.flush_wanted = true;
+    }
+
+    /// Resumes `conn` when the log takes writes again.
+    pub(crate) fn stall(&mut self, conn: ConnId) {
+        self.stalled.push(conn);
+    }
+
+    /// Starts a flush if one is due.
+    pub(crate) fn start_flush(&mut self, local: u64, policy: FlushPolicy, sink: &mut impl FlushSink, now: Now) {
+        if self.in_flight.is_some() || self.partition.appended() == self.partition.submitted() {
+            return;
+        }
+        let since = *self.unflushed_since.get_or_insert(now.instant);
+        let due = match policy.durability {
+            Durability::Commit => true,
+            // Half the interval is left for the flush itself.
+            Durability::Memory => now.instant.duration_since(since) >= policy.interval / 2,
+        };
+        if !due && !self.flush_wanted && !self.closing {
+            return;
+        }
+        let from = self.partition.submitted();
+        let Some(request) = self.partition.poll_flush() else { return };
+        self.unflushed_since = None;
+        self.flush_wanted = false;
+        let segments = self.partition.log().segments().rev().map(windrow_core::log::LogSegment::memory);
+        self.flushing.extend(
+            segments
+                .skip_while(|segment| segment.base() > request.last_base)
+                .take_while(|segment| segment.base() >= request.first_base)
+                .map(MappedSegment::share),
+        );
+        self.in_flight = Some(InFlight { ticket: request.ticket, from, upto: request.upto, since: now.instant });
+        sink.flush(local, self.flushing.iter().map(std::os::fd::AsFd::as_fd));
+    }
+
+    /// The flush is done: tells the core, and wakes who waited. A failed flush ends the process.
+    pub(crate) fn flushed(
+        &mut self,
+        result: io::Result<()>,
+        clients: &mut Clients,
+        answered: &mut Vec<Answer>,
+        metrics: &mut CoreMetrics,
+        now: Now,
+    ) {
+        if let Err(source) = result {
+            let path = self.flushing.first().map(|segment| segment.path().to_path_buf()).unwrap_or_default();
+            fatal_flush(&FlushFailed { path, source });
+        }
+        self.flushing.clear();
+        let done = self.in_flight.take().expect("one flush is in flight when one is done");
+        self.partition.handle_flushed(done.ticket);
+        metrics.flush_time(now.instant.saturating_duration_since(done.since));
+        metrics.flush_size(done.upto.since(done.from), 1);
+        let committed = self.partition.committed();
+        self.waiting.retain(|&(conn, end)| {
+            let keep = end > committed;
+            if !keep {
+                clients.wake(conn);
+            }
+            keep
+        });
+        let ready = self.answers.extract_if(.., |(_, end)| *end <= committed).map(|(answer, _)| answer);
+        answered.extend(ready);
+        self.control.publish(&Progress::of(&self.partition));
+    }
+
+    /// Hands the helper thread what the partition asks for.
+    pub(crate) fn submit_jobs(&mut self, background: &BackgroundClient) {
+        while let Some(action) = self.partition.poll_action() {
+            let dir = Arc::clone(&self.dir);
+            background.submit(match action {
+                Action::Prepare { base, len } => Job::Prepare { dir, base, len, fill: self.fill },
+                Action::WriteSuperblock(superblock) => Job::WriteSuperblock { dir, superblock },
+            });
+        }
+    }
+
+    /// Takes what the helper thread has done, and resumes who waited for it.
+    pub(crate) fn job_done(&mut self, done: Done, clients: &mut Clients, metrics: &NodeMetrics) {
+        match done {
+            Done::Prepared { base, segment, .. } => self.partition.handle_prepared(base, segment),
+            Done::PrepareFailed { base, error, .. } => {
+                if let Some(gauges) = metrics.partitions().get(usize::from(self.id.get())) {
+                    gauges.prepare_failures.increment();
+                }
+                report(self.id, &error);
+                self.partition.handle_prepare_failed(base);
+            }
+            Done::SuperblockWritten { generation, .. } => self.partition.handle_superblock_written(generation),
+            Done::SuperblockFailed { error, .. } => fatal_flush(&error.into()),
+            _ => {}
+        }
+        for conn in self.stalled.drain(..) {
+            clients.resume(conn);
+        }
+    }
+
+    /// Called every 100 ms.
+    pub(crate) fn tick(&mut self, core: usize, metrics: &NodeMetrics, counters: &mut CoreMetrics, now: Now) {
+        self.partition.handle_tick(now.unix);
+        // Where there is no room the rest is deleted later; no reader sees it meanwhile.
+        if let Ok(swept @ 1..) = self.partition.sweep_expired(now.unix, SWEEP_BUDGET) {
+            counters.counters().keys_expired.add(swept as u64);
+        }
+        self.control.publish(&Progress::of(&self.partition));
+        let Some(gauges) = metrics.partitions().get(usize::from(self.id.get())) else { return };
+        let stats = self.partition.stats();
+        gauges.core.set(core as u64);
+        gauges.keys.set(stats.keys);
+        gauges.appended_lsn.set(stats.appended.get());
+        gauges.submitted_lsn.set(stats.submitted.get());
+        gauges.durable_lsn.set(stats.durable.get());
+        gauges.committed_lsn.set(self.partition.committed().get());
+        gauges.first_lsn.set(stats.start.get());
+        gauges.epoch.set(stats.epoch.get().into());
+        gauges.segments.set(stats.segments + stats.segments_prepared);
+        gauges.segment_bytes.set(stats.log_bytes);
+        gauges.index_bytes.set(stats.index_bytes);
+        gauges.out_of_space.set(self.partition.is_out_of_space().into());
+    }
+
+    /// Brings the log to rest: everything flushed, and a superblock that bears witness to it. Returns whether it is.
+    pub(crate) fn close(&mut self) -> bool {
+        let durable = self.partition.durable() == self.partition.appended();
+        if durable && !self.closing {
+            self.closing = true;
+            self.partition.want_superblock();
+        }
+        self.flush_wanted |= !durable;
+        durable && !self.partition.superblock_pending()
+    }
+}
+
+fn report(partition: PartitionId, error: &PrepareError) {
+    tracing::error!(%partition, %error, "no new log segment: writes are refused until one can be made");
+}

@@ -1,0 +1,213 @@
+//! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
+
+use windrow_proto::command::{Command, Id};
+use windrow_proto::data::{CROSS_SLOT, Outcome as DataOutcome, Route, is_allowed_in_transaction, route};
+use windrow_proto::limits::BULK_LEN_MAX;
+use windrow_proto::resp::{Args, ArgsBuf, Encoder};
+
+use super::UNIT;
+use super::client::{Client, Step};
+use super::commands::{Effect, ServerCommands};
+use super::engine::{Engine, Place};
+use super::errands::execute_package;
+use super::execute::{reply_with, wait_for};
+use super::transaction::{Queued, Transaction};
+use super::work::{Asker, Errand, Package, Purpose, What};
+
+/// The most commands of one transaction.
+const COMMANDS_MAX: usize = 65_536;
+
+impl<S: ServerCommands> Engine<S> {
+    pub(super) fn transaction_command(
+        &mut self,
+        client: &mut Client<'_>,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Step {
+        let open = client.session.in_multi();
+        match command.id {
+            Id::Multi if open => client.reply(|encoder| encoder.error("ERR MULTI calls can not be nested")),
+            Id::Multi => {
+                client.session.transaction.get_or_insert_default().open = true;
+                client.reply(|encoder| encoder.ok())
+            }
+            Id::Exec if !open => client.reply(|encoder| encoder.error("ERR EXEC without MULTI")),
+            Id::Exec => self.exec(client),
+            Id::Discard if !open => client.reply(|encoder| encoder.error("ERR DISCARD without MULTI")),
+            Id::Watch if open => client.reply(|encoder| encoder.error("ERR WATCH inside MULTI is not allowed")),
+            Id::Watch => self.watch(client, command, args),
+            // DISCARD, UNWATCH.
+            _ => {
+                client.session.transaction = None;
+                client.reply(|encoder| encoder.ok())
+            }
+        }
+    }
+
+    /// A command inside `MULTI`.
+    pub(super) fn queue(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+        let command_route = route(command, args, self.parts.map, UNIT);
+        let transaction = client.session.transaction.get_or_insert_default();
+        let all = transaction.route.and(command_route, UNIT);
+        let bytes = args.from(0).map(<[u8]>::len).sum::<usize>();
+        let full = transaction.queued.len() >= COMMANDS_MAX || transaction.bytes + bytes > BULK_LEN_MAX;
+        let refusal = if !is_allowed_in_transaction(command) {
+            Some("ERR Command not allowed inside a transaction")
+        } else if full {
+            Some("ERR the transaction is too large")
+        } else if all == Route::Cross {
+            Some(CROSS_SLOT)
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            transaction.broken = true;
+            return client.reply(|encoder| encoder.error(error));
+        }
+        if let Some(step) = self.elsewhere(client, command_route) {
+            return step;
+        }
+        let transaction = client.session.transaction.get_or_insert_default();
+        transaction.route = all;
+        transaction.bytes += bytes;
+        transaction.queued.push(Queued { command, args: ArgsBuf::copied(args) });
+        client.reply(|encoder| encoder.simple("QUEUED"))
+    }
+
+    /// In shared-nothing mode, what a client is told whose keys are at another endpoint.
+    #[cfg(feature = "shared-nothing")]
+    fn elsewhere(&mut self, client: &mut Client<'_>, route: Route) -> Option<Step> {
+        let Route::One { partition, slot: Some(slot) } = route else { return None };
+        let Place::There(core) = self.place(partition) else { return None };
+        if let Some(transaction) = client.session.transaction.as_deref_mut() {
+            transaction.broken |= transaction.open;
+        }
+        Some(self.moved(core, slot, client))
+    }
+
+    #[cfg(feature = "shared-memory")]
+    #[expect(clippy::unused_self, reason = "the other mode needs it")]
+    fn elsewhere(&mut self, _client: &mut Client<'_>, _route: Route) -> Option<Step> {
+        None
+    }
+
+    fn watch(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+        let keys = route(command, args, self.parts.map, UNIT);
+        let all = client.session.transaction.get_or_insert_default().route.and(keys, UNIT);
+        let Route::One { partition, .. } = all else {
+            return client.reply(|encoder| encoder.error(CROSS_SLOT));
+        };
+        if let Some(step) = self.elsewhere(client, keys) {
+            return step;
+        }
+        if !self.has_room(partition, client.id) {
+            return Step::Again;
+        }
+        client.session.transaction.get_or_insert_default().route = all;
+        self.ask_for_versions(client, partition, args.from(1).map(Box::from).collect());
+        Step::Wait
+    }
+
+    fn exec(&mut self, client: &mut Client<'_>) -> Step {
+        let Some(mut transaction) = client.session.transaction.take() else { return Step::Next };
+        if transaction.broken {
+            return client
+                .reply(|encoder| encoder.error("EXECABORT Transaction discarded because of previous errors."));
+        }
+        let place = match transaction.route {
+            Route::One { partition, .. } => Some((partition, self.place(partition))),
+            _ => None,
+        };
+        let can_start = match place {
+            Some((_, Place::Here(at))) if !self.parts.hosted[at].parked.is_empty() => {
+                self.parts.hosted[at].stall(client.id);
+                false
+            }
+            Some((partition, Place::There(_))) => self.has_room(partition, client.id),
+            _ => true,
+        };
+        if !can_start {
+            client.session.transaction = Some(transaction);
+            return Step::Again;
+        }
+        let replies = self.server_replies(client, &mut transaction);
+        let Some((partition, place)) = place else {
+            return client.reply(|encoder| {
+                encoder.array(replies.len());
+                replies.iter().flatten().for_each(|reply| encoder.buffer().extend_from_slice(reply));
+            });
+        };
+        let Transaction { queued, watched, .. } = *transaction;
+        let watched = watched.into_iter().map(|watched| (watched.key, watched.version)).collect();
+        let package = Package { queued, replies, watched };
+        match place {
+            Place::Here(at) => self.exec_here(at, client, package, transaction.route),
+            Place::There(core) => {
+                let (ticket, silent) = client.expect();
+                let purpose = Purpose::Reply { conn: client.id, ticket, silent };
+                let asker = Asker { core: self.parts.core, purpose };
+                let what = What::Transaction(Box::new(package));
+                self.send_errand(core, Errand { asker, partition, protocol: client.session.protocol, what });
+                Step::Next
+            }
+        }
+    }
+
+    fn exec_here(&mut self, at: usize, client: &mut Client<'_>, package: Package, route: Route) -> Step {
+        self.ctx.now = client.now.unix;
+        self.ctx.protocol = client.session.protocol;
+        let hosted = &mut self.parts.hosted[at];
+        let (buffer, start) = client.begin();
+        match execute_package(&mut self.ctx, hosted, &package, buffer) {
+            DataOutcome::Done { wait } => {
+                client.finish(start, wait_for(hosted, wait, self.policy.durability));
+                Step::Next
+            }
+            DataOutcome::Retry => {
+                hosted.stall(client.id);
+                client.session.transaction = Some(Box::new(unpack(hosted.id, package, route)));
+                Step::Again
+            }
+            DataOutcome::NotData | DataOutcome::Large { .. } => unreachable!("a transaction is neither"),
+        }
+    }
+
+    /// Executes what is queued and is not about data: its replies go in between.
+    fn server_replies(&mut self, client: &mut Client<'_>, transaction: &mut Transaction) -> Vec<Option<Vec<u8>>> {
+        let protocol = client.session.protocol;
+        let mut replies = Vec::with_capacity(transaction.queued.len());
+        for queued in &transaction.queued {
+            let args = queued.args.args();
+            let reply = match route(queued.command, args, self.parts.map, UNIT) {
+                Route::AnyNode if queued.command.id == Id::Unwatch => {
+                    Some(reply_with(protocol, Vec::new(), |encoder| encoder.ok()))
+                }
+                Route::AnyNode => {
+                    let mut reply = Vec::new();
+                    let effect = self.parts.server.execute(client.now, client.session, queued.command, args, &mut reply);
+                    if !matches!(effect, Effect::Reply) {
+                        reply.clear();
+                        Encoder::new(&mut reply, protocol).error("ERR Command not allowed inside a transaction");
+                    }
+                    Some(reply)
+                }
+                _ => None,
+            };
+            replies.push(reply);
+        }
+        replies
+    }
+}
+
+/// A package that could not be executed yet as the transaction that it was.
+fn unpack(partition: windrow_core::types::PartitionId, package: Package, route: Route) -> Transaction {
+    let watched = package.watched.into_iter().map(|(key, version)| super::Watched { key, partition, version });
+    Transaction {
+        open: true,
+        broken: false,
+        bytes: 0,
+        queued: package.queued,
+        route,
+        watched: watched.collect(),
+    }
+}

@@ -1,0 +1,119 @@
+//! Waking a core that sleeps, and telling all of them to stop.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// How others tell a core that there is something for it.
+///
+/// Invariant: either the core sees `notified` before it falls asleep, or whoever set it sees `asleep` and writes to
+/// the eventfd. Both sides store first and load second, sequentially consistent.
+#[derive(Debug)]
+pub(crate) struct Waker {
+    eventfd: OwnedFd,
+    notified: AtomicBool,
+    asleep: AtomicBool,
+}
+
+impl Waker {
+    pub(crate) fn new() -> io::Result<Self> {
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC)?;
+        Ok(Self { eventfd, notified: AtomicBool::new(false), asleep: AtomicBool::new(false) })
+    }
+
+    /// What the core sleeps on.
+    pub(crate) fn eventfd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+
+    /// There is something for the core. Any thread may call this.
+    pub(crate) fn wake(&self) {
+        if !self.notified.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
+            // It fails only when 2^64 - 2 wakes are pending, and then the core is awake.
+            let _full = rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Whether there is something, once. Only the core calls this, before it looks.
+    pub(crate) fn take(&self) -> bool {
+        // The load alone is what a busy core pays when nobody has called.
+        self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::SeqCst)
+    }
+
+    /// The core is about to sleep. Returns whether it may.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        let may = !self.notified.load(Ordering::SeqCst);
+        if !may {
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+        may
+    }
+
+    /// The core is awake.
+    pub(crate) fn woken(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What all cores of a node have in common.
+#[derive(Debug)]
+pub(crate) struct Common {
+    wakers: Vec<Waker>,
+    stopping: AtomicBool,
+    quiet: AtomicUsize,
+    sessions: AtomicU64,
+}
+
+impl Common {
+    /// For `cores` cores.
+    pub(crate) fn new(cores: usize) -> io::Result<Self> {
+        Ok(Self {
+            wakers: (0..cores).map(|_| Waker::new()).collect::<io::Result<_>>()?,
+            stopping: AtomicBool::new(false),
+            quiet: AtomicUsize::new(0),
+            sessions: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn cores(&self) -> usize {
+        self.wakers.len()
+    }
+
+    /// The waker of a core.
+    pub(crate) fn waker(&self, core: usize) -> &Waker {
+        &self.wakers[core]
+    }
+
+    fn wake_all(&self) {
+        self.wakers.iter().for_each(Waker::wake);
+    }
+
+    /// Begins the shutdown of the node. Any thread may call this.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// One more core has no clients left. Each core says so once, when the node is stopping.
+    pub(crate) fn core_is_quiet(&self) {
+        self.quiet.fetch_add(1, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    /// Whether no core has clients: nothing will be asked of any partition.
+    pub(crate) fn all_quiet(&self) -> bool {
+        self.quiet.load(Ordering::SeqCst) == self.wakers.len()
+    }
+
+    /// The number of the next session of the node.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
