@@ -83,7 +83,7 @@ mod tests {
     fn the_manual_has_the_same_table() {
         let manual = include_str!("../../../docs/operations.md");
         for (exit, status, meaning) in Exit::TABLE {
-            let row = format!("| {status} | {meaning} |");
+            let row = format!("\n| {status} | {meaning} | ");
             assert!(manual.contains(&row), "docs/operations.md lacks the row `{row}` ({exit:?})");
         }
     }
