@@ -10,6 +10,7 @@ mod password;
 mod progress;
 mod serve;
 mod settings;
+mod start;
 mod text;
 
 use std::process::ExitCode;
@@ -40,8 +41,8 @@ fn main() -> ExitCode {
 
 fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
-        None => serve::run(&settings::load(None)?),
-        Some(("serve", matches)) => serve::run(&settings::load(Some(matches))?),
+        None => serve::run(settings::load(None)?),
+        Some(("serve", matches)) => serve::run(settings::load(Some(matches))?),
         Some(("log", matches)) => log::run(matches),
         Some(("doctor", matches)) => doctor::run(&settings::load(Some(matches))?, matches.get_flag("json")),
         Some(("hash-password", _)) => password::run(),

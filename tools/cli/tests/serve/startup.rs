@@ -1,0 +1,204 @@
+//! Starting, refusing to start, and stopping.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+
+use crate::support::{Reply, Server, windrow};
+
+fn ok() -> Reply {
+    Reply::Simple("OK".to_owned())
+}
+
+fn bulk(text: &str) -> Reply {
+    Reply::Bulk(Some(text.to_owned()))
+}
+
+/// Runs a server that is expected to refuse to start.
+fn refused(dir: &Path, extra: &[&str]) -> (Option<i32>, String) {
+    let base = ["serve", "--admin-port", "0", "--dir", dir.to_str().unwrap()];
+    let port: &[&str] = if extra.contains(&"--port") { &[] } else { &["--port", "0"] };
+    let Output { status, stderr, .. } = windrow(&[&base, port, extra].concat()).output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// Where a data directory is, or will be.
+    fn dir(&self) -> std::path::PathBuf {
+        self.0.path().join("data")
+    }
+
+    /// A data directory of two partitions, with one key, whose server was stopped in order.
+    fn with_data() -> Self {
+        let place = Self::new();
+        let server = Server::start(&place.dir(), &["--partitions", "2", "--segment-size", "4KiB"]);
+        assert_eq!(server.connect().call(&["SET", "key", "value"]).unwrap(), ok());
+        server.signal("TERM");
+        assert_eq!(server.wait().0.code(), Some(0));
+        place
+    }
+}
+
+#[test]
+fn it_says_what_runs_where_the_data_is_and_what_to_type() {
+    let place = Place::new();
+    let server = Server::start(&place.dir(), &["--partitions", "3"]);
+    let greeting = &server.greeting;
+    assert!(greeting.starts_with(&format!("Windrow {} (shared-", env!("CARGO_PKG_VERSION"))), "{greeting}");
+    assert!(greeting.contains(&format!("data        {} (3 partitions", place.dir().display())), "{greeting}");
+    assert!(greeting.contains("durability  commit: a write is confirmed once it is on disk"), "{greeting}");
+    assert!(greeting.contains(&format!("-p {} SET greeting hello", server.address.port())), "{greeting}");
+    assert_eq!(server.connect().call(&["PING"]).unwrap(), Reply::Simple("PONG".to_owned()));
+}
+
+#[test]
+fn signals_end_it_in_order_and_the_data_is_there_again() {
+    for signal in ["TERM", "INT"] {
+        let place = Place::new();
+        let server = Server::start(&place.dir(), &[]);
+        let mut client = server.connect();
+        for number in 0..100 {
+            assert_eq!(client.call(&["SET", &format!("key{number}"), "value"]).unwrap(), ok());
+        }
+        server.signal(signal);
+        let (status, said) = server.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(said.contains("stopped in order"), "{said}");
+        let server = Server::start(&place.dir(), &[]);
+        let mut client = server.connect();
+        for number in 0..100 {
+            assert_eq!(client.call(&["GET", &format!("key{number}")]).unwrap(), bulk("value"));
+        }
+    }
+}
+
+#[test]
+fn shutdown_ends_it_in_order() {
+    let place = Place::new();
+    let server = Server::start(&place.dir(), &[]);
+    let mut client = server.connect();
+    client.send(&[&["SET", "key", "value"], &["SHUTDOWN"]]).unwrap();
+    assert_eq!(client.receive().unwrap(), ok());
+    assert!(client.receive().is_err(), "the connection ends without a reply");
+    assert_eq!(server.wait().0.code(), Some(0));
+    assert_eq!(Server::start(&place.dir(), &[]).connect().call(&["GET", "key"]).unwrap(), bulk("value"));
+}
+
+#[test]
+fn a_taken_port_ends_with_status_69() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let (status, said) = refused(&place.dir(), &["--port", &port]);
+    assert_eq!(status, Some(69), "{said}");
+    assert!(said.contains(&port) && said.contains("what to do: "), "{said}");
+}
+
+#[test]
+fn a_directory_in_use_ends_with_status_75() {
+    let place = Place::new();
+    let server = Server::start(&place.dir(), &[]);
+    let (status, said) = refused(&place.dir(), &[]);
+    assert_eq!(status, Some(75), "{said}");
+    assert!(said.contains("in use by process"), "{said}");
+    // The one that runs is not disturbed.
+    assert_eq!(server.connect().call(&["SET", "key", "value"]).unwrap(), ok());
+}
+
+#[test]
+fn cores_that_do_not_exist_end_with_status_71() {
+    let (status, said) = refused(&Place::new().dir(), &["--cores", "1022-1023"]);
+    assert_eq!(status, Some(71), "{said}");
+    assert!(said.contains("1022"), "{said}");
+}
+
+#[test]
+fn another_number_of_partitions_ends_with_status_78() {
+    let place = Place::with_data();
+    let (status, said) = refused(&place.dir(), &["--partitions", "3"]);
+    assert_eq!(status, Some(78), "{said}");
+    assert!(said.contains("has 2 partitions, not 3"), "{said}");
+    // Without the flag, or with the same number, it opens on any number of cores.
+    let server = Server::start(&place.dir(), &["--partitions", "2", "--cores", "1"]);
+    assert_eq!(server.connect().call(&["GET", "key"]).unwrap(), bulk("value"));
+}
+
+#[test]
+fn a_directory_of_somebody_else_ends_with_status_78() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    fs::write(place.dir().join("thesis.tex"), "precious").unwrap();
+    let (status, said) = refused(&place.dir(), &[]);
+    assert_eq!(status, Some(78), "{said}");
+    assert!(said.contains("thesis.tex"), "{said}");
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_refused() {
+    let place = Place::new();
+    fs::write(place.dir(), "precious").unwrap();
+    let (status, said) = refused(&place.dir().join("inside"), &[]);
+    assert_eq!(status, Some(74), "{said}");
+    assert!(said.starts_with("windrow: cannot "), "{said}");
+}
+
+#[test]
+fn damage_below_what_was_flushed_ends_with_status_65() {
+    let place = Place::with_data();
+    let partition = (0..2).map(|number| place.dir().join(format!("partition-000{number}")));
+    for dir in partition {
+        let path = dir.join("00000000000000000000.seg");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[150] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    let (status, said) = refused(&place.dir(), &[]);
+    assert_eq!(status, Some(65), "{said}");
+    assert!(said.contains("segment 00000000000000000000 is damaged at offset 128"), "{said}");
+    let output = windrow(&["log", "verify", place.dir().to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "the tool agrees with the server");
+}
+
+#[test]
+fn another_format_ends_with_status_76() {
+    let place = Place::with_data();
+    let identity = place.dir().join("identity");
+    let text = fs::read_to_string(&identity).unwrap();
+    fs::write(&identity, text.replace("format 1", "format 2")).unwrap();
+    let (status, said) = refused(&place.dir(), &[]);
+    assert_eq!(status, Some(76), "{said}");
+    assert!(said.contains("format 2") && said.contains("nothing was changed"), "{said}");
+}
+
+#[test]
+fn logs_can_be_json() {
+    let place = Place::new();
+    let server = Server::start(&place.dir(), &["--log-format", "json"]);
+    server.signal("TERM");
+    let (_, said) = server.wait();
+    for line in said.lines() {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(json["level"].is_string() && json["timestamp"].is_string(), "{line}");
+    }
+    assert!(said.contains("stopped in order"), "{said}");
+}
+
+#[test]
+fn a_password_is_asked_for() {
+    let place = Place::new();
+    let file = place.0.path().join("password");
+    fs::write(&file, "secret\n").unwrap();
+    let server = Server::start(&place.dir(), &["--requirepass-file", file.to_str().unwrap()]);
+    let mut client = server.connect();
+    let denied = client.call(&["GET", "key"]).unwrap();
+    assert!(matches!(&denied, Reply::Error(text) if text.starts_with("NOAUTH")), "{denied:?}");
+    assert_eq!(client.call(&["AUTH", "secret"]).unwrap(), ok());
+    assert_eq!(client.call(&["GET", "key"]).unwrap(), Reply::Bulk(None));
+}

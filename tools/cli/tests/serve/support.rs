@@ -1,0 +1,174 @@
+//! A running `windrow` and a small client, for tests of the whole binary.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// The longest that anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command that sees none of the settings of whoever runs the tests.
+pub(crate) fn windrow(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_windrow"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WINDROW_")) {
+        command.env_remove(name);
+    }
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// A server, killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// What it said when it started.
+    pub(crate) greeting: String,
+    messages: mpsc::Receiver<String>,
+}
+
+impl Server {
+    /// Starts a server on a free port and waits until it says that it serves.
+    ///
+    /// One core in the mode where every core is an endpoint of its own, so that there is one endpoint.
+    pub(crate) fn start(dir: &Path, extra: &[&str]) -> Self {
+        let cores: &[&str] = if cfg!(feature = "shared-nothing") { &["--cores", "1"] } else { &[] };
+        let base = ["serve", "--port", "0", "--admin-port", "0", "--dir", dir.to_str().unwrap()];
+        let mut command = windrow(&[&base, cores, extra].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let messages = lines(child.stderr.take().unwrap());
+        let greetings = lines(child.stdout.take().unwrap());
+        let mut greeting = String::new();
+        let mut address = None;
+        loop {
+            match greetings.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    greeting.push_str(&line);
+                    greeting.push('\n');
+                    match (line.strip_prefix("clients"), address) {
+                        (Some(rest), _) => address = Some(rest.split_whitespace().next().unwrap().parse().unwrap()),
+                        // The last line.
+                        (None, Some(address)) => return Self { child, address, greeting, messages },
+                        (None, None) => {}
+                    }
+                }
+                Err(_) => {
+                    let status = child.kill().and_then(|()| child.wait());
+                    let said: Vec<String> = messages.iter().collect();
+                    panic!("no server: {status:?}\n{greeting}{}", said.join("\n"));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address).unwrap()
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success(), "kill -{name}");
+    }
+
+    /// Waits for the end, and returns the status and what was said on stderr.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        (status, self.messages.iter().collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+/// The lines of a pipe, read by a thread so that the other side never waits.
+fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Reply {
+    Simple(String),
+    Error(String),
+    Integer(i64),
+    Bulk(Option<String>),
+    Array(Vec<Reply>),
+}
+
+/// A connection that speaks RESP2.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Sends commands without waiting for a reply.
+    pub(crate) fn send(&mut self, commands: &[&[&str]]) -> std::io::Result<()> {
+        let mut bytes = String::new();
+        for command in commands {
+            bytes.push_str(&format!("*{}\r\n", command.len()));
+            for part in *command {
+                bytes.push_str(&format!("${}\r\n{part}\r\n", part.len()));
+            }
+        }
+        self.stream.get_mut().write_all(bytes.as_bytes())
+    }
+
+    pub(crate) fn receive(&mut self) -> std::io::Result<Reply> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let (kind, rest) = line.trim_end().split_at(1);
+        Ok(match kind {
+            "+" => Reply::Simple(rest.to_owned()),
+            "-" => Reply::Error(rest.to_owned()),
+            ":" => Reply::Integer(rest.parse().unwrap()),
+            "$" if rest == "-1" => Reply::Bulk(None),
+            "$" => {
+                let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
+                self.stream.read_exact(&mut bytes)?;
+                bytes.truncate(bytes.len() - 2);
+                Reply::Bulk(Some(String::from_utf8(bytes).unwrap()))
+            }
+            "*" => {
+                let count: usize = rest.parse().unwrap_or(0);
+                Reply::Array((0..count).map(|_| self.receive()).collect::<Result<_, _>>()?)
+            }
+            other => panic!("reply of type {other:?}"),
+        })
+    }
+
+    pub(crate) fn call(&mut self, command: &[&str]) -> std::io::Result<Reply> {
+        self.send(&[command])?;
+        self.receive()
+    }
+}
