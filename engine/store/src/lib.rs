@@ -35,7 +35,7 @@ pub use open::{
     OpenConfig, OpenError, OpenPartition, OpenReport, ReadOnlyPartition, RefreshError, open_partition, open_read_only,
 };
 pub use partition_dir::{Listing, PartitionDir, SegmentFile, SuperblockFile, SuperblockFileError};
-pub use preflight::{FileSystem, Limits, Preflight, preflight};
+pub use preflight::{FileSystem, Limits, Preflight, preflight, raise_open_file_limit};
 pub use segment::{
     MappedSegment, PrepareError, SegmentView, cold_range, create_segment, parse_segment_file_name, segment_file_name,
 };

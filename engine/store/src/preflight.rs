@@ -8,7 +8,7 @@ use std::path::Path;
 
 use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, fallocate, statfs};
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::files::{At, FileError};
 
@@ -107,6 +107,19 @@ fn limits() -> Limits {
     }
 }
 
+/// Lets this process open as many files as it is allowed to: every segment holds one open, and the limit that
+/// processes start with is often 1024, which is 64 GiB of log. Returns the limit now; `None` is unlimited.
+///
+/// For the start of a process: the limit is that of all its threads.
+///
+/// # Errors
+/// What the system says; the limit is then as it was.
+pub fn raise_open_file_limit() -> std::io::Result<Option<u64>> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum)
+}
+
 fn parse_version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|letter: char| !letter.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -151,6 +164,12 @@ mod tests {
         assert!(preflight(Path::new("/nonexistent/windrow")).is_err());
         let found = preflight(Path::new("/proc")).unwrap();
         assert!(found.file_system.create.is_err() && found.file_system.map.is_err());
+    }
+
+    #[test]
+    fn the_open_file_limit_is_raised_to_what_is_allowed() {
+        assert_eq!(raise_open_file_limit().unwrap(), getrlimit(Resource::Nofile).maximum);
+        assert_eq!(limits().open_files, getrlimit(Resource::Nofile).maximum);
     }
 
     #[test]

@@ -90,8 +90,8 @@ impl MappedSegment {
 
     /// Tells the kernel that the mapping is about to be read from start to end.
     pub(crate) fn will_scan(&self) {
+        // Not `WillNeed`: a log may be larger than memory, and all of it at once would push out what comes first.
         let _unsupported = self.mapping.map.advise(Advice::Sequential);
-        let _unsupported = self.mapping.map.advise(Advice::WillNeed);
     }
 
     /// Lets more of a read-only segment be looked at.
