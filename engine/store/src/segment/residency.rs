@@ -87,7 +87,7 @@ mod tests {
         fadvise(&file, 0, None, Advice::DontNeed).unwrap();
         let segment = MappedSegment::map_writable(file, path, Lsn::ZERO, usize::try_from(len).unwrap()).unwrap();
         if segment.is_resident(0..4096) {
-            println!("skipped: this file system keeps its pages in memory");
+            eprintln!("skipped: this file system keeps its pages in memory");
             return;
         }
         assert!(!segment.is_resident(1 << 20..3 << 20));
