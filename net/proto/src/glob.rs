@@ -14,7 +14,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     glob(pattern, text, false)
 }
 
-/// Like [`matches`], with upper and lower case ASCII letters taken for the same.
+/// Like [`matches()`], with upper and lower case ASCII letters taken for the same.
 #[must_use]
 pub fn matches_ignoring_case(pattern: &[u8], text: &[u8]) -> bool {
     glob(pattern, text, true)
