@@ -36,9 +36,11 @@ impl Server {
     ///
     /// One core in the mode where every core is an endpoint of its own, so that there is one endpoint.
     pub(crate) fn start(dir: &Path, extra: &[&str]) -> Self {
-        let cores: &[&str] = if cfg!(feature = "shared-nothing") { &["--cores", "1"] } else { &[] };
-        let base = ["serve", "--port", "0", "--admin-port", "0", "--dir", dir.to_str().unwrap()];
-        let mut command = windrow(&[&base, cores, extra].concat());
+        let one_core = cfg!(feature = "shared-nothing") && !extra.contains(&"--cores");
+        let cores: &[&str] = if one_core { &["--cores", "1"] } else { &[] };
+        let admin: &[&str] = if extra.contains(&"--admin-port") { &[] } else { &["--admin-port", "0"] };
+        let base = ["serve", "--port", "0", "--dir", dir.to_str().unwrap()];
+        let mut command = windrow(&[&base, cores, admin, extra].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let messages = lines(child.stderr.take().unwrap());
         let greetings = lines(child.stdout.take().unwrap());
