@@ -60,7 +60,10 @@ pub(super) fn select(session: &mut Session, args: Args<'_>, encoder: &mut Encode
             encoder.ok();
         }
         Some(Ok(_)) => encoder.error("ERR DB index is out of range"),
-        _ => encoder.error("ERR value is not an integer or out of range"),
+        Some(Err(_)) => {
+            encoder.error("ERR value is out of range, value must between -2147483648 and 2147483647");
+        }
+        None => encoder.error("ERR value is not an integer or out of range"),
     }
 }
 

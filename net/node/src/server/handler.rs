@@ -252,7 +252,11 @@ impl ServerCommands for Server {
         reply: &mut Vec<u8>,
     ) -> Effect {
         self.renew();
-        self.run(now, session, command, args, reply)
+        session.last_command = command.name;
+        let effect = self.run(now, session, command, args, reply);
+        // What CONFIG SET has changed holds for the next command.
+        self.renew();
+        effect
     }
 
     fn slow_threshold(&self) -> Option<Duration> {

@@ -74,7 +74,7 @@ pub(super) fn get(node: &Node, args: Args<'_>, encoder: &mut Encoder<'_>) {
     let count = match args.get(2) {
         None => GET_DEFAULT,
         Some(_) if args.len() > 3 => {
-            return encoder.error("ERR wrong number of arguments for 'slowlog|get' command");
+            return encoder.error("ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.");
         }
         Some(text) => match parse_i64(text) {
             Some(-1) => usize::MAX,
