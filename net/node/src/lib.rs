@@ -25,7 +25,7 @@ pub mod metrics;
 pub mod net;
 pub mod ring;
 pub mod runtime;
-mod serve;
+pub mod serve;
 pub mod server;
 pub mod settings;
 pub mod shard;

@@ -4,7 +4,7 @@ use windrow_proto::resp::Encoder;
 
 use super::session::ReplyMode;
 use super::{Now, Session};
-use crate::net::{Output, Pool, Stalled, Ticket, Wait};
+use crate::net::{Output, Pool, Ticket, Wait};
 use crate::ring::ConnId;
 
 /// A connection as the execution of its commands sees it: everything but its input.
@@ -12,7 +12,6 @@ pub(super) struct Client<'a> {
     pub(super) id: ConnId,
     pub(super) session: &'a mut Session,
     pub(super) output: &'a mut Output,
-    pub(super) stalled: &'a mut Option<Stalled>,
     pub(super) pool: &'a mut Pool,
     pub(super) now: Now,
     /// Which replies the client wanted when the command came.

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use windrow_core::types::{Lsn, PartitionId, PartitionMap};
+use windrow_core::types::{KeyHash, Lsn, PartitionId, PartitionMap};
 use windrow_proto::data::Ctx;
 use windrow_proto::resp::ArgsBuf;
 use windrow_store::{BackgroundClient, Done};
 
+use super::ahead::Ahead;
 use super::clients::Clients;
 use super::commands::{CoreView, PartitionView, ServerCommands};
 use super::gathering::Gathering;
@@ -73,6 +74,10 @@ pub(crate) struct Engine<S> {
     pub(super) own_tasks: Vec<(Asker, CoreTask)>,
     pub(super) delayed: Vec<Delayed>,
     pub(super) spare_args: Vec<ArgsBuf>,
+    pub(super) ahead: Ahead,
+    /// Hashes of the keys that are looked up next, and the records that hold them.
+    pub(super) hashes: Vec<KeyHash>,
+    pub(super) records: Vec<Lsn>,
     /// How many commands of each kind the batch at hand had.
     pub(super) counts: Vec<(usize, u64)>,
     told_quiet: bool,
@@ -94,6 +99,9 @@ impl<S: ServerCommands> Engine<S> {
             own_tasks: Vec::new(),
             delayed: Vec::new(),
             spare_args: Vec::new(),
+            ahead: Ahead::default(),
+            hashes: Vec::new(),
+            records: Vec::new(),
             counts: Vec::new(),
             told_quiet: false,
         }
@@ -261,6 +269,7 @@ impl<S: ServerCommands> Handler for Engine<S> {
         let stopping = self.parts.common.is_stopping();
         for late in self.delayed.extract_if(.., |delayed| stopping || delayed.at <= now.instant) {
             clients.fulfil(late.conn, late.ticket, late.reply);
+            clients.resume(late.conn);
         }
         let mut view = View { core: self.parts.core, now, clients, hosted: &self.parts.hosted };
         self.parts.server.tick(now, &mut view);

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use windrow_core::types::Slot;
 use windrow_proto::command::{Command, Flags, Id, resolve};
 use windrow_proto::data::{CROSS_SLOT, Outcome as DataOutcome, Route, execute, route};
-use windrow_proto::resp::{Args, Encoder, Progress as Parsed};
+use windrow_proto::resp::{Args, Encoder, ParseError, Parser, Progress as Parsed};
 
+use super::ahead::{Ahead, Tail, touch};
 use super::client::{Client, Step};
 use super::commands::{Effect, ServerCommands};
 use super::engine::{Delayed, Engine, Place};
@@ -44,41 +46,134 @@ impl<S: ServerCommands> Engine<S> {
     }
 
     fn execute_all(&mut self, connection: &mut Connection, input: &[u8], pool: &mut Pool, now: Now) -> Progress {
+        let mut ahead = std::mem::take(&mut self.ahead);
         let mut consumed = 0;
-        loop {
-            if connection.output.replies() >= PIPELINE_MAX {
-                connection.stalled = Some(Stalled::Replies);
-                return Progress { consumed, stop: Stop::Stalled };
-            }
-            let rest = &input[consumed..];
+        let stop = loop {
+            // What comes after AUTH may be longer than what may come before it.
+            let max = if connection.session.authenticated { usize::MAX } else { 1 };
             let limits = connection.command_limits();
-            let parsed = connection.parser.parse(rest, limits);
-            let Connection { id, parser, session, output, stalled, .. } = connection;
-            let mode = session.reply_mode;
-            let mut client = Client { id: *id, session, output, stalled, pool, now, mode };
-            let len = match parsed {
-                Ok(Parsed::Complete { consumed: len }) => len,
-                Ok(Parsed::Incomplete { need }) => {
-                    return Progress { consumed, stop: Stop::NeedsInput { at_least: need } };
+            let tail = ahead.parse(&mut connection.parser, input, consumed, limits, max);
+            self.touch(&ahead, input);
+            let mut stopped = None;
+            for index in 0..ahead.len() {
+                let Some((args, end)) = ahead.get(index, input) else { break };
+                match self.one(connection, args, pool, now) {
+                    Ok(()) => consumed = end,
+                    Err((stop, done)) => {
+                        consumed = if done { end } else { consumed };
+                        stopped = Some(stop);
+                        break;
+                    }
                 }
-                Err(error) => {
-                    self.parts.server.metrics().counters().protocol_errors.increment();
-                    client.reply(|encoder| encoder.error_fmt(format_args!("ERR {error}")));
-                    return Progress { consumed, stop: Stop::Close };
+            }
+            if let Some(stop) = stopped {
+                // It may have seen more than was executed, and will see that again.
+                connection.parser = Parser::new();
+                break stop;
+            }
+            match tail {
+                Tail::Partial { need } => break Stop::NeedsInput { at_least: need },
+                Tail::Bad(error) => break self.bad_request(connection, error, pool, now),
+                Tail::More if input.get(consumed).is_some_and(|&byte| byte != b'*') => {
+                    match self.inline(connection, input, consumed, pool, now) {
+                        Ok(end) => consumed = end,
+                        Err((stop, end)) => {
+                            consumed = end;
+                            break stop;
+                        }
+                    }
                 }
-            };
-            let args = parser.args(rest);
-            let step = if args.is_empty() { Step::Next } else { self.command(&mut client, args) };
-            match step {
-                Step::Next => consumed += len,
-                Step::Close => return Progress { consumed: consumed + len, stop: Stop::Close },
-                Step::Wait | Step::Again => {
-                    *client.stalled = Some(Stalled::Command);
-                    let done = if step == Step::Wait { len } else { 0 };
-                    return Progress { consumed: consumed + done, stop: Stop::Stalled };
+                Tail::More => {}
+            }
+        };
+        self.ahead = ahead;
+        Progress { consumed, stop }
+    }
+
+    /// Brings the memory that some commands will need nearer, all at the same time.
+    fn touch(&mut self, ahead: &Ahead, input: &[u8]) {
+        if ahead.len() < 2 {
+            return;
+        }
+        for (at, hosted) in self.parts.hosted.iter().enumerate() {
+            self.hashes.clear();
+            for index in 0..ahead.len() {
+                let Some((args, _)) = ahead.get(index, input) else { break };
+                let keyed = matches!(args.at(0), [b'g' | b'G', b'e' | b'E', _] | [b's' | b'S', b'e' | b'E', _]);
+                if keyed && self.parts.places.len() == 1 {
+                    self.hashes.push(hosted.partition.hash(args.at(1)));
+                } else if keyed {
+                    let partition = self.parts.map.partition_of(Slot::of(args.at(1)));
+                    if self.place(partition) == Place::Here(at) {
+                        self.hashes.push(hosted.partition.hash(args.at(1)));
+                    }
                 }
+            }
+            touch(&hosted.partition, &self.hashes, &mut self.records);
+        }
+    }
+
+    /// One command. An error says why to stop, and whether the command is done with.
+    #[inline]
+    fn one(
+        &mut self,
+        connection: &mut Connection,
+        args: Args<'_>,
+        pool: &mut Pool,
+        now: Now,
+    ) -> Result<(), (Stop, bool)> {
+        if connection.output.replies() >= PIPELINE_MAX {
+            connection.stalled = Some(Stalled::Replies);
+            return Err((Stop::Stalled, false));
+        }
+        if args.is_empty() {
+            return Ok(());
+        }
+        let Connection { id, session, output, stalled, .. } = connection;
+        let mode = session.reply_mode;
+        let mut client = Client { id: *id, session, output, pool, now, mode };
+        match self.command(&mut client, args) {
+            Step::Next => Ok(()),
+            Step::Close => Err((Stop::Close, true)),
+            step @ (Step::Wait | Step::Again) => {
+                *stalled = Some(Stalled::Command);
+                Err((Stop::Stalled, step == Step::Wait))
             }
         }
+    }
+
+    /// A command without array framing, at `start` of `input`. Returns where it ends.
+    fn inline(
+        &mut self,
+        connection: &mut Connection,
+        input: &[u8],
+        start: usize,
+        pool: &mut Pool,
+        now: Now,
+    ) -> Result<usize, (Stop, usize)> {
+        let rest = &input[start..];
+        let limits = connection.command_limits();
+        // Taken out, because the arguments of such a command lie in the parser.
+        let mut parser = std::mem::take(&mut connection.parser);
+        let result = match parser.parse(rest, limits) {
+            Ok(Parsed::Complete { consumed }) => {
+                let result = self.one(connection, parser.args(rest), pool, now);
+                result.map(|()| start + consumed).map_err(|(stop, done)| (stop, start + if done { consumed } else { 0 }))
+            }
+            Ok(Parsed::Incomplete { need }) => Err((Stop::NeedsInput { at_least: need }, start)),
+            Err(error) => Err((self.bad_request(connection, error, pool, now), start)),
+        };
+        connection.parser = parser;
+        result
+    }
+
+    fn bad_request(&mut self, connection: &mut Connection, error: ParseError, pool: &mut Pool, now: Now) -> Stop {
+        self.parts.server.metrics().counters().protocol_errors.increment();
+        let Connection { id, session, output, .. } = connection;
+        let mode = session.reply_mode;
+        let mut client = Client { id: *id, session, output, pool, now, mode };
+        client.reply(|encoder| encoder.error_fmt(format_args!("ERR {error}")));
+        Stop::Close
     }
 
     #[inline]
@@ -134,7 +229,7 @@ impl<S: ServerCommands> Engine<S> {
     }
 
     #[inline]
-    fn data_or_server(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+    pub(super) fn data_or_server(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
         match command.id {
             Id::Multi | Id::Exec | Id::Discard | Id::Watch | Id::Unwatch => {
                 return self.transaction_command(client, command, args);
@@ -211,11 +306,13 @@ impl<S: ServerCommands> Engine<S> {
                 Step::Next
             }
             Effect::After(delay) => {
+                note_reply(&mut self.parts.server, command, &buffer[start..]);
                 let reply = buffer.split_off(start);
                 let (ticket, silent) = client.expect();
                 let reply = if silent { Vec::new() } else { reply };
                 self.delayed.push(Delayed { at: now.instant + delay, conn: client.id, ticket, reply });
-                Step::Next
+                // What follows waits, too: else wrong passwords could be sent all at once.
+                Step::Wait
             }
         }
     }

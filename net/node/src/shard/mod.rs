@@ -5,6 +5,7 @@
 //! what both sides know about a client. A command that needs all cores (`CLIENT LIST`, `INFO`) returns
 //! [`Effect::every_core`] with a task that each core runs on its own state, so nothing is shared and nothing locks.
 
+mod ahead;
 #[cfg(feature = "shared-nothing")]
 mod apart;
 mod client;
