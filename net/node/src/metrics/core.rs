@@ -3,9 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use windrow_proto::command::{Command, Flags, Id};
+
+use super::commands::index_of;
 use super::counter::{Counter, Gauge};
 use super::errors::{ERROR_PREFIXES, error_index};
 use super::histogram::{LocalHistogram, Scale, SharedHistogram, nanos};
+use super::lookups::lookups;
 
 /// At most this many histograms are published in one [`CoreMetrics::publish`], about 2 µs each.
 pub const PUBLISH_BATCH: usize = 8;
@@ -120,7 +124,7 @@ pub struct CoreCounters {
     pub cpu_user_us: Gauge,
     /// As [`cpu_user_us`](Self::cpu_user_us), in the kernel.
     pub cpu_system_us: Gauge,
-    /// Commands executed a second, averaged over the last [`RATE_SAMPLES`] ticks.
+    /// Commands executed a second, averaged over the last `RATE_SAMPLES` ticks.
     pub commands_per_second: Gauge,
     /// Bytes received a second, averaged likewise.
     pub input_bytes_per_second: Gauge,
@@ -237,11 +241,19 @@ impl CoreMetrics {
         slot.get_or_insert_with(|| Box::new(LocalHistogram::new(Scale::Latency))).record_n(nanos(took), count);
     }
 
-    /// Notes that one command, which is counted as [`Outcome::Done`] elsewhere, answered with an error.
+    /// Counts what a reply says: an error, keys that were found or missed. `args` is how many arguments the command
+    /// had, its name included; the command itself is counted by [`executed`](Self::executed), as done.
     #[inline]
-    pub fn failed(&mut self, command: usize) {
-        if let Some(counters) = self.shared.commands.get(command) {
-            counters.failed.increment();
+    pub fn reply(&mut self, command: &Command, args: usize, reply: &[u8]) {
+        if let [b'-', line @ ..] = reply {
+            self.error_reply(line);
+            if let Some(counters) = self.shared.commands.get(index_of(command)) {
+                counters.failed.increment();
+            }
+        } else if !command.flags.has(Flags::WRITE) || matches!(command.id, Id::Getex | Id::Getdel) {
+            let (hits, misses) = lookups(command.id, args.saturating_sub(1), reply);
+            self.shared.counters.keyspace_hits.add(hits);
+            self.shared.counters.keyspace_misses.add(misses);
         }
     }
 
@@ -357,6 +369,20 @@ mod tests {
         assert_eq!((command.calls.get(), command.failed.get(), command.rejected.get()), (3, 1, 1));
         assert_eq!(command.time_ns.get(), 1_500);
         assert_eq!(shared.counters.commands.get(), 3, "refused and unlisted commands were not executed");
+    }
+
+    #[test]
+    fn replies_are_counted_by_what_they_say() {
+        let shared = Arc::new(CoreShared::new(super::super::command_names().len()));
+        let mut metrics = CoreMetrics::new(Arc::clone(&shared));
+        let named = |name: &str| windrow_proto::command::lookup(name.as_bytes()).unwrap();
+        metrics.reply(named("get"), 2, b"$1\r\na\r\n");
+        metrics.reply(named("exists"), 4, b":1\r\n");
+        metrics.reply(named("getdel"), 2, b"$-1\r\n");
+        metrics.reply(named("set"), 3, b"-WRONGTYPE x\r\n");
+        assert_eq!((shared.counters.keyspace_hits.get(), shared.counters.keyspace_misses.get()), (2, 3));
+        assert_eq!(shared.commands[index_of(named("set"))].failed.get(), 1);
+        assert_eq!(shared.errors[1].get(), 1);
     }
 
     #[test]
