@@ -8,8 +8,7 @@ use windrow_proto::resp::parse_i64;
 /// Known of the commands whose reply tells an absent key from an empty value: GET, GETEX, GETDEL, MGET, EXISTS,
 /// TOUCH, TYPE, TTL and its kin. Errors count as neither.
 #[inline]
-#[must_use]
-pub fn lookups(id: Id, keys: usize, reply: &[u8]) -> (u64, u64) {
+pub(super) fn lookups(id: Id, keys: usize, reply: &[u8]) -> (u64, u64) {
     let one = |hit: bool| if hit { (1, 0) } else { (0, 1) };
     if reply.first() == Some(&b'-') {
         return (0, 0);

@@ -31,7 +31,6 @@ pub use self::core::{CommandCounters, CoreCounters, CoreMetrics, CoreShared, Out
 pub use counter::{Counter, Gauge};
 pub use errors::{ERROR_PREFIXES, error_index, error_name};
 pub use histogram::{Distribution, LocalHistogram, Scale, SharedHistogram};
-pub use lookups::lookups;
 pub use node::{CommandTotals, NodeMetrics, PartitionGauges, Totals};
 pub use process::{Memory, memory, process_cpu_time, thread_cpu_time};
 pub use prometheus::{NodeFacts, render};

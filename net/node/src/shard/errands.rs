@@ -56,7 +56,7 @@ impl<S: ServerCommands> Engine<S> {
             What::Command { command, args, mut reply } => {
                 match execute(&mut self.ctx, &mut hosted.partition, command, args.args(), &mut reply) {
                     DataOutcome::Done { wait } => {
-                        super::execute::note_reply(&mut self.parts.server, command, &reply);
+                        self.parts.server.metrics().reply(command, args.args().len(), &reply);
                         Done::Answered { result: Outcome::Reply(reply), spent: args, end: wait }
                     }
                     DataOutcome::Retry => Done::Again(What::Command { command, args, reply }),

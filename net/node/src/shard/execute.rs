@@ -158,7 +158,9 @@ impl<S: ServerCommands> Engine<S> {
         let result = match parser.parse(rest, limits) {
             Ok(Parsed::Complete { consumed }) => {
                 let result = self.one(connection, parser.args(rest), pool, now);
-                result.map(|()| start + consumed).map_err(|(stop, done)| (stop, start + if done { consumed } else { 0 }))
+                result
+                    .map(|()| start + consumed)
+                    .map_err(|(stop, done)| (stop, start + if done { consumed } else { 0 }))
             }
             Ok(Parsed::Incomplete { need }) => Err((Stop::NeedsInput { at_least: need }, start)),
             Err(error) => Err((self.bad_request(connection, error, pool, now), start)),
@@ -229,7 +231,12 @@ impl<S: ServerCommands> Engine<S> {
     }
 
     #[inline]
-    pub(super) fn data_or_server(&mut self, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+    pub(super) fn data_or_server(
+        &mut self,
+        client: &mut Client<'_>,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Step {
         match command.id {
             Id::Multi | Id::Exec | Id::Discard | Id::Watch | Id::Unwatch => {
                 return self.transaction_command(client, command, args);
@@ -264,7 +271,7 @@ impl<S: ServerCommands> Engine<S> {
         let (buffer, start) = client.begin();
         match execute(&mut self.ctx, &mut hosted.partition, command, args, buffer) {
             DataOutcome::Done { wait } => {
-                note_reply(&mut self.parts.server, command, &buffer[start..]);
+                self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
                 client.finish(start, wait_for(hosted, wait, self.policy.durability));
                 Step::Next
             }
@@ -288,7 +295,7 @@ impl<S: ServerCommands> Engine<S> {
         let effect = self.parts.server.execute(now, client.session, command, args, buffer);
         match effect {
             Effect::Reply | Effect::Close | Effect::Shutdown => {
-                note_reply(&mut self.parts.server, command, &buffer[start..]);
+                self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
                 client.finish(start, Wait::Ready);
                 if matches!(effect, Effect::Shutdown) {
                     self.parts.common.stop();
@@ -306,7 +313,7 @@ impl<S: ServerCommands> Engine<S> {
                 Step::Next
             }
             Effect::After(delay) => {
-                note_reply(&mut self.parts.server, command, &buffer[start..]);
+                self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
                 let reply = buffer.split_off(start);
                 let (ticket, silent) = client.expect();
                 let reply = if silent { Vec::new() } else { reply };
@@ -330,22 +337,6 @@ pub(super) fn wait_for(hosted: &Hosted, end: windrow_core::types::Lsn, durabilit
         return Wait::Ready;
     }
     Wait::Commit { partition: hosted.id, end, submitted: hosted.partition.submitted() }
-}
-
-/// Counts what a reply says.
-#[inline]
-pub(super) fn note_reply<S: ServerCommands>(server: &mut S, command: &Command, reply: &[u8]) {
-    if command.id == Id::Get {
-        let counters = server.metrics().counters();
-        match reply {
-            [b'$', b'-', ..] | [b'_', ..] => counters.keyspace_misses.increment(),
-            [b'$', ..] => counters.keyspace_hits.increment(),
-            _ => {}
-        }
-    }
-    if let [b'-', line @ ..] = reply {
-        server.metrics().error_reply(line);
-    }
 }
 
 /// Writes a reply into a buffer of its own.
