@@ -55,7 +55,9 @@ pub enum ServeError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// There are not enough ports above the first.
-    #[error("{cores} cores need {cores} ports from {first} on, and there are only 65535. Remedy: choose a lower --port")]
+    #[error(
+        "{cores} cores need {cores} ports from {first} on, and there are only 65535. Remedy: choose a lower --port"
+    )]
     Ports {
         /// The first port.
         first: u16,
@@ -303,9 +305,7 @@ fn open_data_dir(settings: &Settings, cores: usize) -> Result<DataDir, ServeErro
     let data_dir = DataDir::open_or_create(&settings.dir, &NewDataDir { cluster: None, partitions, mode })?;
     let found = data_dir.identity().partitions;
     match settings.partitions {
-        Some(asked) if asked != found => {
-            Err(ServeError::Partitions { path: settings.dir.clone(), found, asked })
-        }
+        Some(asked) if asked != found => Err(ServeError::Partitions { path: settings.dir.clone(), found, asked }),
         _ => Ok(data_dir),
     }
 }

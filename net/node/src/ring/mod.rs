@@ -134,9 +134,8 @@ impl Ring {
         let io = setup::build(setup::ENTRIES)?;
         probe::require(&io)?;
         let buffers = Buffers::new().map_err(|source| SetupError::NoMemory { what: "receive buffers", source })?;
-        let eventfd = eventfd
-            .try_clone_to_owned()
-            .map_err(|source| SetupError::NoDescriptor { what: "an eventfd", source })?;
+        let eventfd =
+            eventfd.try_clone_to_owned().map_err(|source| SetupError::NoDescriptor { what: "an eventfd", source })?;
         let ring = Self {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),

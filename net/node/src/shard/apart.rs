@@ -38,7 +38,9 @@ impl<S: ServerCommands> Engine<S> {
         self.parts.server.metrics().error_reply(b"MOVED");
         let address = self.parts.node.identity.endpoints.get(core).map(|endpoint| endpoint.address);
         client.reply(|encoder| match address {
-            Some(address) => encoder.error_fmt(format_args!("MOVED {} {}:{}", slot.get(), address.ip(), address.port())),
+            Some(address) => {
+                encoder.error_fmt(format_args!("MOVED {} {}:{}", slot.get(), address.ip(), address.port()))
+            }
             None => encoder.error("CLUSTERDOWN Hash slot not served"),
         })
     }

@@ -16,7 +16,7 @@ use super::commands::{CoreView, PartitionView, ServerCommands};
 use super::gathering::Gathering;
 use super::handler::{FlushSink, Handler, Progress};
 use super::hosted::{FlushPolicy, Hosted};
-use super::work::{Answer, CoreTask, Asker};
+use super::work::{Answer, Asker, CoreTask};
 use super::{Now, Session};
 use crate::metrics::CoreMetrics;
 use crate::net::{Connection, Limits, Pool, Ticket};
@@ -276,9 +276,7 @@ impl<S: ServerCommands> Handler for Engine<S> {
     }
 
     fn fall_asleep(&mut self) -> bool {
-        self.answered.is_empty()
-            && self.own_tasks.is_empty()
-            && self.parts.common.waker(self.parts.core).fall_asleep()
+        self.answered.is_empty() && self.own_tasks.is_empty() && self.parts.common.waker(self.parts.core).fall_asleep()
     }
 
     fn woken(&mut self) {

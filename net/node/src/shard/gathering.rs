@@ -72,8 +72,7 @@ impl<S: ServerCommands> Engine<S> {
         let positions = parts.iter().map(|(.., positions)| positions.clone()).collect();
         let kind = Kind::Command { gather: Box::new(gather), positions };
         let missing = parts.len();
-        let gathering =
-            self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
+        let gathering = self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
         for (part, (partition, args, _)) in parts.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
             let what = What::Command { command, args, reply: client.pool.take() };
@@ -90,8 +89,7 @@ impl<S: ServerCommands> Engine<S> {
         let kind = Kind::EveryCore { finish: everywhere.finish, pieces };
         let protocol = client.session.protocol;
         let missing = cores.len();
-        let gathering =
-            self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
+        let gathering = self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
         for (part, core) in cores.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
             self.send_task(core, asker, everywhere.task.clone());
@@ -105,8 +103,7 @@ impl<S: ServerCommands> Engine<S> {
         let protocol = client.session.protocol;
         let kind = Kind::Flushes { reply };
         let missing = partitions.len();
-        let gathering =
-            self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
+        let gathering = self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
         for (part, partition) in partitions.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
             self.give(Errand { asker, partition, protocol, what: What::Flush }, client.now);

@@ -184,7 +184,8 @@ impl<S: ServerCommands> Engine<S> {
                 }
                 Route::AnyNode => {
                     let mut reply = Vec::new();
-                    let effect = self.parts.server.execute(client.now, client.session, queued.command, args, &mut reply);
+                    let effect =
+                        self.parts.server.execute(client.now, client.session, queued.command, args, &mut reply);
                     if !matches!(effect, Effect::Reply) {
                         reply.clear();
                         Encoder::new(&mut reply, protocol).error("ERR Command not allowed inside a transaction");
@@ -202,12 +203,5 @@ impl<S: ServerCommands> Engine<S> {
 /// A package that could not be executed yet as the transaction that it was.
 fn unpack(partition: windrow_core::types::PartitionId, package: Package, route: Route) -> Transaction {
     let watched = package.watched.into_iter().map(|(key, version)| super::Watched { key, partition, version });
-    Transaction {
-        open: true,
-        broken: false,
-        bytes: 0,
-        queued: package.queued,
-        route,
-        watched: watched.collect(),
-    }
+    Transaction { open: true, broken: false, bytes: 0, queued: package.queued, route, watched: watched.collect() }
 }

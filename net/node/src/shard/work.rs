@@ -95,6 +95,7 @@ impl std::fmt::Debug for Outcome {
 pub(crate) type CoreTask = Arc<dyn Fn(&mut dyn CoreView) -> Box<dyn Any + Send> + Send + Sync>;
 
 /// What travels between cores.
+#[cfg(feature = "shared-memory")]
 pub(crate) enum Message {
     /// To be done on a partition of the receiver.
     Errand(Errand),

@@ -78,6 +78,7 @@ impl Common {
         })
     }
 
+    #[cfg(feature = "shared-memory")]
     pub(crate) fn cores(&self) -> usize {
         self.wakers.len()
     }

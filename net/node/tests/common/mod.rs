@@ -1,0 +1,81 @@
+//! A node inside the test process, reached over real sockets.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use redis::{Client, Connection, FromRedisValue};
+use windrow_node::settings::Configured;
+use windrow_node::{ExitReason, ServeError, serve};
+
+/// A running node.
+pub(crate) struct Node {
+    pub(crate) addresses: Vec<SocketAddr>,
+    thread: Option<JoinHandle<Result<ExitReason, ServeError>>>,
+}
+
+impl Node {
+    /// Starts a node on a port that the system chooses.
+    pub(crate) fn start(dir: &Path, settings: &[(&str, &str)]) -> Self {
+        let fixed = [("dir", dir.to_str().unwrap()), ("port", "0"), ("admin-port", "0")];
+        // Small segments, so that making them takes no time.
+        let size = settings.iter().all(|(name, _)| *name != "segment-size").then_some(("segment-size", "262144"));
+        let all = fixed.iter().chain(settings).chain(&size).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let configured = Configured::load(None, std::iter::empty(), all).unwrap();
+        let (ready, started) = channel();
+        let thread =
+            std::thread::spawn(move || serve(configured, |serving| ready.send(serving.addresses.clone()).unwrap()));
+        let Ok(addresses) = started.recv() else { panic!("{:?}", thread.join().unwrap()) };
+        Self { addresses, thread: Some(thread) }
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        self.connect_to(0)
+    }
+
+    pub(crate) fn connect_to(&self, endpoint: usize) -> Connection {
+        let connection =
+            Client::open(format!("redis://{}", self.addresses[endpoint])).unwrap().get_connection().unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        connection
+    }
+
+    /// Shuts the node down in order.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        // There is no reply: the connection closes.
+        let _closed = redis::cmd("SHUTDOWN").query::<()>(&mut self.connect());
+        assert_eq!(thread.join().unwrap().unwrap(), ExitReason::Asked);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end();
+        }
+    }
+}
+
+/// Runs a command that is written as a line.
+pub(crate) fn run<T: FromRedisValue>(connection: &mut Connection, line: &str) -> Result<T, redis::RedisError> {
+    let mut words = line.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query(connection)
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn ok<T: FromRedisValue>(connection: &mut Connection, line: &str) -> T {
+    run(connection, line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
