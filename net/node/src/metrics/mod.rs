@@ -18,6 +18,7 @@
 mod commands;
 mod core;
 mod counter;
+mod counters;
 mod errors;
 mod histogram;
 mod lookups;
@@ -27,8 +28,9 @@ mod prometheus;
 mod text;
 
 pub use self::commands::{command_names, index_of};
-pub use self::core::{CommandCounters, CoreCounters, CoreMetrics, CoreShared, Outcome, PUBLISH_BATCH, Stage};
+pub use self::core::{CoreMetrics, PUBLISH_BATCH};
 pub use counter::{Counter, Gauge};
+pub use counters::{CommandCounters, CoreCounters, CoreShared, Outcome, Stage};
 pub use errors::{ERROR_PREFIXES, error_index, error_name};
 pub use histogram::{Distribution, LocalHistogram, Scale, SharedHistogram};
 pub use node::{CommandTotals, NodeMetrics, PartitionGauges, Totals};

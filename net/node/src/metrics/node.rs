@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::core::{CoreCounters, CoreShared, Stage};
 use super::counter::{Counter, Gauge};
+use super::counters::{CoreCounters, CoreShared, Stage};
 use super::errors::ERROR_PREFIXES;
 use super::histogram::{Distribution, Scale, SharedHistogram};
 
@@ -346,7 +346,8 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
-    use super::super::core::{CoreMetrics, Outcome};
+    use super::super::core::CoreMetrics;
+    use super::super::counters::Outcome;
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The page of metrics that Prometheus reads.
 
-use super::core::{CoreCounters, Stage};
+use super::counters::{CoreCounters, Stage};
 use super::errors::error_name;
 use super::histogram::{Scale, SharedHistogram};
 use super::node::{NodeMetrics, PartitionGauges};
@@ -41,7 +41,9 @@ const CORE_METRICS: [CoreMetric; 22] = [
     ("windrow_connections_unauthenticated", Kind::Gauge, "Open connections yet to authenticate.", |core| {
         core.connections_unauthenticated.get()
     }),
-    ("windrow_clients_blocked", Kind::Gauge, "Connections in WAIT or WAITAOF.", |core| core.clients_blocked.get()),
+    ("windrow_clients_blocked", Kind::Gauge, "Connections whose reply is held back: WAIT, a wrong password.", |core| {
+        core.clients_blocked.get()
+    }),
     ("windrow_client_buffer_bytes", Kind::Gauge, "Input and output buffers of connections.", |core| {
         core.buffer_bytes.get()
     }),
@@ -267,7 +269,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::core::{CoreMetrics, Outcome};
+    use super::super::core::CoreMetrics;
+    use super::super::counters::Outcome;
     use super::*;
 
     fn facts() -> NodeFacts {

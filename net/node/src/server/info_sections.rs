@@ -72,7 +72,9 @@ pub(super) fn clients(facts: &Facts<'_>, report: &mut Report) {
 
 pub(super) fn memory(facts: &Facts<'_>, report: &mut Report) {
     let metrics = &facts.node.metrics;
-    let (used, rss, peak) = (facts.memory.anonymous, facts.memory.resident, facts.memory_peak);
+    // The mapped log is page cache, which the system takes back as it needs it: counted as memory of the process, it
+    // would look like a leak to whoever watches these fields.
+    let (used, rss, peak) = (facts.memory.anonymous, facts.memory.anonymous, facts.memory_peak);
     report.section("Memory");
     report.line("used_memory", used);
     report.line("used_memory_human", human(used));
@@ -246,6 +248,7 @@ pub(super) fn windrow(facts: &Facts<'_>, report: &mut Report) {
     report.line("at_risk_bytes", sum(PartitionGauges::at_risk_bytes));
     report.line("log_bytes", sum(|partition| partition.segment_bytes.get()));
     report.line("log_live_bytes", sum(|partition| partition.live_bytes.get()));
+    report.line("log_resident_bytes", facts.memory.resident.saturating_sub(facts.memory.anonymous));
     report.line("segments", sum(|partition| partition.segments.get()));
     report.line("segments_prepared", sum(|partition| partition.segments_prepared.get()));
     report.line("flushes", metrics.sum(|core| core.flushes.get()));

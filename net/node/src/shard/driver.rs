@@ -88,6 +88,7 @@ impl<H: Handler> Driver<H> {
         self.accept();
         loop {
             self.now = Now::read();
+            self.handler.metrics().counters().loop_rounds.increment();
             self.ring.arm_timer(TICK);
             self.ring.enter()?;
             let mut busy = self.take_completions();

@@ -271,6 +271,8 @@ impl<S: ServerCommands> Handler for Engine<S> {
             clients.fulfil(late.conn, late.ticket, late.reply);
             clients.resume(late.conn);
         }
+        let held_back = self.delayed.len() as u64;
+        self.parts.server.metrics().counters().clients_blocked.set(held_back);
         let mut view = View { core: self.parts.core, now, clients, hosted: &self.parts.hosted };
         self.parts.server.tick(now, &mut view);
     }

@@ -318,6 +318,7 @@ impl<S: ServerCommands> Engine<S> {
                 let (ticket, silent) = client.expect();
                 let reply = if silent { Vec::new() } else { reply };
                 self.delayed.push(Delayed { at: now.instant + delay, conn: client.id, ticket, reply });
+                self.parts.server.metrics().counters().clients_blocked.set(self.delayed.len() as u64);
                 // What follows waits, too: else wrong passwords could be sent all at once.
                 Step::Wait
             }
