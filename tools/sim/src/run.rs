@@ -1,0 +1,55 @@
+//! One run.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::mutation::Mutation;
+use crate::stats::Stats;
+use crate::world::World;
+
+/// A run in which everything held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Passed {
+    /// What happened, as one number: the same for the same seed and code.
+    pub trace: u64,
+    /// What happened, in counts.
+    pub stats: Stats,
+}
+
+/// A run in which something did not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// What did not hold.
+    pub problem: String,
+    /// The moment, in simulated microseconds.
+    pub time_us: u64,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// [`Failure`] where something did not hold. The panic hook has then been called with the place of the check.
+pub fn run(seed: u64, mutation: Option<Mutation>) -> Result<Passed, Failure> {
+    go(seed, mutation, false)
+}
+
+/// Runs one seed and prints every event.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_loudly(seed: u64, mutation: Option<Mutation>) -> Result<Passed, Failure> {
+    go(seed, mutation, true)
+}
+
+fn go(seed: u64, mutation: Option<Mutation>, verbose: bool) -> Result<Passed, Failure> {
+    let mut world = World::new(seed, mutation, verbose);
+    match catch_unwind(AssertUnwindSafe(|| world.run())) {
+        Ok(()) => Ok(Passed { trace: world.trace.hash(), stats: world.stats }),
+        Err(panic) => Err(Failure { problem: message(panic.as_ref()), time_us: world.trace.time_us }),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "a panic".into())
+}
