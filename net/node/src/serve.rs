@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use thiserror::Error;
@@ -153,6 +154,7 @@ pub fn serve(configured: Configured, ready: impl FnOnce(&Serving)) -> Result<Exi
     let cpus = choose_cpus(&settings)?;
     probe()?;
     install_signal_handlers();
+    raise_descriptor_limit(&settings);
     let data_dir = open_data_dir(&settings, cpus.len())?;
     let listeners = listen(&settings, cpus.len())?;
     let admin_listener = listen_admin(&settings)?;
@@ -296,6 +298,28 @@ fn choose_cpus(settings: &Settings) -> Result<Vec<usize>, ServeError> {
         Some(choice) => Ok(choice.resolve(&available)?),
         None if available.is_empty() => Err(CoreChoiceError::None.into()),
         None => Ok(available),
+    }
+}
+
+/// Descriptors beside those of clients: log segments, rings, listeners.
+const DESCRIPTORS_BESIDE_CLIENTS: u64 = 1_024;
+
+/// Lets the process open as many files as it may: every client is one, and every log segment.
+fn raise_descriptor_limit(settings: &Settings) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    let wanted = settings.max_clients as u64 + DESCRIPTORS_BESIDE_CLIENTS;
+    if let Some(most) = limit.maximum
+        && most < wanted
+    {
+        tracing::warn!(
+            most,
+            wanted,
+            "the limit of open files is too low for max-clients: raise it (`ulimit -Hn`, systemd LimitNOFILE)"
+        );
     }
 }
 
