@@ -4,13 +4,18 @@
 //! ([`Counter`]), and histograms that the core hands over now and then ([`LocalHistogram`]). There is no lock and no
 //! atomic addition on the way of a request, and nothing allocates but the first use of a command on a core.
 //!
+//! # What it costs
+//! Measured on the 2-core machine of the design: 2 ns a command for what its reply says, 22 ns a batch for its four
+//! histograms, and two clock readings of 30 ns a batch. Publishing takes 2 µs a tick, ten times a second.
+//!
 //! # How precise the figures are
 //!
 //! - Counts are exact, and at most one read behind.
 //! - Times come from few clock readings: a core reads the clock once per round of its event loop, and around the
-//!   batch of requests that one connection sent together. A request's execution time is its batch's divided by the
-//!   number of requests in it; where it waits, arrival and release are off by up to the length of a round, which is
-//!   a few microseconds when idle and the time to execute one batch of every connection under load.
+//!   batch of requests that one connection sent together. The execution time of a request is its batch's divided by
+//!   the number of requests in it. Arrival and release are off by up to the length of a round: a few microseconds
+//!   when idle, and the time to execute one batch of every connection under load.
+//! - For the slow log, commands are timed one by one, except GET and SET.
 //! - `replied` is what the client sees, less the network.
 //! - Histograms have two significant digits, so a quantile is off by less than one percent, and reach readers with
 //!   the next tick or two.
