@@ -55,6 +55,18 @@ fn its_own_modes_work() {
 }
 
 #[test]
+fn a_shutdown_keeps_what_was_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    redis_cli(&server, &["MSET", "{t}a", "1", "{t}b", "2"]);
+    redis_cli(&server, &["SHUTDOWN", "NOSAVE"]);
+    let (status, said) = server.wait();
+    assert!(status.success(), "{status}: {said}");
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(redis_cli(&server, &["MGET", "{t}a", "{t}b"]), "1\n2\n");
+}
+
+#[test]
 fn inline_commands_are_understood() {
     use std::io::{Read, Write};
 

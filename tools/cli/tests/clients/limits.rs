@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use crate::support::{PATIENCE, Reply, Server};
 
@@ -48,11 +49,26 @@ fn wrong_passwords_of_one_connection_are_answered_one_after_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &["--requirepass", "secret"]);
     let mut client = server.connect();
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     client.send(&[&["AUTH", "a"], &["AUTH", "b"], &["AUTH", "c"]]).unwrap();
     for _ in 0..3 {
         assert!(matches!(client.receive().unwrap(), Reply::Error(text) if text.starts_with("WRONGPASS ")));
     }
     // 50 ms and twice as much with each: 50 + 100 + 200.
     assert!(start.elapsed().as_millis() >= 350, "{:?}", start.elapsed());
+}
+
+#[test]
+fn more_clients_than_allowed_are_turned_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut first = server.connect();
+    assert_eq!(first.call(&["CONFIG", "SET", "maxclients", "1"]).unwrap(), Reply::Simple("OK".to_owned()));
+    // Cores take a new limit over with their next tick.
+    let deadline = Instant::now() + PATIENCE;
+    while server.connect().call(&["PING"]).is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned())) {
+        assert!(Instant::now() < deadline, "nobody is turned away");
+    }
+    assert_eq!(last_words(&server, b""), "-ERR max number of clients reached\r\n");
+    assert_eq!(first.call(&["PING"]).unwrap(), Reply::Simple("PONG".to_owned()));
 }
