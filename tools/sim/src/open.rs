@@ -103,10 +103,12 @@ impl Opening<'_> {
             Ok(superblock) => superblock,
             Err(error) => panic!("one slot at most is ever damaged, but {error}"),
         };
-        match replica.truth.verdict(&replica.disk, &superblock) {
-            Verdict::Open { end } if end >= replica.shown => return end,
+        let verdict = replica.truth.verdict(&replica.disk, &superblock);
+        match verdict {
+            Verdict::Open { end } if end >= replica.settled() => return end,
+            Verdict::Foreign { .. } => {}
             Verdict::Open { end } => {
-                assert!(replica.damaged, "the log ends at {end}, but {} has been shown", replica.shown);
+                assert!(replica.damaged, "the log ends at {end}, but {} is settled", replica.settled());
                 // With one copy only, damage that nothing bears witness to cannot be told from a torn tail. Such damage
                 // is beyond what is promised, so it is taken back.
                 self.stats.fault("damage-taken-back");
@@ -126,16 +128,21 @@ impl Opening<'_> {
                 self.stats.fault("corruption-refused");
             }
         }
+        if let Verdict::Foreign { end } = verdict {
+            assert!(replica.damaged, "a foreign segment at {end}");
+            let refusal = recover(replica).map(|recovered| recovered.end()).err();
+            let right = matches!(refusal, Some(RecoveryError::Foreign { base, .. }) if base == end);
+            assert!(right, "a foreign segment at {end}, but {refusal:?}");
+            self.stats.fault("foreign-refused");
+        }
         replica.truth.heal(&mut replica.disk);
         replica.damaged = false;
         match replica.truth.verdict(&replica.disk, &superblock) {
             Verdict::Open { end } => {
-                assert!(end >= replica.shown, "what was shown up to {} is gone: {end}", replica.shown);
+                assert!(end >= replica.settled(), "what was settled up to {} is gone: {end}", replica.settled());
                 end
             }
-            Verdict::Refuse { end, witness } => {
-                panic!("the log is broken at {end} below its watermark {witness} though nothing is damaged")
-            }
+            other => panic!("{other:?} though nothing is damaged"),
         }
     }
 

@@ -74,7 +74,7 @@ impl Swarm {
             write_back_us: sometimes(rng, 60, 200..50_000),
             reset_us: sometimes(rng, 40, 10_000..1_000_000),
             slow_flush_ppm: rarely(rng, 20, 50_000),
-            failed_flush_ppm: rarely(rng, 20, 20_000),
+            failed_flush_ppm: rarely(rng, 30, 30_000),
             lost_write_ppm: rarely(rng, 10, 20_000),
             misdirected_write_ppm: rarely(rng, 10, 20_000),
             slow_prepare_ppm: rarely(rng, 30, 300_000),

@@ -42,6 +42,8 @@ pub(crate) enum Verdict {
     Open { end: Lsn },
     /// Refuse: the log is broken at `end`, below `witness`.
     Refuse { end: Lsn, witness: Lsn },
+    /// Refuse: the segment that should follow at `end` belongs elsewhere.
+    Foreign { end: Lsn },
 }
 
 /// The log as it was written, and how much of it the disk really has.
@@ -50,6 +52,8 @@ pub(crate) struct Truth {
     segments: BTreeMap<Lsn, Vec<u8>>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) appended: Lsn,
+    /// The furthest that the log ever reached.
+    pub(crate) highest: Lsn,
     /// Everything below was on the disk byte by byte at some moment since it was written.
     pub(crate) persisted: Lsn,
     /// Pages that the disk claims to have and has not.
@@ -64,6 +68,7 @@ impl Truth {
             segments: BTreeMap::new(),
             pieces: Vec::new(),
             appended: Lsn::ZERO,
+            highest: Lsn::ZERO,
             persisted: Lsn::ZERO,
             lies: Vec::new(),
             newest_epoch: Epoch::ZERO,
@@ -90,6 +95,7 @@ impl Truth {
         }
         assert_eq!(at, published_end, "what is published ends with a record");
         self.appended = base.plus(published_end as u64);
+        self.highest = self.highest.max(self.appended);
         self.pieces.len() - before
     }
 
@@ -124,13 +130,16 @@ impl Truth {
     /// Puts everything back that was once on the disk and has been damaged.
     pub(crate) fn heal(&mut self, disk: &mut PartitionDisk) {
         self.lies.clear();
-        for (&base, bytes) in &self.segments {
-            if base >= self.persisted {
-                break;
-            }
-            let end = offset(self.persisted.min(base.plus(bytes.len() as u64)), base);
-            if let Some(file) = disk.file_mut(base) {
-                file.restore(0, &bytes[..end]);
+        let bases: Vec<Lsn> = disk.files().map(|file| file.base).collect();
+        for base in bases {
+            let file = disk.file_mut(base).expect("listed above");
+            match self.segments.get(&base).filter(|_| base < self.persisted) {
+                Some(bytes) => {
+                    let end = offset(self.persisted.min(base.plus(bytes.len() as u64)), base);
+                    file.restore(0, &bytes[..end]);
+                }
+                // Nothing of it was ever promised to anybody.
+                None => file.restore(0, &vec![0; file.cache().len()]),
             }
         }
     }
@@ -144,6 +153,12 @@ impl Truth {
         };
         let broken = self.pieces.iter().position(|piece| !intact(piece)).unwrap_or(self.pieces.len());
         let end = self.pieces.get(broken).map_or(self.appended, |piece| piece.start);
+        let next = disk.file(end).map(|file| SegmentHeader::decode(file.cache()));
+        if let Some(Ok(header)) = next
+            && header.base != end
+        {
+            return Verdict::Foreign { end };
+        }
         let behind = self.pieces[broken..].iter().filter(|piece| intact(piece));
         let named = self.pieces[..broken].iter().chain(behind).map(|piece| piece.witness);
         let witness = named.max().unwrap_or(Lsn::ZERO).max(superblock.durable);
@@ -161,11 +176,6 @@ impl Truth {
         self.appended = end;
         self.persisted = self.persisted.min(end);
         self.lies.clear();
-    }
-
-    /// The clock of the newest record below the end.
-    pub(crate) fn time(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.time).max().unwrap_or(0)
     }
 
     /// The segments that hold something below `upto`, with the pages that do.

@@ -149,7 +149,7 @@ impl Generator {
     fn read(&self, home: usize, rng: &mut Rng) -> Request {
         let key = self.key(home, rng);
         match rng.within(0..24) {
-            0 => {
+            0 if self.swarm.value_len_max < 600 => {
                 let other = self.key(home, rng);
                 words(&[b"LCS", &key, &other, b"LEN"])
             }

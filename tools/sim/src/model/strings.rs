@@ -1,5 +1,7 @@
 //! Commands on strings.
 
+use windrow_proto::limits::LCS_CELLS_MAX;
+
 use super::View;
 use super::expiry::{integer, moment, positive};
 use super::reply::{Answer, Expected, Reply};
@@ -204,6 +206,9 @@ fn decimal(text: &[u8]) -> Option<i128> {
 fn lcs(view: &mut View<'_>, args: &[Vec<u8>]) -> Answer {
     let left = view.get(&args[1]).map_or(Vec::new(), |value| value.bytes);
     let right = view.get(&args[2]).map_or(Vec::new(), |value| value.bytes);
+    if (left.len() + 1) * (right.len() + 1) > LCS_CELLS_MAX {
+        return Err("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len".into());
+    }
     let mut row = vec![0_usize; right.len() + 1];
     for a in &left {
         let mut diagonal = 0;

@@ -33,7 +33,7 @@ const REST_WITHIN_US: u64 = 60_000_000;
 /// The wall clock when a run begins.
 const BEGIN_MS: u64 = 1_700_000_000_000;
 /// More than this many operations end the faulty part of a run early.
-const OPERATIONS_MAX: u64 = 4_000;
+const OPERATIONS_MAX: u64 = 2_500;
 
 /// Something that will happen.
 #[derive(Debug)]

@@ -107,7 +107,9 @@ impl World {
 
     pub(super) fn flushed(&mut self, at: usize) {
         let Some(mut flight) = self.replicas[at].flight.take() else { return };
-        if self.rng.ppm(self.swarm.failed_flush_ppm) {
+        // The more there is to write, the more can fail.
+        let chance = self.swarm.failed_flush_ppm * flight.flush.pages.len() as u64;
+        if self.rng.ppm(chance) {
             self.stats.fault("failed-flush");
             self.replicas[at].disk.fail_flush(flight.flush, &mut self.rng);
             if !self.is(Mutation::RetryFailedFlush) {
