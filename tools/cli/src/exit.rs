@@ -59,6 +59,10 @@ impl Exit {
     /// What a failed file operation means.
     pub(crate) fn of_io(error: &std::io::Error) -> Self {
         use std::io::ErrorKind as Kind;
+        // Linux: too many open files, in the system or in this process.
+        if let Some(23 | 24) = error.raw_os_error() {
+            return Self::System;
+        }
         match error.kind() {
             Kind::NotFound => Self::NoInput,
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::Permission,

@@ -1,9 +1,11 @@
 //! Starting, refusing to start, and stopping.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use crate::support::{Reply, Server, windrow};
 
@@ -110,6 +112,67 @@ fn a_directory_in_use_ends_with_status_75() {
     assert!(said.contains("in use by process"), "{said}");
     // The one that runs is not disturbed.
     assert_eq!(server.connect().call(&["SET", "key", "value"]).unwrap(), ok());
+}
+
+/// The superuser may do everything, so the server is started as nobody there, from a copy that nobody may run.
+#[test]
+fn wrong_permissions_end_with_status_77() {
+    const NOBODY: u32 = 65_534;
+    let place = Place::new();
+    let copy = place.0.path().join("windrow");
+    fs::copy(env!("CARGO_BIN_EXE_windrow"), &copy).unwrap();
+    fs::set_permissions(place.0.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(place.dir()).unwrap();
+    fs::set_permissions(place.dir(), Permissions::from_mode(0o000)).unwrap();
+    let mut command = Command::new(&copy);
+    if fs::metadata(place.0.path()).unwrap().uid() == 0 {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output =
+        command.args(["serve", "--port", "0", "--admin-port", "0", "--dir"]).arg(place.dir()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(77), "{said}");
+    assert!(said.contains("Permission denied") && said.contains("what to do: run as the owner"), "{said}");
+}
+
+#[test]
+fn no_descriptors_left_ends_with_status_71() {
+    let place = Place::new();
+    let (program, dir) = (env!("CARGO_BIN_EXE_windrow"), place.dir());
+    let script = "ulimit -Sn 12 && ulimit -Hn 12 && exec \"$0\" serve --port 0 --admin-port 0 --cores 1 --dir \"$1\"";
+    let output = Command::new("sh").args(["-c", script, program]).arg(dir).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(71), "{said}");
+    assert!(said.contains("what to do: "), "{said}");
+}
+
+/// No segment can be made beyond the limit on the size of files, which is like a disk that is full.
+#[test]
+fn without_room_for_a_segment_it_serves_reads_and_refuses_writes() {
+    let place = Place::with_data();
+    let script = "ulimit -f 16 && exec \"$0\" \"$@\"";
+    let shell = ["sh", "-c", script, env!("CARGO_BIN_EXE_windrow")];
+    let server = Server::start_by(&shell, &place.dir(), &["--segment-size", "1MiB"]);
+    let mut client = server.connect();
+    assert_eq!(client.call(&["GET", "key"]).unwrap(), bulk("value"));
+    let large = "x".repeat(3_000);
+    let mut refused = 0;
+    for number in 0..20 {
+        match client.call(&["SET", &format!("key{number}"), &large]).unwrap() {
+            Reply::Error(text) => {
+                assert!(text.starts_with("ERR no space left"), "{text}");
+                refused += 1;
+            }
+            reply => assert_eq!(reply, ok()),
+        }
+    }
+    assert!(refused > 10, "two segments of 4 KiB hold one such value each at most, not {}", 20 - refused);
+    assert_eq!(client.call(&["GET", "key"]).unwrap(), bulk("value"));
+    server.signal("TERM");
+    assert_eq!(server.wait().0.code(), Some(0));
+    // With room, writes work again.
+    let server = Server::start(&place.dir(), &["--segment-size", "1MiB"]);
+    assert_eq!(server.connect().call(&["SET", "other", &large]).unwrap(), ok());
 }
 
 #[test]

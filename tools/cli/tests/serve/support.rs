@@ -13,7 +13,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command that sees none of the settings of whoever runs the tests.
 pub(crate) fn windrow(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_windrow"));
+    clean(env!("CARGO_BIN_EXE_windrow"), args)
+}
+
+fn clean(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WINDROW_")) {
         command.env_remove(name);
     }
@@ -36,11 +40,16 @@ impl Server {
     ///
     /// One core in the mode where every core is an endpoint of its own, so that there is one endpoint.
     pub(crate) fn start(dir: &Path, extra: &[&str]) -> Self {
+        Self::start_by(&[env!("CARGO_BIN_EXE_windrow")], dir, extra)
+    }
+
+    /// As [`start`](Self::start), by a program that is given the arguments of `windrow` behind its own.
+    pub(crate) fn start_by(program: &[&str], dir: &Path, extra: &[&str]) -> Self {
         let one_core = cfg!(feature = "shared-nothing") && !extra.contains(&"--cores");
         let cores: &[&str] = if one_core { &["--cores", "1"] } else { &[] };
         let admin: &[&str] = if extra.contains(&"--admin-port") { &[] } else { &["--admin-port", "0"] };
         let base = ["serve", "--port", "0", "--dir", dir.to_str().unwrap()];
-        let mut command = windrow(&[&base, cores, admin, extra].concat());
+        let mut command = clean(program[0], &[&program[1..], &base, cores, admin, extra].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let messages = lines(child.stderr.take().unwrap());
         let greetings = lines(child.stdout.take().unwrap());
