@@ -169,7 +169,8 @@ pub fn serve(configured: Configured, ready: impl FnOnce(&Serving)) -> Result<Exi
     let node = Arc::new(Node::new(configured, identity, cpus.len())?);
     let background =
         Background::start().map_err(|source| ServeError::System { step: "start the helper thread", source })?;
-    let signals = watch_signals(&common).map_err(|source| ServeError::System { step: "watch signals", source })?;
+    let signals =
+        watch_signals(&common, &node).map_err(|source| ServeError::System { step: "watch signals", source })?;
     let serving = Serving {
         addresses: addresses(&listeners),
         admin: None,
@@ -492,13 +493,14 @@ fn seeds(
 }
 
 /// A handle that ends the watching when it is closed.
-fn watch_signals(common: &Arc<Common>) -> std::io::Result<signal_hook::iterator::Handle> {
+fn watch_signals(common: &Arc<Common>, node: &Arc<Node>) -> std::io::Result<signal_hook::iterator::Handle> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let handle = signals.handle();
-    let common = Arc::clone(common);
+    let (common, node) = (Arc::clone(common), Arc::clone(node));
     thread::Builder::new().name("windrow-signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             tracing::info!(signal, "asked to stop: finishing what is in flight");
+            node.enter(Phase::Stopping);
             common.stop();
         }
     })?;

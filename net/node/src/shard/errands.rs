@@ -52,6 +52,7 @@ impl<S: ServerCommands> Engine<S> {
         // Whoever asks for a flush waits for it, whatever others wait for.
         let durability = if matches!(what, What::Flush) { Durability::Commit } else { self.policy.durability };
         let hosted = &mut self.parts.hosted[at];
+        let before = hosted.partition.appended();
         let done = match what {
             What::Command { command, args, mut reply } => {
                 match execute(&mut self.ctx, &mut hosted.partition, command, args.args(), &mut reply) {
@@ -82,6 +83,7 @@ impl<S: ServerCommands> Engine<S> {
                 Done::Answered { result: Outcome::Reply(Vec::new()), spent: ArgsBuf::new(), end }
             }
         };
+        self.parts.hosted[at].note_append(before);
         match done {
             Done::Answered { result, spent, end } => {
                 let answer = Answer { asker, result, spent };

@@ -268,9 +268,11 @@ impl<S: ServerCommands> Engine<S> {
         }
         self.ctx.now = client.now.unix;
         self.ctx.protocol = client.session.protocol;
+        let before = hosted.partition.appended();
         let (buffer, start) = client.begin();
         match execute(&mut self.ctx, &mut hosted.partition, command, args, buffer) {
             DataOutcome::Done { wait } => {
+                hosted.note_append(before);
                 self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
                 client.finish(start, wait_for(hosted, wait, self.policy.durability));
                 Step::Next

@@ -9,7 +9,7 @@ use windrow_core::partition::{Action, Partition};
 use windrow_core::types::{Lsn, PartitionId};
 use windrow_store::{
     BackgroundClient, ControlWriter, Done, FillMode, FlushFailed, Job, MappedSegment, OpenPartition, PartitionDir,
-    PrepareError, Progress, SegmentView, fatal_flush,
+    Progress, SegmentView, fatal_flush,
 };
 
 use super::Now;
@@ -35,6 +35,7 @@ struct InFlight {
     ticket: u64,
     from: Lsn,
     upto: Lsn,
+    records: u64,
     since: Instant,
 }
 
@@ -48,6 +49,8 @@ pub(crate) struct Hosted {
     in_flight: Option<InFlight>,
     /// What the flush in flight works on, kept open until it is done.
     flushing: Vec<SegmentView>,
+    /// Records appended that no flush covers yet.
+    records: u64,
     /// When something was appended that no flush covers yet.
     unflushed_since: Option<Instant>,
     /// Something needs a flush, whatever the policy says.
@@ -60,6 +63,8 @@ pub(crate) struct Hosted {
     stalled: Vec<ConnId>,
     /// Errands that wait until the log takes writes, and those behind them.
     pub(crate) parked: VecDeque<Errand>,
+    /// It has been reported that no segment can be made.
+    refusing: bool,
     /// The end of the log when the node began to shut down has been asked to be witnessed.
     closing: bool,
 }
@@ -74,14 +79,22 @@ impl Hosted {
             fill,
             in_flight: None,
             flushing: Vec::new(),
+            records: 0,
             unflushed_since: None,
             flush_wanted: false,
             waiting: Vec::new(),
             answers: Vec::new(),
             stalled: Vec::new(),
             parked: VecDeque::new(),
+            refusing: false,
             closing: false,
         }
+    }
+
+    /// The log ended at `before` when something began that has appended one record, if any.
+    #[inline]
+    pub(crate) fn note_append(&mut self, before: Lsn) {
+        self.records += u64::from(self.partition.appended() > before);
     }
 
     /// Wakes `conn` when the committed watermark has reached `end`.
@@ -129,7 +142,13 @@ impl Hosted {
                 .take_while(|segment| segment.base() >= request.first_base)
                 .map(MappedSegment::share),
         );
-        self.in_flight = Some(InFlight { ticket: request.ticket, from, upto: request.upto, since: now.instant });
+        self.in_flight = Some(InFlight {
+            ticket: request.ticket,
+            from,
+            upto: request.upto,
+            records: std::mem::take(&mut self.records),
+            since: now.instant,
+        });
         sink.flush(local, self.flushing.iter().map(std::os::fd::AsFd::as_fd));
     }
 
@@ -150,7 +169,7 @@ impl Hosted {
         let done = self.in_flight.take().expect("one flush is in flight when one is done");
         self.partition.handle_flushed(done.ticket);
         metrics.flush_time(now.instant.saturating_duration_since(done.since));
-        metrics.flush_size(done.upto.since(done.from), 1);
+        metrics.flush_size(done.upto.since(done.from), done.records);
         let committed = self.partition.committed();
         self.waiting.retain(|&(conn, end)| {
             let keep = end > committed;
@@ -178,12 +197,24 @@ impl Hosted {
     /// Takes what the helper thread has done, and resumes who waited for it.
     pub(crate) fn job_done(&mut self, done: Done, clients: &mut Clients, metrics: &NodeMetrics) {
         match done {
-            Done::Prepared { base, segment, .. } => self.partition.handle_prepared(base, segment),
+            Done::Prepared { base, segment, .. } => {
+                if std::mem::take(&mut self.refusing) {
+                    tracing::info!(partition = %self.id, "a new log segment could be made: writes are taken again");
+                }
+                self.partition.handle_prepared(base, segment);
+            }
             Done::PrepareFailed { base, error, .. } => {
                 if let Some(gauges) = metrics.partitions().get(usize::from(self.id.get())) {
                     gauges.prepare_failures.increment();
                 }
-                report(self.id, &error);
+                // Tried again at every tick, and said once.
+                if !std::mem::replace(&mut self.refusing, true) {
+                    tracing::error!(
+                        partition = %self.id,
+                        %error,
+                        "no new log segment can be made: writes will be refused until there is room"
+                    );
+                }
                 self.partition.handle_prepare_failed(base);
             }
             Done::SuperblockWritten { generation, .. } => self.partition.handle_superblock_written(generation),
@@ -200,6 +231,7 @@ impl Hosted {
         self.partition.handle_tick(now.unix);
         // Where there is no room the rest is deleted later; no reader sees it meanwhile.
         if let Ok(swept @ 1..) = self.partition.sweep_expired(now.unix, SWEEP_BUDGET) {
+            self.records += swept as u64;
             counters.counters().keys_expired.add(swept as u64);
         }
         self.control.publish(&Progress::of(&self.partition));
@@ -229,8 +261,4 @@ impl Hosted {
         self.flush_wanted |= !durable;
         durable && !self.partition.superblock_pending()
     }
-}
-
-fn report(partition: PartitionId, error: &PrepareError) {
-    tracing::error!(%partition, %error, "no new log segment: writes are refused until one can be made");
 }

@@ -38,6 +38,8 @@ pub(crate) use engine::{Engine, EngineParts, Place};
 pub(crate) use hosted::Hosted;
 #[cfg(feature = "shared-memory")]
 pub(crate) use work::Message;
+#[cfg(all(test, feature = "shared-memory"))]
+pub(crate) use work::{Asker, Errand, Purpose, What};
 
 pub use commands::{CoreView, Effect, EveryCore, Now, PartitionView, ServerCommands};
 pub use session::{ReplyMode, Session, Traffic};

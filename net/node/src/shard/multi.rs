@@ -157,9 +157,11 @@ impl<S: ServerCommands> Engine<S> {
         self.ctx.now = client.now.unix;
         self.ctx.protocol = client.session.protocol;
         let hosted = &mut self.parts.hosted[at];
+        let before = hosted.partition.appended();
         let (buffer, start) = client.begin();
         match execute_package(&mut self.ctx, hosted, &package, buffer) {
             DataOutcome::Done { wait } => {
+                hosted.note_append(before);
                 client.finish(start, wait_for(hosted, wait, self.policy.durability));
                 Step::Next
             }

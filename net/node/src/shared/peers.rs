@@ -119,3 +119,6 @@ impl Peers {
         self.links.iter_mut().find_map(|link| link.from.pop().ok())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,3 +118,68 @@ impl Common {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_wake_before_sleep_is_seen_and_one_during_sleep_is_signalled() {
+        let waker = Waker::new().unwrap();
+        waker.wake();
+        assert!(!waker.fall_asleep(), "there is something");
+        assert!(waker.take());
+        assert!(!waker.take(), "it is seen once");
+        assert!(waker.fall_asleep());
+        waker.wake();
+        let mut count = [0; 8];
+        rustix::io::read(waker.eventfd(), &mut count).unwrap();
+        assert_eq!(u64::from_ne_bytes(count), 1);
+        waker.woken();
+        assert!(waker.take());
+    }
+
+    /// A lost wake would leave the sleeper in `read` for ever.
+    #[test]
+    fn no_wake_is_lost_between_two_threads() {
+        let waker = Arc::new(Waker::new().unwrap());
+        let work = Arc::new(AtomicUsize::new(0));
+        const ROUNDS: usize = 20_000;
+        let giver = thread::spawn({
+            let (waker, work) = (Arc::clone(&waker), Arc::clone(&work));
+            move || {
+                for _ in 0..ROUNDS {
+                    work.fetch_add(1, Ordering::Relaxed);
+                    waker.wake();
+                }
+            }
+        });
+        loop {
+            waker.take();
+            if work.load(Ordering::Relaxed) == ROUNDS {
+                break;
+            }
+            if waker.fall_asleep() {
+                rustix::io::read(waker.eventfd(), &mut [0; 8]).unwrap();
+            }
+            waker.woken();
+        }
+        giver.join().unwrap();
+    }
+
+    #[test]
+    fn a_node_is_quiet_when_every_core_is() {
+        let common = Common::new(2).unwrap();
+        assert!(!common.is_stopping());
+        common.stop();
+        common.core_is_quiet();
+        assert!(common.is_stopping() && !common.all_quiet());
+        common.core_is_quiet();
+        assert!(common.all_quiet());
+        assert!(common.waker(0).take() && common.waker(1).take());
+        assert_eq!((common.next_session(), common.next_session()), (1, 2));
+    }
+}
