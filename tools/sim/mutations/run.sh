@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts each known bug of mutations/*.patch back into a copy of the tree and counts the seeds that it takes to find it.
+# Puts each known bug of mutations/*.patch back into a copy of the last commit and counts the seeds that it takes to find it.
 # usage: tools/sim/mutations/run.sh [SEEDS [NAME...]]       default: 400 seeds, every patch
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,7 +17,7 @@ for patch in "$here"/*.patch; do
     fi
     rm -rf "$copy/tree"
     mkdir "$copy/tree"
-    (cd "$root" && git ls-files -z | xargs -0 tar cf - --) | tar xf - -C "$copy/tree"
+    git -C "$root" archive HEAD | tar xf - -C "$copy/tree"
     if ! patch -s -p1 -d "$copy/tree" <"$patch"; then
         echo "$name: the patch no longer applies"
         missed=1

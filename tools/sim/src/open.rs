@@ -88,6 +88,7 @@ impl Opening<'_> {
         }
         replica.disk.sync_directory();
         self.fuse.burn()?;
+        replica.check_tail();
         if !self.is(Mutation::SkipEpochSuperblock) {
             replica.disk.begin_superblock(superblock);
             self.fuse.burn()?;

@@ -114,10 +114,24 @@ impl Replica {
         self.truth.advance_persisted(&self.disk);
         let persisted = self.truth.persisted;
         let partition = self.partition.as_ref().expect("the process runs");
-        assert!(partition.durable() <= persisted, "{} counts as durable, on the disk is {persisted}", partition.durable());
+        assert!(
+            partition.durable() <= persisted,
+            "{} counts as durable, on the disk is {persisted}",
+            partition.durable()
+        );
         assert!(partition.durable() <= partition.submitted(), "durable runs ahead of submitted");
         assert!(partition.submitted() <= partition.appended(), "submitted runs ahead of appended");
         assert!(partition.committed() <= partition.durable(), "committed runs ahead of durable");
+    }
+
+    /// What was cut must be gone from the disk before anything new is written.
+    pub(crate) fn check_tail(&self) {
+        let end = self.truth.appended;
+        for file in self.disk.files().filter(|file| file.base.plus(file.durable().len() as u64) > end) {
+            let from = usize::try_from(end.get().saturating_sub(file.base.get())).expect("segments are small");
+            let remains = file.durable()[from..].iter().position(|&byte| byte != 0);
+            assert!(remains.is_none(), "segment {} has remains of a tail that was cut at {end}", file.base);
+        }
     }
 
     /// Counts agree, and nothing grows beyond its bound.

@@ -27,9 +27,9 @@ impl Trace {
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         // FNV-1a.
-        let sum = bytes.iter().fold(0xCBF2_9CE4_8422_2325_u64, |sum, &byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        });
+        let sum = bytes
+            .iter()
+            .fold(0xCBF2_9CE4_8422_2325_u64, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
         self.fold(sum);
     }
 

@@ -28,6 +28,8 @@ usage: cargo xtask <command>
        [--rounds N]        rounds of the crash loop; --long alone means 200
   bench [--quick]          the node beside Redis, in one run: tables of medians and ratios
         [--rounds N] [--keys N] [--out FILE]
+  sim --seed N | --seeds A..B | --minutes M | --mutations
+                           the deterministic simulator; `--seed N --verbose` repeats one run event by event
 ";
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
             }
             Err(problem) => usage(&problem),
         },
+        ["sim", flags @ ..] => sim(flags),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             ExitCode::SUCCESS
@@ -62,6 +65,14 @@ fn main() -> ExitCode {
         [] => usage("no command given"),
         [other, ..] => usage(&format!("`{other}` is not a command, or takes no arguments")),
     }
+}
+
+/// Runs the simulator, optimised and with every check on.
+fn sim(flags: &[&str]) -> ExitCode {
+    let args = [&["run", "-q", "--locked", "--profile", "sim", "-p", "windrow-sim", "--"], flags].concat();
+    let problems = run::passes(run::cargo(&args));
+    problems.iter().for_each(|problem| eprintln!("xtask: {problem}"));
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn usage(problem: &str) -> ExitCode {

@@ -56,7 +56,7 @@ impl Generator {
             0 => return words(&[b"DBSIZE"]),
             1 => return words(&[b"RANDOMKEY"]),
             2 if rng.percent(30) => {
-                return words(*rng.pick::<&[&[u8]]>(&[&[b"KEYS", b"*"], &[b"keys", b"k1*"], &[b"KEYS", b"none*"]]));
+                return words(rng.pick::<&[&[u8]]>(&[&[b"KEYS", b"*"], &[b"keys", b"k1*"], &[b"KEYS", b"none*"]]));
             }
             3 => return words(&[b"PING"]),
             _ => {}

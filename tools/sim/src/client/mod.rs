@@ -78,8 +78,7 @@ impl Client {
                 self.generator.scan(&scan.cursor, &mut self.rng)
             }
             None if self.generator.wants_scan(&mut self.rng) => {
-                self.scan =
-                    Some(Scan { begun: step, cursor: b"0".to_vec(), seen: BTreeSet::new(), waiting: true });
+                self.scan = Some(Scan { begun: step, cursor: b"0".to_vec(), seen: BTreeSet::new(), waiting: true });
                 self.generator.scan(b"0", &mut self.rng)
             }
             _ => self.generator.next(now, &mut self.rng),
@@ -132,7 +131,8 @@ impl Client {
         let scan = self.scan.as_mut()?;
         scan.waiting = false;
         scan.cursor.clone_from(cursor);
-        scan.seen.extend(keys.iter().filter_map(|key| if let Item::Text(key) = key { Some(key.clone()) } else { None }));
+        scan.seen
+            .extend(keys.iter().filter_map(|key| if let Item::Text(key) = key { Some(key.clone()) } else { None }));
         if cursor == b"0" {
             return self.scan.take().map(|scan| ScanLoop { begun: scan.begun, seen: scan.seen });
         }

@@ -83,11 +83,7 @@ impl File {
     pub(super) fn dirty_pages(&self) -> Vec<FlushedPage> {
         let dirty = self.pages.iter().enumerate().filter(|(_, page)| page.version != page.durable);
         dirty
-            .map(|(index, page)| FlushedPage {
-                index,
-                version: page.version,
-                bytes: self.cache[span(index)].to_vec(),
-            })
+            .map(|(index, page)| FlushedPage { index, version: page.version, bytes: self.cache[span(index)].to_vec() })
             .collect()
     }
 

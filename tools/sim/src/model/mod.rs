@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use windrow_core::codec::OP_LEN;
 use windrow_core::types::Lsn;
 
-pub(crate) use reply::{Expected, Item, parse_reply};
 use reply::Reply;
+pub(crate) use reply::{Expected, Item, parse_reply};
 
 use crate::truth::RecordOp;
 

@@ -106,11 +106,8 @@ fn get_and_expire(view: &mut View<'_>, args: &[Vec<u8>]) -> Answer {
     let Some(old) = view.get(&args[1]) else { return Ok(Reply::Null) };
     match args.get(2).map(|word| word.to_ascii_lowercase()).as_deref() {
         None => {}
-        Some(b"persist") => {
-            if old.expires_at.is_some() {
-                view.put(&args[1], old.bytes.clone(), None);
-            }
-        }
+        Some(b"persist") if old.expires_at.is_none() => {}
+        Some(b"persist") => view.put(&args[1], old.bytes.clone(), None),
         Some(word) => {
             debug_assert!(moment(word, 1, 0).is_some(), "generated with an option");
             match positive(word, &args[3], view.now, "getex")? {
@@ -219,9 +216,5 @@ fn lcs(view: &mut View<'_>, args: &[Vec<u8>]) -> Answer {
         }
     }
     let len = row[right.len()];
-    Ok(if args.len() > 3 {
-        Reply::count(len)
-    } else {
-        Reply::Pending(Expected::Subsequence { len, left, right })
-    })
+    Ok(if args.len() > 3 { Reply::count(len) } else { Reply::Pending(Expected::Subsequence { len, left, right }) })
 }

@@ -157,7 +157,8 @@ impl World {
         let wait = match outcome {
             Outcome::Done { wait } => wait,
             Outcome::Large { wait, value } => {
-                let (base, memory) = self.replicas[at].engine().segment_holding(value.start).expect("a value in the log");
+                let (base, memory) =
+                    self.replicas[at].engine().segment_holding(value.start).expect("a value in the log");
                 let start = offset(value.start, base);
                 bytes.extend_from_slice(windrow_core::log::SegmentMemory::published(memory, start..start + value.len));
                 bytes.extend_from_slice(b"\r\n");
@@ -212,7 +213,8 @@ impl World {
         let replica = &mut self.replicas[at];
         let new = replica.observe(self.step, amid, &mut self.rng);
         let pieces = &replica.truth.pieces[new];
-        self.stats.rolls += pieces.iter().filter(|piece| piece.start.get() % self.swarm.segment_len == 0).count() as u64;
+        self.stats.rolls +=
+            pieces.iter().filter(|piece| piece.start.get() % self.swarm.segment_len == 0).count() as u64;
         let mut batches = pieces.iter().filter(|piece| piece.is_batch);
         let written = batches.next().map(|piece| Written { ops: piece.ops.clone(), end: piece.end });
         assert!(batches.next().is_none(), "a command writes one record: all or nothing");

@@ -40,15 +40,41 @@ const OPERATIONS_MAX: u64 = 2_500;
 pub(crate) enum Event {
     /// A client connects or sends.
     Client(usize),
-    ToServer { connection: u64, bytes: Vec<u8> },
-    ToClient { connection: u64, bytes: Vec<u8> },
+    ToServer {
+        connection: u64,
+        bytes: Vec<u8>,
+    },
+    ToClient {
+        connection: u64,
+        bytes: Vec<u8>,
+    },
     /// The process executes what a connection has sent.
-    Run { process: u64, connection: u64 },
-    StartFlush { process: u64, replica: usize },
-    Flushed { process: u64, replica: usize },
-    Prepared { process: u64, replica: usize, base: Lsn, len: u64 },
-    SuperblockWritten { process: u64, replica: usize, generation: u64 },
-    Tick { process: u64 },
+    Run {
+        process: u64,
+        connection: u64,
+    },
+    StartFlush {
+        process: u64,
+        replica: usize,
+    },
+    Flushed {
+        process: u64,
+        replica: usize,
+    },
+    Prepared {
+        process: u64,
+        replica: usize,
+        base: Lsn,
+        len: u64,
+    },
+    SuperblockWritten {
+        process: u64,
+        replica: usize,
+        generation: u64,
+    },
+    Tick {
+        process: u64,
+    },
     /// The process starts.
     Start,
     Fault(Fault),
@@ -158,11 +184,7 @@ impl World {
             self.step_once();
         }
         self.heal();
-        let limit = self.time_us + REST_WITHIN_US;
-        while !self.is_at_rest() {
-            assert!(self.time_us < limit, "things do not come to rest after the faults have stopped: {}", self.unrest());
-            self.step_once();
-        }
+        self.come_to_rest();
         self.last_look();
         self.stats.simulated_us = self.time_us;
     }
@@ -212,6 +234,19 @@ impl World {
         }
     }
 
+    /// Without faults, whatever was asked for is answered and everything gets to the disk.
+    fn come_to_rest(&mut self) {
+        let limit = self.time_us + REST_WITHIN_US;
+        while !self.is_at_rest() {
+            assert!(
+                self.time_us < limit,
+                "things do not come to rest after the faults have stopped: {}",
+                self.unrest()
+            );
+            self.step_once();
+        }
+    }
+
     fn is_at_rest(&self) -> bool {
         let quiet = |replica: &Replica| {
             replica.partition.as_ref().is_some_and(|one| one.durable() == one.appended() && !one.superblock_pending())
@@ -224,7 +259,7 @@ impl World {
         format!("running: {}, replies outstanding: {waiting:?}", self.running)
     }
 
-    /// Everything must still be there after one more power cut, and must take writes.
+    /// Everything must still be there after one more power cut, and every client must be served.
     fn last_look(&mut self) {
         for replica in &self.replicas {
             replica.check_bounds();
@@ -234,10 +269,16 @@ impl World {
         self.crash(true);
         self.start_process();
         assert!(self.running, "everything opens once faults have stopped");
-        for replica in &mut self.replicas {
-            let end = replica.truth.appended;
-            assert_eq!(replica.truth.persisted, end, "an open partition is flushed");
+        for replica in &self.replicas {
+            assert_eq!(replica.truth.persisted, replica.truth.appended, "an open partition is flushed");
         }
+        let before = self.stats.replies;
+        for client in 0..self.clients.len() {
+            self.connect(client);
+            self.send_requests(client);
+        }
+        self.come_to_rest();
+        assert!(self.stats.replies >= before + self.clients.len() as u64, "every client is served again");
         self.trace.event("end", &[self.stats.operations]);
     }
 }

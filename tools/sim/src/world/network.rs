@@ -19,15 +19,25 @@ impl World {
         if !self.running {
             return;
         }
-        let Some(connection) = self.clients[client].connection else {
-            let id = self.next_connection;
-            self.next_connection += 1;
-            self.connections.insert(id, Connection::new(client));
-            self.clients[client].connected(id);
-            return;
-        };
+        if self.clients[client].connection.is_none() {
+            self.connect(client);
+        } else if !self.healing {
+            self.send_requests(client);
+        }
+    }
+
+    pub(super) fn connect(&mut self, client: usize) {
+        let id = self.next_connection;
+        self.next_connection += 1;
+        self.connections.insert(id, Connection::new(client));
+        self.clients[client].connected(id);
+    }
+
+    /// Sends as much as the pipeline has room for, or less.
+    pub(super) fn send_requests(&mut self, client: usize) {
+        let Some(connection) = self.clients[client].connection else { return };
         let room = self.swarm.pipeline.saturating_sub(self.clients[client].outstanding());
-        if self.healing || room == 0 {
+        if room == 0 {
             return;
         }
         let mut bytes = Vec::new();

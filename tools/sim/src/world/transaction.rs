@@ -2,7 +2,9 @@
 
 use windrow_core::types::Lsn;
 use windrow_proto::command::{Command, resolve};
-use windrow_proto::data::{CROSS_SLOT, Outcome, Route, Unit, execute_transaction, is_allowed_in_transaction, route, version};
+use windrow_proto::data::{
+    CROSS_SLOT, Outcome, Route, Unit, execute_transaction, is_allowed_in_transaction, route, version,
+};
 
 use super::World;
 use super::connection::{Connection, Reply, Watched, buffered};
@@ -79,7 +81,8 @@ impl World {
         let watch = |key: &Vec<u8>| vec![b"WATCH".to_vec(), key.clone()];
         let all = queued.iter().cloned().chain(watched.iter().map(watch));
         // A command that would be split alone is still one record here.
-        let together = all.map(|one| self.route_of(&one)).fold(Route::AnyNode, |all, one| all.and(one, Unit::Partition));
+        let together =
+            all.map(|one| self.route_of(&one)).fold(Route::AnyNode, |all, one| all.and(one, Unit::Partition));
         let at = match together {
             Route::One { partition, .. } => usize::from(partition.get()),
             Route::AnyNode => 0,
@@ -113,7 +116,9 @@ impl World {
         let (ctx, replica) = (&mut self.ctx, &mut self.replicas[at]);
         let engine = replica.engine();
         let watches = watched.iter().map(|watched| (&watched.key[..], watched.version));
-        let mut other = |command: &'static Command, _: windrow_proto::resp::Args<'_>, encoder: &mut windrow_proto::resp::Encoder<'_>| {
+        let mut other = |command: &'static Command,
+                         _: windrow_proto::resp::Args<'_>,
+                         encoder: &mut windrow_proto::resp::Encoder<'_>| {
             assert_eq!(command.name, "ping", "data is executed by the partition");
             pong(encoder);
         };
@@ -121,7 +126,8 @@ impl World {
             let mut wait = Lsn::ZERO;
             out.extend_from_slice(format!("*{}\r\n", commands.len()).as_bytes());
             for (command, args) in commands {
-                if let Outcome::Done { wait: one } = windrow_proto::data::execute(ctx, engine, command, args, &mut out) {
+                if let Outcome::Done { wait: one } = windrow_proto::data::execute(ctx, engine, command, args, &mut out)
+                {
                     wait = wait.max(one);
                 }
             }

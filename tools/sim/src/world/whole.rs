@@ -18,11 +18,7 @@ impl World {
         let parts: VecDeque<Part> = match route(command, args.args(), self.map(), Unit::Partition) {
             Route::Split => split(args.args(), self.map()).into(),
             _ => (0..self.swarm.partitions)
-                .map(|number| Part {
-                    partition: PartitionId::new(number),
-                    args: args.clone(),
-                    positions: Vec::new(),
-                })
+                .map(|number| Part { partition: PartitionId::new(number), args: args.clone(), positions: Vec::new() })
                 .collect(),
         };
         let draw = self.rng.next();
