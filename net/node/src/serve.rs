@@ -1,5 +1,7 @@
 //! Starting a node, and bringing it to its end.
 
+mod error;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,101 +11,23 @@ use std::thread;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use thiserror::Error;
 use windrow_core::types::{PartitionId, PartitionMap};
 use windrow_store::{
-    Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenConfig, OpenError, OpenPartition, OpenReport,
-    install_signal_handlers, open_partition,
+    Background, BuildMode, DataDir, NewDataDir, OpenConfig, OpenPartition, OpenReport, install_signal_handlers,
+    open_partition,
 };
+
+pub use error::ServeError;
 
 use crate::admin::Admin;
 use crate::auth::random_bytes;
-use crate::net::{ListenError, Listener};
-use crate::ring::{CpuSet, Ring, SetupError, probe};
-use crate::runtime::{self, CoreChoiceError, CoreError, CoreThread};
-use crate::server::{Endpoint, Identity, Node, NodeError, Phase, Server, random_id};
+use crate::net::Listener;
+use crate::ring::{CpuSet, Ring, probe};
+use crate::runtime::{self, CoreChoiceError, CoreThread};
+use crate::server::{Endpoint, Identity, Node, Phase, Server, random_id};
 use crate::settings::{Configured, Settings};
 use crate::shard::{Driver, Engine, EngineParts, Hosted, Now, Place};
 use crate::shared::Common;
-
-/// Why a node did not start, or could not go on.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The cores that were asked for.
-    #[error(transparent)]
-    Cores(#[from] CoreChoiceError),
-    /// io_uring does not work here as it must.
-    #[error(transparent)]
-    Ring(#[from] SetupError),
-    /// The data directory.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The directory was made with another number of partitions, which never changes.
-    #[error(
-        "{}: has {found} partitions, not {asked}. Remedy: leave --partitions out (any number of cores can serve them), \
-         or choose another --dir", path.display()
-    )]
-    Partitions {
-        /// The directory.
-        path: PathBuf,
-        /// How many it has.
-        found: u16,
-        /// How many were asked for.
-        asked: u16,
-    },
-    /// An address for clients.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// There are not enough ports above the first.
-    #[error(
-        "{cores} cores need {cores} ports from {first} on, and there are only 65535. Remedy: choose a lower --port"
-    )]
-    Ports {
-        /// The first port.
-        first: u16,
-        /// How many cores there are.
-        cores: usize,
-    },
-    /// A partition does not open.
-    #[error("partition {partition}: {source}")]
-    Open {
-        /// Which one.
-        partition: PartitionId,
-        /// Why.
-        source: Box<OpenError>,
-    },
-    /// The state that all cores share.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// The admin endpoint.
-    #[error("the admin endpoint cannot listen on {address}: {source}. Remedy: choose another --admin-port, 0 for none")]
-    Admin {
-        /// Its address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A core's executor.
-    #[error(transparent)]
-    Core(#[from] CoreError),
-    /// A core could not go on.
-    #[error("core {core}: its ring does not work any more: {source}")]
-    CoreStopped {
-        /// Which one.
-        core: usize,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A system call that hardly ever fails.
-    #[error("cannot {step}: {source}")]
-    System {
-        /// What was being done.
-        step: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
-}
 
 /// Why a node ended, in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -508,28 +432,4 @@ fn watch_signals(common: &Arc<Common>, node: &Arc<Node>) -> std::io::Result<sign
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_are_dealt_evenly_and_neighbours_stay_together() {
-        assert_eq!(owners(4, 2), [0, 0, 1, 1]);
-        assert_eq!(owners(2, 4), [0, 1]);
-        assert_eq!(owners(5, 2), [0, 0, 0, 1, 1]);
-        assert_eq!(owners(1, 1), [0]);
-        for (partitions, cores) in [(7, 3), (3, 7), (1024, 5), (64, 64)] {
-            let owners = owners(partitions, cores);
-            assert!(owners.is_sorted());
-            for core in 0..cores.min(usize::from(partitions)) {
-                let own = owners.iter().filter(|&&owner| owner == core).count();
-                let fair = usize::from(partitions) / cores.min(usize::from(partitions));
-                assert!((fair..=fair + 1).contains(&own), "{own} of {partitions} on core {core} of {cores}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_core_numbers_its_own_partitions() {
-        assert_eq!(places(&[0, 0, 1, 1], 1), [Place::There(0), Place::There(0), Place::Here(0), Place::Here(1)]);
-    }
-}
+mod tests;
