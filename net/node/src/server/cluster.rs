@@ -1,7 +1,10 @@
 //! CLUSTER, READONLY, READWRITE.
 //!
 //! In shared-memory mode the node is no cluster and says so in the words of Redis; only `CLUSTER KEYSLOT` answers,
-//! since hash tags decide what can be atomic. In shared-nothing mode every core is a node of the cluster.
+//! since hash tags decide what can be atomic. In shared-nothing mode every core is a node of the cluster. All of them
+//! listen on the same addresses of the same host, so a client is told the address that it has reached this one by.
+
+use std::net::IpAddr;
 
 use windrow_core::types::{SLOT_COUNT, Slot};
 use windrow_proto::command::Id;
@@ -11,16 +14,27 @@ use super::identity::{Endpoint, Identity};
 
 const DISABLED: &str = "ERR This instance has cluster support disabled";
 
-/// Executes the subcommand `id` of CLUSTER on core number `core`.
-pub(super) fn execute(identity: &Identity, core: usize, id: Id, args: Args<'_>, encoder: &mut Encoder<'_>) {
+/// A core as a client sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) identity: &'a Identity,
+    /// The core's number.
+    pub(super) core: usize,
+    /// The address that the client has reached it by.
+    pub(super) ip: IpAddr,
+}
+
+/// Executes the subcommand `id` of CLUSTER.
+pub(super) fn execute(seen: Seen<'_>, id: Id, args: Args<'_>, encoder: &mut Encoder<'_>) {
+    let Seen { identity, core, .. } = seen;
     match id {
         Id::ClusterKeyslot => encoder.integer(Slot::of(args.at(2)).get().into()),
         _ if identity.endpoints.is_empty() => encoder.error(DISABLED),
         Id::ClusterInfo => info(identity, encoder),
         Id::ClusterMyid => encoder.bulk(identity.node_id(core).as_bytes()),
-        Id::ClusterSlots => slots(identity, encoder),
-        Id::ClusterShards => shards(identity, encoder),
-        Id::ClusterNodes => nodes(identity, core, encoder),
+        Id::ClusterSlots => slots(seen, encoder),
+        Id::ClusterShards => shards(seen, encoder),
+        Id::ClusterNodes => nodes(seen, encoder),
         _ => encoder.error("ERR syntax error"),
     }
 }
@@ -47,7 +61,8 @@ fn port(endpoint: &Endpoint) -> i64 {
     endpoint.address.port().into()
 }
 
-fn slots(identity: &Identity, encoder: &mut Encoder<'_>) {
+fn slots(seen: Seen<'_>, encoder: &mut Encoder<'_>) {
+    let identity = seen.identity;
     let ranges: Vec<(u16, u16, usize, &Endpoint)> = identity
         .endpoints
         .iter()
@@ -62,18 +77,19 @@ fn slots(identity: &Identity, encoder: &mut Encoder<'_>) {
         encoder.integer(first.into());
         encoder.integer(last.into());
         encoder.array(4);
-        encoder.bulk(endpoint.address.ip().to_string().as_bytes());
+        encoder.bulk(seen.ip.to_string().as_bytes());
         encoder.integer(port(endpoint));
         encoder.bulk(identity.node_id(core).as_bytes());
         encoder.array(0);
     }
 }
 
-fn shards(identity: &Identity, encoder: &mut Encoder<'_>) {
+fn shards(seen: Seen<'_>, encoder: &mut Encoder<'_>) {
+    let identity = seen.identity;
+    let ip = seen.ip.to_string();
     encoder.array(identity.endpoints.len());
     for (core, endpoint) in identity.endpoints.iter().enumerate() {
         let ranges = identity.slot_ranges(endpoint);
-        let ip = endpoint.address.ip().to_string();
         encoder.map(2);
         encoder.bulk(b"slots");
         encoder.array(ranges.len() * 2);
@@ -100,12 +116,13 @@ fn shards(identity: &Identity, encoder: &mut Encoder<'_>) {
     }
 }
 
-fn nodes(identity: &Identity, core: usize, encoder: &mut Encoder<'_>) {
+fn nodes(seen: Seen<'_>, encoder: &mut Encoder<'_>) {
+    let Seen { identity, core, ip } = seen;
     let mut text = String::new();
     for (number, endpoint) in identity.endpoints.iter().enumerate() {
-        let (address, port) = (endpoint.address.ip(), endpoint.address.port());
+        let port = port(endpoint);
         let flags = if number == core { "myself,master" } else { "master" };
-        text.push_str(&format!("{} {address}:{port}@0 {flags} - 0 0 1 connected", identity.node_id(number)));
+        text.push_str(&format!("{} {ip}:{port}@0 {flags} - 0 0 1 connected", identity.node_id(number)));
         for (first, last) in identity.slot_ranges(endpoint) {
             text.push_str(&if first == last { format!(" {first}") } else { format!(" {first}-{last}") });
         }
@@ -127,12 +144,13 @@ mod tests {
     fn ask(identity: &Identity, args: &[&[u8]]) -> String {
         let request = Request::new(args);
         let id = resolve(request.args()).unwrap().id;
-        request.run(|args, encoder| execute(identity, 1, id, args, encoder))
+        let seen = Seen { identity, core: 1, ip: IpAddr::from([10, 0, 0, 1]) };
+        request.run(|args, encoder| execute(seen, id, args, encoder))
     }
 
     fn two_cores() -> Identity {
         let endpoint = |port: u16, partition| Endpoint {
-            address: SocketAddr::from(([10, 0, 0, 1], port)),
+            address: SocketAddr::from(([0, 0, 0, 0], port)),
             partitions: vec![PartitionId::new(partition)],
         };
         Identity { endpoints: vec![endpoint(7_000, 0), endpoint(7_001, 1)], ..identity(2) }

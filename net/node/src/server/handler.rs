@@ -175,7 +175,11 @@ impl Server {
             | Id::ClusterMyid
             | Id::ClusterNodes
             | Id::ClusterShards
-            | Id::ClusterSlots => cluster::execute(&node.identity, self.core, command.id, args, encoder),
+            | Id::ClusterSlots => {
+                let ip = session.local.ip().to_canonical();
+                let seen = cluster::Seen { identity: &node.identity, core: self.core, ip };
+                cluster::execute(seen, command.id, args, encoder);
+            }
             // A container without its subcommand does not have enough arguments, and data commands do not come here.
             _ => encoder.error_fmt(format_args!("ERR '{}' is no server command", command.name)),
         }

@@ -36,11 +36,11 @@ impl<S: ServerCommands> Engine<S> {
     /// Sends the client where the slot is.
     pub(super) fn moved(&mut self, core: usize, slot: Slot, client: &mut Client<'_>) -> Step {
         self.parts.server.metrics().error_reply(b"MOVED");
-        let address = self.parts.node.identity.endpoints.get(core).map(|endpoint| endpoint.address);
-        client.reply(|encoder| match address {
-            Some(address) => {
-                encoder.error_fmt(format_args!("MOVED {} {}:{}", slot.get(), address.ip(), address.port()))
-            }
+        let port = self.parts.node.identity.endpoints.get(core).map(|endpoint| endpoint.address.port());
+        // All cores listen on the same addresses: the one that the client has reached this core by is right.
+        let ip = client.session.local.ip().to_canonical();
+        client.reply(|encoder| match port {
+            Some(port) => encoder.error_fmt(format_args!("MOVED {} {ip}:{port}", slot.get())),
             None => encoder.error("CLUSTERDOWN Hash slot not served"),
         })
     }
