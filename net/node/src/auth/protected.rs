@@ -7,7 +7,7 @@ pub const DENIED: &[u8] = b"-DENIED Windrow is running in protected mode because
 password is set. In this mode connections are only accepted from the loopback interface. To connect from other \
 machines, do one of the following: 1) set a password with the setting 'requirepass', or by 'CONFIG SET requirepass \
 <password>' from the loopback interface, and use AUTH. 2) Where every machine that can reach this one may read and \
-write everything, disable protected mode with 'protected-mode = no', or by 'CONFIG SET protected-mode no' from the \
+write everything, disable protected mode with 'protected-mode = false', or by 'CONFIG SET protected-mode no' from the \
 loopback interface. 3) Leave it as it is and connect through an encrypted tunnel.\r\n";
 
 /// Whether a client from `peer` must be turned away.
