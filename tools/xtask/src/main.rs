@@ -25,7 +25,7 @@ usage: cargo xtask <command>
   tidy                     only the tidy rules and the licences: takes a second
   fix                      formats, and applies what clippy can mend
   test [--long]            check, and every test, in both modes, with a short crash loop
-       [--rounds N]        rounds of the crash loop; --long alone means 200
+       [--rounds N]        rounds of the crash loop; --long means 200, more of all that is random, and the simulator
   bench [--quick]          the node beside Redis, in one run: tables of medians and ratios
         [--rounds N] [--keys N] [--out FILE]
   sim --seed N | --seeds A..B | --minutes M | --mutations

@@ -42,7 +42,7 @@ impl Options {
     fn apply(&self, command: &mut Command) {
         command.env("CRASH_ROUNDS", self.rounds.to_string());
         if self.long {
-            command.env("PROPTEST_CASES", "4096");
+            command.env("PROPTEST_CASES", "4096").env("WINDROW_POWERCUT_ROUNDS", "500");
         }
     }
 }
@@ -54,10 +54,20 @@ pub(crate) fn all(report: &mut Report, options: &Options) {
     run(report, options, "documentation examples", &[&whole[..], &["--doc"]].concat());
     let nothing = [&["test", "--locked", "--no-fail-fast", "--all-targets"], &SHARED_NOTHING[..]];
     run(report, options, "tests, shared-nothing", &nothing.concat());
+    if options.long {
+        report.step("simulator", simulate);
+    }
     for example in examples() {
         let name = format!("example {example}");
         report.step(&name, || crate::run::passes(cargo(&["run", "--locked", "-p", "windrow", "--example", &example])));
     }
+}
+
+/// Some minutes of seeds that were not tried before.
+fn simulate() -> Vec<String> {
+    let from = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let args = ["run", "-q", "--locked", "--profile", "sim", "-p", "windrow-sim", "--", "--minutes", "5", "--from"];
+    crate::run::passes(cargo(&[&args[..], &[&from.to_string()]].concat()))
 }
 
 fn run(report: &mut Report, options: &Options, name: &str, args: &[&str]) {
