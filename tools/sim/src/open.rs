@@ -180,6 +180,7 @@ impl Opening<'_> {
             replica.engine().handle_flushed(request.ticket);
         }
         replica.check_watermarks();
+        replica.check_feed();
         replica.engine().want_superblock();
         Ok(())
     }

@@ -134,6 +134,21 @@ impl Replica {
         }
     }
 
+    /// The change feed gives every committed batch, once and in order.
+    pub(crate) fn check_feed(&self) {
+        let Some(partition) = &self.partition else { return };
+        let records = partition.records(Lsn::ZERO).expect("the log has its start");
+        let found: Vec<Lsn> = records
+            .map(|record| record.expect("a committed record reads"))
+            .filter(|record| record.batch.is_some())
+            .map(|record| record.header.lsn)
+            .collect();
+        let committed = partition.committed();
+        let batches = self.truth.pieces.iter().filter(|piece| piece.is_batch && piece.end <= committed);
+        let wanted: Vec<Lsn> = batches.map(|piece| piece.start).collect();
+        assert!(found == wanted, "the feed gives {} batches, {} are committed", found.len(), wanted.len());
+    }
+
     /// Counts agree, and nothing grows beyond its bound.
     pub(crate) fn check_bounds(&self) {
         let Some(partition) = &self.partition else { return };

@@ -16,6 +16,8 @@ pub(crate) struct Swarm {
     /// How long the faulty part of the run lasts.
     pub(crate) duration_us: u64,
     pub(crate) think_us: u64,
+    /// Every third period of this length nobody sends anything.
+    pub(crate) quiet_us: Option<u64>,
     pub(crate) network_us: u64,
     pub(crate) flush_us: u64,
     pub(crate) prepare_us: u64,
@@ -60,6 +62,7 @@ impl Swarm {
             resp3: rng.percent(30),
             duration_us: rng.within(1_000_000..6_000_000),
             think_us: rng.log_uniform(50..100_000),
+            quiet_us: sometimes(rng, 40, 50_000..1_000_000),
             network_us: rng.log_uniform(10..5_000),
             flush_us: rng.log_uniform(50..50_000),
             prepare_us: rng.log_uniform(100..100_000),
@@ -83,7 +86,7 @@ impl Swarm {
             transaction_percent: *rng.pick(&[0, 3, 15]),
             clear_ppm: *rng.pick(&[0, 0, 500, 5_000]),
             expiry_percent: *rng.pick(&[0, 5, 30]),
-            delete_percent: *rng.pick(&[1, 10, 30]),
+            delete_percent: *rng.pick(&[1, 10, 30, 80]),
             read_percent: *rng.pick(&[10, 40, 70]),
         }
     }

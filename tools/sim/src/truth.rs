@@ -29,6 +29,7 @@ pub(crate) struct Piece {
     /// The durable watermark that it bears witness to.
     witness: Lsn,
     pub(crate) time: u64,
+    epoch: Epoch,
     /// The step of the run that wrote it.
     pub(crate) step: u64,
     pub(crate) is_batch: bool,
@@ -165,6 +166,12 @@ impl Truth {
         if witness > end { Verdict::Refuse { end, witness } } else { Verdict::Open { end } }
     }
 
+    /// The newest epoch that a record on the disk names.
+    pub(crate) fn persisted_epoch(&self) -> Epoch {
+        let persisted = self.pieces.iter().rev().filter(|piece| piece.end <= self.persisted);
+        persisted.map(|piece| piece.epoch).find(|epoch| *epoch != Epoch::ZERO).unwrap_or(Epoch::ZERO)
+    }
+
     /// The log ends here now: what was behind has been cut.
     pub(crate) fn cut(&mut self, end: Lsn) {
         self.pieces.retain(|piece| piece.end <= end);
@@ -176,17 +183,6 @@ impl Truth {
         self.appended = end;
         self.persisted = self.persisted.min(end);
         self.lies.clear();
-    }
-
-    /// The segments that hold something below `upto`, with the pages that do.
-    pub(crate) fn pages_below(&self, upto: Lsn) -> Vec<(Lsn, usize)> {
-        let below = self.segments.range(..upto);
-        below
-            .flat_map(|(&base, bytes)| {
-                let end = offset(upto.min(base.plus(bytes.len() as u64)), base);
-                (0..end.div_ceil(PAGE)).map(move |page| (base, page))
-            })
-            .collect()
     }
 }
 
@@ -203,6 +199,7 @@ fn piece_at(partition: PartitionId, base: Lsn, bytes: &[u8], at: usize, newest: 
         end: start.plus(len as u64),
         witness,
         time: 0,
+        epoch: Epoch::ZERO,
         step: 0,
         is_batch: false,
         ops: Vec::new(),
@@ -234,6 +231,7 @@ fn piece_at(partition: PartitionId, base: Lsn, bytes: &[u8], at: usize, newest: 
         end: record.end(),
         witness: header.durable,
         time: header.time.get(),
+        epoch: header.epoch,
         step: 0,
         is_batch: header.kind == RecordKind::Batch,
         ops: ops.collect(),

@@ -12,7 +12,7 @@ mod memory;
 use std::collections::BTreeMap;
 
 use windrow_core::superblock::{SUPERBLOCK_LEN, Superblock, SuperblockError};
-use windrow_core::types::Lsn;
+use windrow_core::types::{Epoch, Lsn};
 
 pub(crate) use file::{File, FlushedPage, PAGE};
 pub(crate) use memory::SimMemory;
@@ -158,10 +158,17 @@ impl PartitionDisk {
             let slot = if same_slot { 0 } else { superblock.slot() };
             self.slots[slot].cached = Some(superblock.encode());
         }
-        for slot in &mut self.slots {
+        for index in 0..2 {
+            let other_is_whole = Superblock::decode(&self.slots[1 - index].durable).is_ok();
+            let slot = &mut self.slots[index];
             if let Some(cached) = slot.cached.take() {
                 bit = true;
-                tear_slot(&mut slot.durable, &cached, rng);
+                if other_is_whole || same_slot {
+                    tear_slot(&mut slot.durable, &cached, rng);
+                } else if rng.percent(50) {
+                    // Two slots survive one fault. Where the other one has rotted, this one is not torn as well.
+                    slot.durable = cached;
+                }
             }
         }
         for file in self.unlinked.drain(..) {
@@ -183,12 +190,14 @@ impl PartitionDisk {
         self.files.values_mut().for_each(File::drop_cache);
     }
 
-    /// Breaks the slot that holds the older superblock, unless that would lose the newest epoch.
-    pub(crate) fn rot_slot(&mut self, rng: &mut Rng) -> bool {
+    /// Breaks the slot that holds the older superblock, or the newer one if its epoch is not lost with it: because the
+    /// other slot names it too, or the log does, of which `in_log` is the newest epoch on the disk.
+    pub(crate) fn rot_slot(&mut self, in_log: Epoch, rng: &mut Rng) -> bool {
         let decoded = [0, 1].map(|slot| Superblock::decode(&self.slots[slot].durable));
         let [Ok(first), Ok(second)] = decoded else { return false };
         let older = usize::from(first.generation >= second.generation);
-        let victim = if first.epoch == second.epoch && rng.percent(50) { 1 - older } else { older };
+        let is_kept = first.epoch == second.epoch || first.epoch.max(second.epoch) <= in_log;
+        let victim = if is_kept && rng.percent(50) { 1 - older } else { older };
         // While the other slot is being written, both could be gone.
         if self.writing.is_some() || self.slots.iter().any(|slot| slot.cached.is_some()) {
             return false;

@@ -1,8 +1,11 @@
 //! What goes wrong, and when.
 
+use windrow_core::types::Lsn;
+
 use super::{Event, World};
 use crate::disk::{Flush, PAGE};
 use crate::mutation::Mutation;
+use crate::truth::offset;
 
 /// How long a process stays away after it has died.
 const DOWN_US: std::ops::Range<u64> = 100..200_000;
@@ -143,21 +146,24 @@ impl World {
         let at = self.rng.index(self.replicas.len());
         let replica = &mut self.replicas[at];
         if self.rng.percent(15) {
-            if replica.disk.slots_intact() && replica.disk.rot_slot(&mut self.rng) {
+            if replica.disk.slots_intact() && replica.disk.rot_slot(replica.truth.persisted_epoch(), &mut self.rng) {
                 self.stats.fault("bit-rot-superblock");
             }
             return;
         }
-        let pages = replica.truth.pages_below(replica.truth.appended);
-        if pages.is_empty() {
+        // The newest of what is on the disk is what the fewest records bear witness to.
+        let upto = if self.rng.percent(50) { replica.truth.appended } else { replica.truth.persisted };
+        let far = if self.rng.percent(50) { upto.get() } else { 300 };
+        if upto == Lsn::ZERO {
             return;
         }
-        let (base, page) = *self.rng.pick(&pages);
+        let lsn = Lsn::new(upto.get().saturating_sub(self.rng.within(1..far.max(2))));
+        let base = Lsn::new(lsn.get() - lsn.get() % self.swarm.segment_len);
+        let byte = offset(lsn, base);
         let Some(file) = replica.disk.file_mut(base) else { return };
-        let byte = page * PAGE + self.rng.index(PAGE);
         let flipped = file.durable()[byte] ^ (1 << self.rng.index(8));
         file.damage(byte, &[flipped]);
-        replica.truth.add_lie(base, page);
+        replica.truth.add_lie(base, byte / PAGE);
         replica.damaged = true;
         self.stats.fault("bit-rot");
     }

@@ -263,6 +263,7 @@ impl World {
     fn last_look(&mut self) {
         for replica in &self.replicas {
             replica.check_bounds();
+            replica.check_feed();
             let durable = replica.partition.as_ref().map(windrow_core::partition::Partition::durable);
             assert_eq!(Some(replica.truth.persisted), durable, "everything is on the disk");
         }

@@ -19,9 +19,10 @@ impl World {
         if !self.running {
             return;
         }
+        let is_quiet = self.swarm.quiet_us.is_some_and(|period| (self.time_us / period).is_multiple_of(3));
         if self.clients[client].connection.is_none() {
             self.connect(client);
-        } else if !self.healing {
+        } else if !self.healing && !is_quiet {
             self.send_requests(client);
         }
     }
