@@ -160,7 +160,9 @@ impl<M: SegmentMemory> Partition<M> {
                 return Lookup { entry: found, wait };
             }
         }
-        Lookup { entry: None, wait }
+        // Nothing was found among those drawn: whoever is told so is told of every deletion, drawn or not.
+        let deleted = self.tombstones.back().map_or(Lsn::ZERO, |tombstone| tombstone.end);
+        Lookup { entry: None, wait: wait.max(deleted) }
     }
 
     /// Whether the record at `lsn` holds the newest version of a key. A record may outlive some of its operations.

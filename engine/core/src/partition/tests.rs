@@ -323,6 +323,19 @@ fn random_finds_every_key() {
     assert_eq!(seen.len(), 19);
 }
 
+#[test]
+fn whoever_draws_nothing_waits_for_every_deletion() {
+    let mut driver = Driver::create();
+    let keys: Vec<String> = (0..500).map(|number| std::format!("key{number}")).collect();
+    keys.iter().for_each(|key| driver.put(key, "v"));
+    driver.flush();
+    keys.iter().for_each(|key| driver.apply(&[(key, Change::Delete)]));
+    for draw in 0..50 {
+        let lookup = driver.partition.random(draw << 40, driver.now());
+        assert_eq!((lookup.entry, lookup.wait), (None, driver.partition.appended()));
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8, u16, Option<u16>),
