@@ -136,7 +136,9 @@ impl Drop for Server {
 fn arguments(kind: Kind, port: u16, dir: &Path) -> Vec<String> {
     let (dir, port) = (dir.display().to_string(), port.to_string());
     let words: Vec<&str> = match kind {
-        Kind::Windrow => vec!["--dir", &dir, "--port", &port, "--admin-port", "0", "--cores", "0-0", "--partitions", "1"],
+        Kind::Windrow => {
+            vec!["--dir", &dir, "--port", &port, "--admin-port", "0", "--cores", "0-0", "--partitions", "1"]
+        }
         Kind::RedisMemory => vec!["--dir", &dir, "--port", &port, "--save", "", "--appendonly", "no"],
         Kind::RedisAlways => vec![
             "--dir",
