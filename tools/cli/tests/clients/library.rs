@@ -1,6 +1,6 @@
 //! The `redis` crate, as an application would use it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use redis::{Commands, Connection, ErrorKind, InfoDict, RedisResult, ServerErrorKind, Value};
 
@@ -66,8 +66,8 @@ fn commands_go_over_all_partitions() {
     assert_eq!(command("DBSIZE").query::<usize>(connection).unwrap(), 500);
     assert_eq!(connection.mget::<_, Vec<String>>(&keys).unwrap(), keys);
     assert_eq!(connection.exists::<_, usize>(&keys).unwrap(), 500);
-    let scanned: HashSet<String> =
-        connection.scan_match("key:*").unwrap().collect::<RedisResult<HashSet<String>>>().unwrap();
+    let scanned: std::collections::HashSet<String> =
+        connection.scan_match("key:*").unwrap().collect::<RedisResult<_>>().unwrap();
     assert_eq!(scanned.len(), 500);
     assert!(error("MSET a 1 b 2 c 3 d 4", connection).starts_with("CROSSSLOT "));
     let () = command("MSET {t}a 1 {t}b 2").query(connection).unwrap();
