@@ -251,6 +251,24 @@ fn what_cannot_be_appended_changes_nothing() {
 }
 
 #[test]
+fn a_record_of_any_length_is_written_or_refused() {
+    let mut driver = Driver::create();
+    let (mut written, mut refused) = (0, 0);
+    for len in 3_700..3_950 {
+        driver.act();
+        let value = std::vec![0; len];
+        let hash = driver.partition.hash(b"a");
+        let change = Change::Put { value: &value, expires_at: None };
+        match driver.partition.append(driver.now(), &mut [Op { hash, key: b"a", change }]) {
+            Ok(_) => written += 1,
+            Err(AppendError::Room(crate::log::RoomError::TooLarge { .. })) => refused += 1,
+            Err(other) => panic!("{len} bytes: {other}"),
+        }
+    }
+    assert!(written > 50 && refused > 50);
+}
+
+#[test]
 fn appends_wait_for_the_next_segment_and_go_on_when_it_is_there() {
     let mut driver = Driver::create();
     driver.act();

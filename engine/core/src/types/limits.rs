@@ -31,10 +31,11 @@ pub const PARTITION_LOG_LEN_MAX: u64 = 1 << 44;
 /// The most partitions in a cluster.
 pub const PARTITIONS_MAX: u16 = 1_024;
 
-/// Bytes for records in a segment of `segment_len` bytes.
+/// The longest record, with its padding, in a segment of `segment_len` bytes: one that leaves room for a pad behind it,
+/// so that whatever is not longer fits an empty segment.
 #[must_use]
 pub const fn record_len_max(segment_len: u64) -> u64 {
-    segment_len - (SEGMENT_HEADER_LEN + SEGMENT_FOOTER_LEN) as u64
+    segment_len - (SEGMENT_HEADER_LEN + RECORD_HEADER_LEN + SEGMENT_FOOTER_LEN) as u64
 }
 
 const _: () = assert!(RECORD_HEADER_LEN.is_multiple_of(RECORD_ALIGN));
