@@ -7,6 +7,8 @@ use crate::rng::Rng;
 pub(crate) struct Swarm {
     pub(crate) partitions: u16,
     pub(crate) segment_len: u64,
+    /// New segments get another length at some restarts.
+    pub(crate) resize_percent: u64,
     pub(crate) segments_ahead: usize,
     pub(crate) clients: usize,
     pub(crate) pipeline: usize,
@@ -50,10 +52,11 @@ pub(crate) struct Swarm {
 impl Swarm {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let segment_len = 4096 * *rng.pick(&[1, 1, 1, 2, 2, 3, 4, 8, 16]);
-        let value_cap = segment_len / 3;
+        let value_cap = segment_len * 5 / 4;
         Self {
             partitions: *rng.pick(&[1, 1, 1, 2, 2, 3, 4]),
             segment_len,
+            resize_percent: *rng.pick(&[0, 0, 20]),
             segments_ahead: rng.size(1..4),
             clients: rng.size(1..9),
             pipeline: *rng.pick(&[1, 1, 2, 4, 8, 16, 32]),

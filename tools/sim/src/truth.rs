@@ -33,6 +33,7 @@ pub(crate) struct Piece {
     /// The step of the run that wrote it.
     pub(crate) step: u64,
     pub(crate) is_batch: bool,
+    pub(crate) is_segment_header: bool,
     pub(crate) ops: Vec<RecordOp>,
 }
 
@@ -128,6 +129,11 @@ impl Truth {
         self.lies.push((base, page));
     }
 
+    /// The segment that holds a position below the end.
+    pub(crate) fn segment_of(&self, lsn: Lsn) -> Option<Lsn> {
+        self.segments.range(..=lsn).next_back().map(|(base, _)| *base)
+    }
+
     /// Puts everything back that was once on the disk and has been damaged.
     pub(crate) fn heal(&mut self, disk: &mut PartitionDisk) {
         self.lies.clear();
@@ -202,6 +208,7 @@ fn piece_at(partition: PartitionId, base: Lsn, bytes: &[u8], at: usize, newest: 
         epoch: Epoch::ZERO,
         step: 0,
         is_batch: false,
+        is_segment_header: at == 0,
         ops: Vec::new(),
     };
     if at == 0 {
@@ -234,6 +241,7 @@ fn piece_at(partition: PartitionId, base: Lsn, bytes: &[u8], at: usize, newest: 
         epoch: header.epoch,
         step: 0,
         is_batch: header.kind == RecordKind::Batch,
+        is_segment_header: false,
         ops: ops.collect(),
     }
 }

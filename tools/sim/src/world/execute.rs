@@ -213,8 +213,7 @@ impl World {
         let replica = &mut self.replicas[at];
         let new = replica.observe(self.step, amid, &mut self.rng);
         let pieces = &replica.truth.pieces[new];
-        self.stats.rolls +=
-            pieces.iter().filter(|piece| piece.start.get() % self.swarm.segment_len == 0).count() as u64;
+        self.stats.rolls += pieces.iter().filter(|piece| piece.is_segment_header).count() as u64;
         let mut batches = pieces.iter().filter(|piece| piece.is_batch);
         let written = batches.next().map(|piece| Written { ops: piece.ops.clone(), end: piece.end });
         assert!(batches.next().is_none(), "a command writes one record: all or nothing");

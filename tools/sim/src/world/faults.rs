@@ -119,12 +119,12 @@ impl World {
         for replica in &mut self.replicas {
             replica.partition = None;
             replica.flight = None;
-            if let Some(base) = replica.preparing.take()
+            if let Some((base, len)) = replica.preparing.take()
                 && replica.disk.file(base).is_none()
                 && self.rng.percent(30)
             {
                 // It had its name already; whether that is durable nobody knows.
-                replica.disk.create(base, usize::try_from(self.swarm.segment_len).expect("small"));
+                replica.disk.create(base, usize::try_from(len).expect("small"));
             }
             if power {
                 if replica.disk.power_cut(same_slot, &mut self.rng) {
@@ -158,7 +158,7 @@ impl World {
             return;
         }
         let lsn = Lsn::new(upto.get().saturating_sub(self.rng.within(1..far.max(2))));
-        let base = Lsn::new(lsn.get() - lsn.get() % self.swarm.segment_len);
+        let Some(base) = replica.truth.segment_of(lsn) else { return };
         let byte = offset(lsn, base);
         let Some(file) = replica.disk.file_mut(base) else { return };
         let flipped = file.durable()[byte] ^ (1 << self.rng.index(8));

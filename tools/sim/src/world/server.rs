@@ -26,6 +26,10 @@ impl World {
             let blown = self.rng.percent(self.swarm.crash_in_open_percent);
             let fuse = Fuse(blown.then(|| self.rng.within(0..OPENING_STEPS)));
             self.step += 1;
+            if self.rng.percent(self.swarm.resize_percent) {
+                self.stats.fault("resized");
+                self.replicas[at].config.segment_len = 4096 * self.rng.within(1..17);
+            }
             let opening = Opening {
                 now: self.now(),
                 step: self.step,
@@ -54,7 +58,7 @@ impl World {
             let process = self.process;
             match action {
                 Action::Prepare { base, len } => {
-                    self.replicas[at].preparing = Some(base);
+                    self.replicas[at].preparing = Some((base, len));
                     let mut delay = self.around(self.swarm.prepare_us);
                     if self.rng.ppm(self.swarm.slow_prepare_ppm) {
                         self.stats.fault("slow-prepare");
