@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::codec::{OpKind, OpView, Record};
-use crate::index::Index;
+use crate::codec::{Batch, OpKind, OpView, Record};
+use crate::index::{Fragment, Index};
 use crate::types::{HashSeed, KeyHash, Lsn};
 
 /// What a walk over the log gathers. Reads no record but the one at hand: every operation names what it supersedes.
@@ -30,12 +30,27 @@ impl Replay {
 
     pub(super) fn apply(&mut self, record: &Record<'_>) {
         let Some(batch) = record.batch else { return };
+        let shared = self.shared_fragments(batch);
         for op in batch.iter() {
-            self.apply_op(record.header.lsn, &op);
+            self.apply_op(record.header.lsn, &op, &shared);
         }
     }
 
-    fn apply_op(&mut self, lsn: Lsn, op: &OpView<'_>) {
+    /// The fragments that several keys of a batch have, in order, if the batch deletes any key.
+    ///
+    /// An entry is a fragment and a position, so such keys cannot be told apart by it: a deletion that leaves no
+    /// tombstone would let the next write of its key take the entry of another one.
+    fn shared_fragments(&self, batch: Batch<'_>) -> Vec<Fragment> {
+        if batch.len() == 1 || batch.iter().all(|op| op.kind != OpKind::Delete) {
+            return Vec::new();
+        }
+        let mut fragments: Vec<Fragment> = batch.iter().map(|op| Fragment::of(self.seed.hash(op.key))).collect();
+        fragments.sort_unstable();
+        let pairs = fragments.windows(2).filter(|pair| pair[0] == pair[1]);
+        pairs.map(|pair| pair[0]).collect()
+    }
+
+    fn apply_op(&mut self, lsn: Lsn, op: &OpView<'_>, shared: &[Fragment]) {
         if op.kind == OpKind::Clear {
             self.index.clear();
             self.has_expiries = false;
@@ -51,7 +66,7 @@ impl Replay {
         }
         match op.kind {
             OpKind::Delete if superseded => {
-                if shares_fragment(&self.index, hash) {
+                if shares_fragment(&self.index, hash) || shared.binary_search(&Fragment::of(hash)).is_ok() {
                     let replaced = self.index.replace(hash, op.supersedes, lsn);
                     let was_tombstone = op.superseded_len == 0;
                     self.tombstones += usize::from(replaced && !was_tombstone);

@@ -508,3 +508,20 @@ fn keys_that_collide_in_one_record_are_kept_apart() {
     driver = driver.reopen();
     assert_eq!((driver.get(&one).as_deref(), driver.partition.len()), (Some("again"), 2));
 }
+
+#[test]
+fn a_deletion_and_a_write_that_collide_in_one_record_are_replayed_apart() {
+    let mut driver = Driver::create();
+    let (one, two) = colliding_keys(&driver);
+    let (first, second) = if one < two { (one, two) } else { (two, one) };
+    let put = |value: &'static str| Change::Put { value: value.as_bytes(), expires_at: None };
+    driver.put(&first, "old");
+    driver.apply(&[(&first, Change::Delete), (&second, put("two"))]);
+    driver.put(&first, "again");
+    driver.flush();
+    for _ in 0..2 {
+        assert_eq!((driver.get(&first).as_deref(), driver.get(&second).as_deref()), (Some("again"), Some("two")));
+        assert_eq!(driver.partition.len(), 2);
+        driver = driver.reopen();
+    }
+}
