@@ -12,6 +12,7 @@
 
 mod client;
 mod disk;
+mod keys;
 mod model;
 mod mutation;
 mod open;

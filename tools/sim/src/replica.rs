@@ -7,9 +7,10 @@ use windrow_core::log::SegmentMemory;
 use windrow_core::partition::{Partition, PartitionConfig};
 use windrow_core::superblock::Superblock;
 use windrow_core::types::limits::SEGMENT_LEN_MIN;
-use windrow_core::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis};
+use windrow_core::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
 
 use crate::disk::{Flush, PartitionDisk, SimMemory};
+use crate::keys::hash_seed;
 use crate::model::State;
 use crate::rng::Rng;
 use crate::swarm::Swarm;
@@ -48,8 +49,6 @@ pub(crate) struct Flight {
 
 impl Replica {
     pub(crate) fn new(number: u16, swarm: &Swarm, rng: &mut Rng) -> Self {
-        let mut hash_seed = [0; 16];
-        hash_seed[..8].copy_from_slice(&rng.next().to_le_bytes());
         let id = PartitionId::new(number);
         let superblock = Superblock {
             generation: 1,
@@ -59,7 +58,7 @@ impl Replica {
             epoch: Epoch::ZERO,
             promised: Epoch::ZERO,
             durable: Lsn::ZERO,
-            hash_seed: HashSeed(hash_seed),
+            hash_seed: hash_seed(swarm, rng),
             features: 0,
         };
         Self {

@@ -13,6 +13,8 @@ pub(crate) struct Swarm {
     pub(crate) clients: usize,
     pub(crate) pipeline: usize,
     pub(crate) keys: usize,
+    /// Some keys have hashes that the index cannot tell apart.
+    pub(crate) keys_collide: bool,
     pub(crate) value_len_max: usize,
     pub(crate) resp3: bool,
     /// How long the faulty part of the run lasts.
@@ -61,6 +63,7 @@ impl Swarm {
             clients: rng.size(1..9),
             pipeline: *rng.pick(&[1, 1, 2, 4, 8, 16, 32]),
             keys: usize::try_from(rng.log_uniform(3..400)).unwrap_or(3),
+            keys_collide: rng.percent(20),
             value_len_max: usize::try_from(rng.log_uniform(8..value_cap)).unwrap_or(8),
             resp3: rng.percent(30),
             duration_us: rng.within(1_000_000..6_000_000),

@@ -13,11 +13,12 @@ mod whole;
 
 use std::collections::BTreeMap;
 
-use windrow_core::types::{Lsn, PartitionMap, Slot, UnixMillis};
+use windrow_core::types::{Lsn, PartitionMap, UnixMillis};
 use windrow_proto::data::Ctx;
 use windrow_proto::resp::Protocol;
 
 use crate::client::Client;
+use crate::keys::keys;
 use crate::mutation::Mutation;
 use crate::replica::Replica;
 use crate::rng::Rng;
@@ -114,13 +115,7 @@ impl World {
         let swarm = Swarm::draw(&mut rng.fork());
         let map = PartitionMap::new(swarm.partitions).expect("a few partitions");
         let replicas = (0..swarm.partitions).map(|number| Replica::new(number, &swarm, &mut rng)).collect();
-        let mut keys = vec![Vec::new(); usize::from(swarm.partitions)];
-        let mut number = 0;
-        while number < swarm.keys || keys.iter().any(|keys: &Vec<Vec<u8>>| keys.is_empty()) {
-            let key = format!("k{number}").into_bytes();
-            keys[usize::from(map.partition_of(Slot::of(&key)).get())].push(key);
-            number += 1;
-        }
+        let keys = keys(&swarm, map, &mut rng);
         let clients = (0..swarm.clients).map(|_| Client::new(rng.fork(), &swarm, &keys)).collect();
         let mut ctx = Ctx::new(map);
         ctx.protocol = if swarm.resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
