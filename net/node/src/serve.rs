@@ -21,6 +21,7 @@ pub use error::ServeError;
 
 use crate::admin::Admin;
 use crate::auth::random_bytes;
+use crate::metrics::available_memory;
 use crate::net::Listener;
 use crate::ring::{CpuSet, Ring, probe};
 use crate::runtime::{self, CoreChoiceError, CoreThread};
@@ -403,12 +404,14 @@ fn seeds(
     let mut peers = crate::shared::connect(common).into_iter();
     #[cfg(feature = "shared-nothing")]
     let _ = common;
+    let partitions = opened.iter().map(Vec::len).sum::<usize>().max(1) as u64;
+    let hot_len = available_memory() / 100 * settings.hot_memory_percent / partitions;
     let parts = cpus.into_iter().zip(opened).zip(listeners).enumerate();
     parts
         .map(|(core, ((cpu, opened), listeners))| CoreSeed {
             core,
             cpu,
-            hosted: opened.into_iter().map(|open| Hosted::new(open, settings.segment_fill)).collect(),
+            hosted: opened.into_iter().map(|open| Hosted::new(open, settings.segment_fill, hot_len)).collect(),
             listeners,
             #[cfg(feature = "shared-memory")]
             peers: peers.next().expect("there are peers for every core"),

@@ -102,6 +102,8 @@ pub struct CoreCounters {
     pub writes_refused_no_space: Counter,
     /// Flushes completed.
     pub flushes: Counter,
+    /// Reads of the log begun because a command's records were not in memory.
+    pub cold_reads: Counter,
     /// How long the latest flush took.
     pub flush_last_us: Gauge,
     /// Rounds of the core's event loop.

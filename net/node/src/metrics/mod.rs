@@ -39,5 +39,5 @@ pub use counters::{CommandCounters, CoreCounters, CoreShared, Outcome, Stage};
 pub use errors::{ERROR_PREFIXES, error_index, error_name};
 pub use histogram::{Distribution, LocalHistogram, Scale, SharedHistogram};
 pub use node::{CommandTotals, NodeMetrics, PartitionGauges, Totals};
-pub use process::{Memory, memory, process_cpu_time, thread_cpu_time};
+pub use process::{Memory, available_memory, memory, process_cpu_time, thread_cpu_time};
 pub use prometheus::{NodeFacts, render};

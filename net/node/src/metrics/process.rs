@@ -31,6 +31,16 @@ pub fn memory() -> Memory {
     }
 }
 
+/// Bytes of memory that this process can use now without anybody swapping, the page cache included: what the machine
+/// has available, or less where its control group allows less. Zero where the kernel does not say.
+#[must_use]
+pub fn available_memory() -> u64 {
+    let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    // The root of the namespace, which is what a container sees; `max` where there is no limit.
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    kib_field(&machine, "MemAvailable:").min(group.trim().parse().unwrap_or(u64::MAX))
+}
+
 fn kib_field(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name));
     value

@@ -27,7 +27,7 @@ type CoreMetric = (&'static str, Kind, &'static str, fn(&CoreCounters) -> u64);
 /// As [`CoreMetric`], of a partition.
 type PartitionMetric = (&'static str, Kind, &'static str, fn(&PartitionGauges) -> u64);
 
-const CORE_METRICS: [CoreMetric; 22] = [
+const CORE_METRICS: [CoreMetric; 23] = [
     ("windrow_connections_accepted_total", Kind::Counter, "Connections accepted, kept or not.", |core| {
         core.connections_received.get()
     }),
@@ -77,6 +77,9 @@ const CORE_METRICS: [CoreMetric; 22] = [
         core.writes_refused_no_space.get()
     }),
     ("windrow_flushes_total", Kind::Counter, "Flushes of logs completed.", |core| core.flushes.get()),
+    ("windrow_cold_reads_total", Kind::Counter, "Reads of records that were not in memory.", |core| {
+        core.cold_reads.get()
+    }),
     ("windrow_loop_rounds_total", Kind::Counter, "Rounds of the event loop.", |core| core.loop_rounds.get()),
     ("windrow_commands_per_second", Kind::Gauge, "Commands executed a second, averaged over the last ticks.", |core| {
         core.commands_per_second.get()

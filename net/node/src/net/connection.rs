@@ -6,7 +6,7 @@ use std::time::Instant;
 use windrow_proto::limits::Limits as CommandLimits;
 use windrow_proto::resp::Parser;
 
-use super::limits::{AUTHENTICATE_WITHIN, COMMAND_WITHIN, Limits, OUTPUT_LEN_UNAUTHENTICATED_MAX};
+use super::limits::{Limits, OUTPUT_LEN_UNAUTHENTICATED_MAX};
 use super::output::Output;
 use crate::ring::ConnId;
 use crate::shard::Session;
@@ -139,10 +139,10 @@ impl Connection {
             self.output_soft_since = None;
         }
         let late = |since: Instant, within| now.duration_since(since) >= within;
-        if !self.session.authenticated && late(self.session.connected, AUTHENTICATE_WITHIN) {
+        if !self.session.authenticated && late(self.session.connected, limits.authenticate_within) {
             return Some(Overdue::Deadline);
         }
-        if self.stalled.is_none() && self.command_began.is_some_and(|since| late(since, COMMAND_WITHIN)) {
+        if self.stalled.is_none() && self.command_began.is_some_and(|since| late(since, limits.command_within)) {
             return Some(Overdue::Deadline);
         }
         let idle = output == 0 && self.stalled.is_none();

@@ -31,6 +31,10 @@ pub const DEADLINE_TICKS: usize = 10;
 pub const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 /// Clients of one node, unless it is set.
 pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
+/// Percent of the memory available at the start that the newest records are taken to have, unless it is set. The rest
+/// is for the index, for buffers, and for the kernel, which keeps old pages that are in use before new ones that are
+/// not.
+pub const HOT_MEMORY_PERCENT_DEFAULT: u64 = 50;
 /// Seconds of silence after which TCP asks whether a client is still there, unless it is set.
 pub const TCP_KEEPALIVE_DEFAULT: Duration = Duration::from_secs(300);
 
@@ -51,6 +55,10 @@ pub struct Limits {
     pub output_soft_len: usize,
     /// See `output_soft_len`.
     pub output_soft_duration: Duration,
+    /// A client that needs a password must have given it within this time.
+    pub authenticate_within: Duration,
+    /// A command must be whole within this time after its first byte.
+    pub command_within: Duration,
     /// A silent client is disconnected after this time; `None` for never.
     pub idle_timeout: Option<Duration>,
     /// Silence after which TCP asks whether a client is still there; `None` for never.
@@ -65,6 +73,8 @@ impl Default for Limits {
             output_len_max: OUTPUT_LEN_MAX,
             output_soft_len: OUTPUT_SOFT_LEN,
             output_soft_duration: OUTPUT_SOFT_DURATION,
+            authenticate_within: AUTHENTICATE_WITHIN,
+            command_within: COMMAND_WITHIN,
             idle_timeout: None,
             tcp_keepalive: Some(TCP_KEEPALIVE_DEFAULT),
         }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use windrow_core::types::{Lsn, PartitionId};
 
 use super::pool::Pool;
+use crate::ring::{Mapped, Part};
 
 /// A chunk that has reached this size gets no more replies.
 const CHUNK_LEN: usize = 32 << 10;
@@ -17,6 +18,9 @@ const CHUNK_LEN: usize = 32 << 10;
 const COALESCED_LEN: usize = 16 << 10;
 /// The most parts of one send.
 const PARTS_MAX: usize = 16;
+/// What a chunk with a value becomes: the text, the value, its end.
+const PARTS_OF_VALUE: usize = 3;
+const END_OF_VALUE: &[u8] = b"\r\n";
 
 /// What must happen before a reply may be seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +46,8 @@ pub(crate) struct Ticket(u64);
 #[derive(Debug)]
 struct Chunk {
     bytes: Vec<u8>,
+    /// What follows the bytes, and is followed by CR LF. It ends the chunk.
+    value: Option<Mapped>,
     wait: Wait,
     replies: usize,
     /// When its first reply was written.
@@ -83,9 +89,9 @@ impl Output {
 
     /// The buffer that the next reply is written to; [`finish`](Self::finish) must follow.
     pub(crate) fn begin(&mut self, pool: &mut Pool, now: Instant) -> &mut Vec<u8> {
-        let open = self.chunks.back().is_some_and(|last| last.wait != Wait::Elsewhere && last.bytes.len() < CHUNK_LEN);
-        if !open {
-            self.chunks.push_back(Chunk { bytes: pool.take(), wait: Wait::Ready, replies: 0, since: now });
+        let open = |last: &Chunk| last.wait != Wait::Elsewhere && last.bytes.len() < CHUNK_LEN && last.value.is_none();
+        if !self.chunks.back().is_some_and(open) {
+            self.chunks.push_back(Chunk { bytes: pool.take(), value: None, wait: Wait::Ready, replies: 0, since: now });
         }
         &mut self.chunks.back_mut().expect("pushed just now").bytes
     }
@@ -106,12 +112,19 @@ impl Output {
         let mut bytes = pool.take();
         bytes.extend_from_slice(&last.bytes[start..]);
         last.bytes.truncate(start);
-        self.chunks.push_back(Chunk { bytes, wait, replies: 1, since: now });
+        self.chunks.push_back(Chunk { bytes, value: None, wait, replies: 1, since: now });
+    }
+
+    /// As [`finish`](Self::finish) of a reply whose text ends where a value must follow: `value`, and CR LF.
+    pub(crate) fn finish_with(&mut self, start: usize, value: Mapped, wait: Wait, pool: &mut Pool, now: Instant) {
+        self.finish(start, wait, pool, now);
+        self.len += value.len() + END_OF_VALUE.len();
+        self.chunks.back_mut().expect("finished just now").value = Some(value);
     }
 
     /// A reply that will be there later.
     pub(crate) fn expect(&mut self, now: Instant) -> Ticket {
-        self.chunks.push_back(Chunk { bytes: Vec::new(), wait: Wait::Elsewhere, replies: 1, since: now });
+        self.chunks.push_back(Chunk { bytes: Vec::new(), value: None, wait: Wait::Elsewhere, replies: 1, since: now });
         self.replies += 1;
         Ticket(self.first + self.chunks.len() as u64 - 1)
     }
@@ -139,7 +152,7 @@ impl Output {
     pub(crate) fn release(
         &mut self,
         pool: &mut Pool,
-        parts: &mut Vec<Vec<u8>>,
+        parts: &mut Vec<Part>,
         committed: impl Fn(PartitionId) -> Lsn,
         mut waited: impl FnMut(usize, Wait, Instant),
     ) -> Released {
@@ -153,8 +166,12 @@ impl Output {
             if !ready {
                 break;
             }
-            let joins = parts.last().is_some_and(|last| last.len() + front.bytes.len() <= COALESCED_LEN);
-            if !joins && parts.len() == PARTS_MAX {
+            let joins = match parts.last() {
+                Some(Part::Bytes(last)) => last.len() + front.bytes.len() <= COALESCED_LEN,
+                _ => false,
+            };
+            let room = PARTS_MAX - parts.len();
+            if (!joins && room == 0) || (front.value.is_some() && room < PARTS_OF_VALUE) {
                 break;
             }
             let chunk = self.chunks.pop_front().expect("looked at just now");
@@ -164,11 +181,19 @@ impl Output {
             waited(chunk.replies, chunk.wait, chunk.since);
             match parts.last_mut() {
                 _ if chunk.bytes.is_empty() => pool.give_back(chunk.bytes),
-                Some(last) if joins => {
+                Some(Part::Bytes(last)) if joins => {
                     last.extend_from_slice(&chunk.bytes);
                     pool.give_back(chunk.bytes);
                 }
-                _ => parts.push(chunk.bytes),
+                _ => parts.push(Part::Bytes(chunk.bytes)),
+            }
+            if let Some(value) = chunk.value {
+                released.bytes += value.len() + END_OF_VALUE.len();
+                parts.push(Part::Mapped(value));
+                // What follows goes into the same buffer.
+                let mut end = pool.take();
+                end.extend_from_slice(END_OF_VALUE);
+                parts.push(Part::Bytes(end));
             }
         }
         self.len -= released.bytes;

@@ -29,18 +29,25 @@ pub struct Lease {
 }
 
 /// A mapping of anonymous memory, page-aligned and at a fixed address as long as it lives.
-struct Pages {
+pub(super) struct Pages {
     start: *mut u8,
     len: usize,
 }
 
 impl Pages {
-    fn new(len: usize) -> io::Result<Self> {
+    pub(super) fn new(len: usize) -> io::Result<Self> {
         // SAFETY: a new anonymous mapping at an address of the kernel's choice; it can overlap nothing.
         let start = unsafe {
             mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
         }?;
         Ok(Self { start: start.cast(), len })
+    }
+}
+
+impl Pages {
+    /// Where it begins.
+    pub(super) fn start(&self) -> *mut u8 {
+        self.start
     }
 }
 

@@ -13,6 +13,7 @@ mod buffers;
 pub(crate) mod descriptor;
 mod error;
 mod probe;
+mod read;
 mod send;
 mod setup;
 pub(crate) mod slots;
@@ -22,20 +23,24 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic;
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use buffers::Buffers;
+use buffers::{Buffers, Pages};
+use read::{READ_LEN_MAX, ReadOp};
 use send::SendOp;
 use slots::Slots;
 use token::Token;
+use windrow_store::SegmentView;
 
 pub use buffers::{BUFFER_COUNT, BUFFER_LEN, Lease};
 pub use error::SetupError;
 pub use probe::{Capability, probe};
+pub use send::{Mapped, Part};
 pub use setup::CpuSet;
 pub use token::ConnId;
 
@@ -85,13 +90,20 @@ pub enum Completion {
         /// How many bytes have been sent.
         result: io::Result<usize>,
         /// The memory that was sent from.
-        parts: Vec<Vec<u8>>,
+        parts: Vec<Part>,
     },
     /// A flush is done, or has failed, which is fatal.
     Flushed {
         /// The number given to [`Ring::flush`].
         ticket: u64,
         /// The first error of any of its files.
+        result: io::Result<()>,
+    },
+    /// A read is done, or has failed.
+    Read {
+        /// The number given to [`Ring::read`].
+        ticket: u64,
+        /// What the system said.
         result: io::Result<()>,
     },
     /// The timer has run out.
@@ -111,6 +123,9 @@ pub struct Ring {
     buffers: ManuallyDrop<Buffers>,
     sends: ManuallyDrop<Slots<SendOp>>,
     flushes: Slots<FlushOp>,
+    reads: ManuallyDrop<Slots<ReadOp>>,
+    /// Where all reads go, at the same time: nobody looks at what arrives.
+    scratch: ManuallyDrop<Pages>,
     timer: ManuallyDrop<Box<types::Timespec>>,
     timer_armed: bool,
     /// Operations for which the submission queue had no room. They go first.
@@ -134,6 +149,9 @@ impl Ring {
         let io = setup::build(setup::ENTRIES)?;
         probe::require(&io)?;
         let buffers = Buffers::new().map_err(|source| SetupError::NoMemory { what: "receive buffers", source })?;
+        // Takes no memory before the first read.
+        let scratch =
+            Pages::new(READ_LEN_MAX).map_err(|source| SetupError::NoMemory { what: "a read buffer", source })?;
         let eventfd =
             eventfd.try_clone_to_owned().map_err(|source| SetupError::NoDescriptor { what: "an eventfd", source })?;
         let ring = Self {
@@ -141,6 +159,8 @@ impl Ring {
             buffers: ManuallyDrop::new(buffers),
             sends: ManuallyDrop::default(),
             flushes: Slots::default(),
+            reads: ManuallyDrop::default(),
+            scratch: ManuallyDrop::new(scratch),
             timer: ManuallyDrop::new(Box::new(types::Timespec::new())),
             timer_armed: false,
             backlog: VecDeque::new(),
@@ -191,7 +211,7 @@ impl Ring {
 
     /// Sends all bytes of `parts` in order. One send per connection at a time; the socket must stay open until it is
     /// done.
-    pub fn send(&mut self, conn: ConnId, socket: BorrowedFd<'_>, parts: Vec<Vec<u8>>) {
+    pub fn send(&mut self, conn: ConnId, socket: BorrowedFd<'_>, parts: Vec<Part>) {
         let slot = self.sends.insert(SendOp::new(conn, socket.as_raw_fd(), parts));
         let entry = self.sends.get_mut(slot).entry(slot);
         self.push(entry);
@@ -211,6 +231,13 @@ impl Ring {
                 .user_data(Token::Flush { slot }.pack());
             self.push(entry);
         }
+    }
+
+    /// Brings a range of a segment's file into the page cache. It is not empty; it is read in parts, one at a time.
+    pub fn read(&mut self, ticket: u64, segment: SegmentView, range: Range<usize>) {
+        let slot = self.reads.insert(ReadOp::new(ticket, segment, range));
+        let entry = self.reads.get_mut(slot).entry(slot, self.scratch.start());
+        self.push(entry);
     }
 
     /// Asks for one [`Completion::Timer`]. Does nothing while one is under way.
@@ -355,6 +382,7 @@ impl Ring {
             }
             Token::Send { slot } => self.sent(slot, result),
             Token::Flush { slot } => self.flushed(slot, &result),
+            Token::Read { slot } => self.was_read(slot, result),
             Token::Timer => {
                 self.timer_armed = false;
                 Some(Completion::Timer)
@@ -417,6 +445,21 @@ impl Ring {
         Some(Completion::Flushed { ticket: op.ticket, result })
     }
 
+    fn was_read(&mut self, slot: u32, result: io::Result<u32>) -> Option<Completion> {
+        let op = self.reads.get_mut(slot);
+        let result = match result {
+            Ok(len) if op.advance(len as usize) => Ok(()),
+            Err(error) if error.raw_os_error() != Some(libc::EINTR) => Err(error),
+            // There is more; or it was interrupted.
+            Ok(_) | Err(_) => {
+                let rest = op.entry(slot, self.scratch.start());
+                self.push(rest);
+                return None;
+            }
+        };
+        Some(Completion::Read { ticket: self.reads.remove(slot).ticket, result })
+    }
+
     /// Cancels everything and takes the completions, so that the kernel refers to none of our memory.
     fn drain(&mut self) -> bool {
         self.in_flight -= self.backlog.len();
@@ -449,6 +492,8 @@ impl Drop for Ring {
             if drained {
                 ManuallyDrop::drop(&mut self.buffers);
                 ManuallyDrop::drop(&mut self.sends);
+                ManuallyDrop::drop(&mut self.reads);
+                ManuallyDrop::drop(&mut self.scratch);
                 ManuallyDrop::drop(&mut self.timer);
             }
         }

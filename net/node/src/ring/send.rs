@@ -1,8 +1,11 @@
 //! A send in flight, and the memory that the kernel reads from meanwhile.
 
+use std::fmt;
+use std::ops::Range;
 use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
+use windrow_store::SegmentView;
 
 use super::token::{ConnId, Token};
 
@@ -10,6 +13,58 @@ use super::token::{ConnId, Token};
 const GATHER_MAX: usize = 16;
 /// Don't raise SIGPIPE; and let the kernel itself go on where a send was partial.
 const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+
+/// Bytes of the log, sent from where they lie. Keeps the mapping and its file alive.
+pub struct Mapped {
+    segment: SegmentView,
+    range: Range<usize>,
+}
+
+impl Mapped {
+    /// A range of what is published of `segment`.
+    #[must_use]
+    pub fn new(segment: SegmentView, range: Range<usize>) -> Self {
+        Self { segment, range }
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+}
+
+impl fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapped").field("segment", &self.segment.base()).field("range", &self.range).finish()
+    }
+}
+
+/// Part of what is sent.
+#[derive(Debug)]
+pub enum Part {
+    /// A buffer.
+    Bytes(Vec<u8>),
+    /// Bytes of the log.
+    Mapped(Mapped),
+}
+
+impl Part {
+    /// The bytes. Their address does not change when the part is moved.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Mapped(Mapped { segment, range }) => segment.bytes(range.clone()),
+        }
+    }
+}
 
 /// The parts of one `sendmsg`, at a fixed address.
 struct Gather {
@@ -20,11 +75,12 @@ struct Gather {
 /// A send in flight.
 ///
 /// Owner of the invariant that what the kernel reads stays where it is: the parts are `Vec`s whose heap memory is
-/// neither grown nor freed until the final completion, and the gather list is boxed.
+/// neither grown nor freed until the final completion, or published bytes of mappings that live as long as the part,
+/// and the gather list is boxed. Should the disk fail under a mapping, the send ends with `EFAULT`.
 pub(super) struct SendOp {
     conn: ConnId,
     fd: RawFd,
-    parts: Vec<Vec<u8>>,
+    parts: Vec<Part>,
     /// The first part that is not sent in full.
     part: usize,
     /// How much of it is sent.
@@ -34,7 +90,7 @@ pub(super) struct SendOp {
 }
 
 impl SendOp {
-    pub(super) fn new(conn: ConnId, fd: RawFd, parts: Vec<Vec<u8>>) -> Self {
+    pub(super) fn new(conn: ConnId, fd: RawFd, parts: Vec<Part>) -> Self {
         let mut op = Self { conn, fd, parts, part: 0, offset: 0, sent: 0, gather: None };
         op.skip_empty();
         op
@@ -54,15 +110,15 @@ impl SendOp {
 
     fn skip_empty(&mut self) {
         while let Some(part) = self.parts.get(self.part)
-            && self.offset >= part.len()
+            && self.offset >= part.bytes().len()
         {
-            self.offset -= part.len();
+            self.offset -= part.bytes().len();
             self.part += 1;
         }
     }
 
     /// How many bytes have been sent, and the memory, which is free again.
-    pub(super) fn finish(self) -> (usize, Vec<Vec<u8>>) {
+    pub(super) fn finish(self) -> (usize, Vec<Part>) {
         (self.sent, self.parts)
     }
 
@@ -70,7 +126,7 @@ impl SendOp {
     pub(super) fn entry(&mut self, slot: u32) -> squeue::Entry {
         let token = Token::Send { slot }.pack();
         let left = &self.parts[self.part.min(self.parts.len())..];
-        let first = left.first().map_or(&[][..], |part| &part[self.offset..]);
+        let first = left.first().map_or(&[][..], |part| &part.bytes()[self.offset..]);
         if left.len() < 2 {
             // A part of 4 GiB or more goes out in several sends.
             let len = u32::try_from(first.len()).unwrap_or(u32::MAX);
@@ -79,7 +135,7 @@ impl SendOp {
         let gather = self.gather.get_or_insert_with(Gather::empty);
         let mut count = 0;
         for (at, part) in gather.parts.iter_mut().zip(left) {
-            let bytes = if count == 0 { first } else { &part[..] };
+            let bytes = if count == 0 { first } else { part.bytes() };
             *at = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             count += 1;
         }

@@ -45,7 +45,7 @@ fn bytes_come_in_and_go_out() {
     assert_eq!((from, ring.bytes(&lease)), (conn, &b"ping"[..]));
     ring.give_back(lease);
 
-    ring.send(conn, socket.as_fd(), vec![b"po".to_vec(), Vec::new(), b"ng".to_vec()]);
+    ring.send(conn, socket.as_fd(), [&b"po"[..], b"", b"ng"].map(|bytes| Part::Bytes(bytes.to_vec())).into());
     let Completion::Sent { result, parts, .. } = next(&mut ring) else { panic!("not sent") };
     assert_eq!((result.unwrap(), parts.len()), (4, 3));
     let mut answer = [0; 4];
@@ -68,7 +68,7 @@ fn a_send_larger_than_the_socket_is_sent_in_full() {
     let (mut client, socket) = pair(&mut ring);
     let parts: Vec<Vec<u8>> = (0..40_u8).map(|byte| vec![byte; 300_000]).collect();
     let expected = parts.concat();
-    ring.send(ConnId::new(0, 0), socket.as_fd(), parts);
+    ring.send(ConnId::new(0, 0), socket.as_fd(), parts.into_iter().map(Part::Bytes).collect());
     let reader = std::thread::spawn(move || {
         let mut got = vec![0; expected.len()];
         client.read_exact(&mut got).unwrap();
@@ -171,7 +171,7 @@ fn closing_with_operations_in_flight_ends_them() {
     let (client, socket) = pair(&mut ring);
     let conn = ConnId::new(0, 1);
     ring.receive(conn, socket.as_fd());
-    ring.send(conn, socket.as_fd(), vec![vec![7; 64 << 20]]);
+    ring.send(conn, socket.as_fd(), vec![Part::Bytes(vec![7; 64 << 20])]);
     ring.arm_timer(Duration::from_secs(3_600));
     ring.enter().unwrap();
     assert!(ring.drain(), "something could not be cancelled");

@@ -50,6 +50,9 @@ pub(super) enum Token {
     Flush {
         slot: u32,
     },
+    Read {
+        slot: u32,
+    },
     Timer,
     /// The answer to a cancellation, which nobody waits for.
     Cancel,
@@ -64,6 +67,7 @@ impl Token {
             Self::Flush { slot } => (4, 0, slot),
             Self::Timer => (5, 0, 0),
             Self::Cancel => (6, 0, 0),
+            Self::Read { slot } => (7, 0, slot),
         };
         (kind << 56) | ((generation as u64) << 32) | index as u64
     }
@@ -80,6 +84,7 @@ impl Token {
             4 => Self::Flush { slot: index },
             5 => Self::Timer,
             6 => Self::Cancel,
+            7 => Self::Read { slot: index },
             _ => panic!("a completion of an operation that was never started: {bits:#018x}"),
         }
     }
@@ -98,6 +103,7 @@ mod tests {
             Token::Receive(ConnId::new(0, 0)),
             Token::Send { slot: u32::MAX },
             Token::Flush { slot: 3 },
+            Token::Read { slot: 4 },
             Token::Timer,
             Token::Cancel,
         ] {

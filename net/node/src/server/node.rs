@@ -161,6 +161,7 @@ impl Node {
             output_soft_duration: settings.output_soft_duration,
             idle_timeout: settings.timeout,
             tcp_keepalive: settings.tcp_keepalive,
+            ..Limits::default()
         }
     }
 

@@ -170,6 +170,15 @@ pub static FIELDS: &[Field] = &[
         set: |s, v| v.number().map(|count| s.segments_ahead = count),
     },
     Field {
+        name: "hot-memory-percent",
+        help: "Percent of the memory available at the start that the newest records are taken to have; older ones are \
+               read before they are used",
+        kind: Kind::Integer(0..=100, "0: any record may be on disk only"),
+        changes_live: false,
+        get: |s| s.hot_memory_percent.to_string(),
+        set: |s, v| v.number().map(|percent| s.hot_memory_percent = percent),
+    },
+    Field {
         name: "durability",
         help: "When a write is confirmed: after the flush that covers it (commit), or at once (memory)",
         kind: Kind::Choice(&["commit", "memory"]),

@@ -51,6 +51,9 @@ pub struct Settings {
     pub segment_fill: FillMode,
     /// How many segments are kept prepared ahead of the one in use.
     pub segments_ahead: usize,
+    /// Percent of the memory available at the start that the newest records are taken to have; older ones may be on
+    /// disk only.
+    pub hot_memory_percent: u64,
     /// When a write is confirmed.
     pub durability: Durability,
     /// With [`Durability::Memory`]: a confirmed write is flushed within this time.
@@ -102,6 +105,7 @@ impl Default for Settings {
             segment_size: SEGMENT_LEN_DEFAULT,
             segment_fill: FillMode::default(),
             segments_ahead: SEGMENTS_AHEAD_DEFAULT,
+            hot_memory_percent: limits::HOT_MEMORY_PERCENT_DEFAULT,
             durability: Durability::Commit,
             memory_flush_interval: Duration::from_secs(1),
             requirepass: None,

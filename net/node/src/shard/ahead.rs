@@ -94,14 +94,25 @@ impl Ahead {
     }
 }
 
-/// Touches what lookups of `keys` will read: first all their index entries, then all their records.
-pub(super) fn touch(partition: &Partition<MappedSegment>, hashes: &[KeyHash], records: &mut Vec<Lsn>) {
+/// Touches what lookups of `keys` will read: first all their index entries, then all their records but those before
+/// `hot_from`, which may be on disk.
+pub(super) fn touch(
+    partition: &Partition<MappedSegment>,
+    hashes: &[KeyHash],
+    hot_from: Option<Lsn>,
+    records: &mut Vec<Lsn>,
+) {
+    let hot_from = hot_from.unwrap_or(Lsn::ZERO);
     for &hash in hashes {
         partition.prefetch(hash);
     }
     records.clear();
     for &hash in hashes {
-        partition.for_each_candidate(hash, |lsn| records.push(lsn));
+        partition.for_each_candidate(hash, |lsn| {
+            if lsn >= hot_from {
+                records.push(lsn);
+            }
+        });
     }
     let mut seen = 0_u8;
     for &lsn in &*records {

@@ -5,7 +5,7 @@ use windrow_proto::resp::Encoder;
 use super::session::ReplyMode;
 use super::{Now, Session};
 use crate::net::{Output, Pool, Ticket, Wait};
-use crate::ring::ConnId;
+use crate::ring::{ConnId, Mapped};
 
 /// A connection as the execution of its commands sees it: everything but its input.
 pub(super) struct Client<'a> {
@@ -47,6 +47,15 @@ impl Client<'_> {
             self.output.begin(self.pool, self.now.instant).truncate(start);
         } else {
             self.output.finish(start, wait, self.pool, self.now.instant);
+        }
+    }
+
+    /// The reply that starts at `start` is complete but for a value, which is sent from the log.
+    pub(super) fn finish_with(&mut self, start: usize, value: Mapped, wait: Wait) {
+        if self.is_silent() {
+            self.output.begin(self.pool, self.now.instant).truncate(start);
+        } else {
+            self.output.finish_with(start, value, wait, self.pool, self.now.instant);
         }
     }
 

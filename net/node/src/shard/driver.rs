@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use windrow_core::types::UnixMillis;
+use windrow_store::SegmentView;
 
 use super::Now;
 use super::clients::Clients;
-use super::handler::{FlushSink, Handler};
+use super::handler::{DiskSink, Handler};
 use crate::net::limits::{DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
 use crate::net::{Connection, Limits, Listener, Wait, prepare};
-use crate::ring::{Completion, Ring};
+use crate::ring::{Completion, Part, Ring};
 use crate::runtime::{EventWaiter, yield_if_needed};
 
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -28,7 +30,7 @@ pub(crate) struct Driver<H> {
     /// Bytes of input that all connections hold.
     pub(super) input_held: usize,
     /// Spare lists of parts.
-    pub(super) spare_parts: Vec<Vec<Vec<u8>>>,
+    pub(super) spare_parts: Vec<Vec<Part>>,
     /// What the release at hand has let go: so many replies, what they waited for, since when they were there.
     pub(super) released: Vec<(usize, Wait, Instant)>,
     listeners: Vec<Accepting>,
@@ -51,11 +53,15 @@ struct Accepting {
     armed: bool,
 }
 
-struct RingFlushes<'a>(&'a mut Ring);
+struct OnRing<'a>(&'a mut Ring);
 
-impl FlushSink for RingFlushes<'_> {
+impl DiskSink for OnRing<'_> {
     fn flush<'fd>(&mut self, ticket: u64, files: impl ExactSizeIterator<Item = BorrowedFd<'fd>>) {
         self.0.flush(ticket, files);
+    }
+
+    fn read(&mut self, ticket: u64, segment: SegmentView, range: Range<usize>) {
+        self.0.read(ticket, segment, range);
     }
 }
 
@@ -94,7 +100,8 @@ impl<H: Handler> Driver<H> {
             let mut busy = self.take_completions();
             busy |= self.handler.run(&mut self.clients, self.now);
             busy |= self.resume();
-            self.handler.start_flushes(&mut RingFlushes(&mut self.ring), self.now);
+            self.handler.start_flushes(&mut OnRing(&mut self.ring), self.now);
+            self.handler.start_reads(&mut OnRing(&mut self.ring));
             busy |= self.send();
             if self.handler.is_closing() && self.close() {
                 return Ok(self.handler);
@@ -121,6 +128,9 @@ impl<H: Handler> Driver<H> {
                     // The time of the tick is from before the wait.
                     let now = Now::read();
                     self.handler.flushed(ticket, result, &mut self.clients, now);
+                }
+                Completion::Read { ticket, result } => {
+                    self.handler.was_read(ticket, result, &mut self.clients, self.now);
                 }
                 Completion::Accepted { listener, socket, armed } => {
                     if let Some(accepting) = self.listeners.get_mut(listener as usize) {

@@ -12,9 +12,10 @@ use windrow_store::{BackgroundClient, Done};
 
 use super::ahead::Ahead;
 use super::clients::Clients;
+use super::cold::Fetches;
 use super::commands::{CoreView, PartitionView, ServerCommands};
 use super::gathering::Gathering;
-use super::handler::{FlushSink, Handler, Progress};
+use super::handler::{DiskSink, Handler, Progress};
 use super::hosted::{FlushPolicy, Hosted};
 use super::work::{Answer, Asker, CoreTask};
 use super::{Now, Session};
@@ -73,6 +74,7 @@ pub(crate) struct Engine<S> {
     /// Tasks of this core for itself.
     pub(super) own_tasks: Vec<(Asker, CoreTask)>,
     pub(super) delayed: Vec<Delayed>,
+    pub(super) fetches: Fetches,
     pub(super) spare_args: Vec<ArgsBuf>,
     pub(super) ahead: Ahead,
     /// Hashes of the keys that are looked up next, and the records that hold them.
@@ -85,9 +87,7 @@ pub(crate) struct Engine<S> {
 
 impl<S: ServerCommands> Engine<S> {
     pub(crate) fn new(parts: EngineParts<S>) -> Self {
-        let mut ctx = Ctx::new(parts.map);
-        // Values are copied into the reply, however large.
-        ctx.large_len_min = usize::MAX;
+        let ctx = Ctx::new(parts.map);
         let settings_version = parts.node.settings_version();
         Self {
             policy: policy(&parts.node),
@@ -98,6 +98,7 @@ impl<S: ServerCommands> Engine<S> {
             answered: Vec::new(),
             own_tasks: Vec::new(),
             delayed: Vec::new(),
+            fetches: Fetches::default(),
             spare_args: Vec::new(),
             ahead: Ahead::default(),
             hashes: Vec::new(),
@@ -242,7 +243,7 @@ impl<S: ServerCommands> Handler for Engine<S> {
         busy | self.announce(clients)
     }
 
-    fn start_flushes(&mut self, sink: &mut impl FlushSink, now: Now) {
+    fn start_flushes(&mut self, sink: &mut impl DiskSink, now: Now) {
         for (at, hosted) in self.parts.hosted.iter_mut().enumerate() {
             hosted.start_flush(at as u64, self.policy, sink, now);
             hosted.submit_jobs(&self.parts.background);
@@ -253,6 +254,14 @@ impl<S: ServerCommands> Handler for Engine<S> {
         let at = usize::try_from(ticket).expect("tickets are places of partitions");
         let metrics = self.parts.server.metrics();
         self.parts.hosted[at].flushed(result, clients, &mut self.answered, metrics, now);
+    }
+
+    fn start_reads(&mut self, sink: &mut impl DiskSink) {
+        self.start_wanted_reads(sink);
+    }
+
+    fn was_read(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now) {
+        self.one_was_read(ticket, result, clients, now);
     }
 
     fn tick(&mut self, clients: &mut Clients, now: Now) {

@@ -24,8 +24,13 @@ enum Done {
 impl<S: ServerCommands> Engine<S> {
     /// Does an errand on a partition of this core.
     pub(super) fn do_errand(&mut self, at: usize, errand: Errand, now: Now) {
-        if self.parts.hosted[at].parked.is_empty() {
-            self.try_errand(at, errand, now);
+        self.do_errand_again(at, errand, 0, now);
+    }
+
+    /// As [`do_errand`](Self::do_errand) of one that has waited for the disk so often.
+    pub(super) fn do_errand_again(&mut self, at: usize, errand: Errand, rounds: usize, now: Now) {
+        if self.parts.hosted[at].parked.is_empty() || self.is_behind(at, &errand) {
+            self.try_errand(at, errand, rounds, now);
         } else {
             self.parts.hosted[at].parked.push_back(errand);
         }
@@ -37,18 +42,22 @@ impl<S: ServerCommands> Engine<S> {
         let waiting = self.parts.hosted[at].parked.len();
         for _ in 0..waiting {
             let Some(errand) = self.parts.hosted[at].parked.pop_front() else { return };
-            if !self.try_errand(at, errand, now) {
+            if !self.try_errand(at, errand, 0, now) {
                 return;
             }
         }
     }
 
-    /// Returns whether the log took it; otherwise it is the first of those that wait.
-    fn try_errand(&mut self, at: usize, errand: Errand, now: Now) -> bool {
-        let Errand { asker, partition, protocol, what } = errand;
+    /// Returns whether the log took it or it is held; otherwise it is the first of those that wait.
+    fn try_errand(&mut self, at: usize, errand: Errand, rounds: usize, now: Now) -> bool {
+        let Some(errand) = self.hold_errand(at, errand, rounds) else { return true };
+        let Errand { asker, conn, partition, protocol, what } = errand;
         self.ctx.now = now.unix;
         self.ctx.protocol = protocol;
         self.ctx.draw = self.draw();
+        // What goes to another core or into a larger reply is copied, however large: a view of the log would have to
+        // be let go of on the core that took it.
+        self.ctx.large_len_min = usize::MAX;
         // Whoever asks for a flush waits for it, whatever others wait for.
         let durability = if matches!(what, What::Flush) { Durability::Commit } else { self.policy.durability };
         let hosted = &mut self.parts.hosted[at];
@@ -95,7 +104,7 @@ impl<S: ServerCommands> Engine<S> {
                 true
             }
             Done::Again(what) => {
-                let errand = Errand { asker, partition, protocol, what };
+                let errand = Errand { asker, conn, partition, protocol, what };
                 self.parts.hosted[at].parked.push_front(errand);
                 false
             }

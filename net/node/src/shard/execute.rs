@@ -19,6 +19,9 @@ use crate::net::limits::PIPELINE_MAX;
 use crate::net::{Connection, Pool, Stalled, Wait};
 use crate::settings::Durability;
 
+/// Values of so many bytes or more are sent from the log instead of being copied into the reply first.
+pub(super) const LARGE_LEN_MIN: usize = 32 << 10;
+
 impl<S: ServerCommands> Engine<S> {
     /// Executes the commands at the start of `input`.
     pub(super) fn execute_input(
@@ -109,7 +112,7 @@ impl<S: ServerCommands> Engine<S> {
                     }
                 }
             }
-            touch(&hosted.partition, &self.hashes, &mut self.records);
+            touch(&hosted.partition, &self.hashes, hosted.hot_from(), &mut self.records);
         }
     }
 
@@ -261,13 +264,19 @@ impl<S: ServerCommands> Engine<S> {
     /// A data command on a partition of this core. The hot path.
     #[inline]
     fn run_here(&mut self, at: usize, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
-        let hosted = &mut self.parts.hosted[at];
-        if !hosted.parked.is_empty() {
-            hosted.stall(client.id);
+        if self.must_wait(at, client.id) {
             return Step::Again;
         }
+        if self.parts.hosted[at].hot_from().is_some() {
+            self.hash_keys(at, command, args);
+            if self.fetch_for(at, client) {
+                return Step::Again;
+            }
+        }
+        let hosted = &mut self.parts.hosted[at];
         self.ctx.now = client.now.unix;
         self.ctx.protocol = client.session.protocol;
+        self.ctx.large_len_min = LARGE_LEN_MIN;
         let before = hosted.partition.appended();
         let (buffer, start) = client.begin();
         match execute(&mut self.ctx, &mut hosted.partition, command, args, buffer) {
@@ -282,7 +291,12 @@ impl<S: ServerCommands> Engine<S> {
                 Step::Again
             }
             DataOutcome::NotData => self.run_server(client, command, args),
-            DataOutcome::Large { .. } => unreachable!("no value is large enough"),
+            DataOutcome::Large { wait, value } => {
+                self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
+                let wait = wait_for(hosted, wait, self.policy.durability);
+                client.finish_with(start, hosted.pin(value), wait);
+                Step::Next
+            }
         }
     }
 

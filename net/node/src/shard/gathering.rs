@@ -76,7 +76,7 @@ impl<S: ServerCommands> Engine<S> {
         for (part, (partition, args, _)) in parts.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
             let what = What::Command { command, args, reply: client.pool.take() };
-            self.give(Errand { asker, partition, protocol, what }, client.now);
+            self.give(Errand { asker, conn: client.id, partition, protocol, what }, client.now);
         }
         Step::Next
     }
@@ -106,7 +106,7 @@ impl<S: ServerCommands> Engine<S> {
         let gathering = self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
         for (part, partition) in partitions.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
-            self.give(Errand { asker, partition, protocol, what: What::Flush }, client.now);
+            self.give(Errand { asker, conn: client.id, partition, protocol, what: What::Flush }, client.now);
         }
     }
 
@@ -118,7 +118,7 @@ impl<S: ServerCommands> Engine<S> {
         let gathering =
             self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing: 1, kind });
         let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part: 0 } };
-        self.give(Errand { asker, partition, protocol, what: What::Watch(keys) }, client.now);
+        self.give(Errand { asker, conn: client.id, partition, protocol, what: What::Watch(keys) }, client.now);
     }
 
     /// Hands answers to who asked, on this core or another.

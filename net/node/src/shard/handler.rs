@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 use windrow_core::types::{Lsn, PartitionId};
+use windrow_store::SegmentView;
 
 use super::clients::Clients;
 use super::{Now, Session};
@@ -32,10 +34,13 @@ pub(crate) enum Stop {
     Close,
 }
 
-/// A flush that is to be done.
-pub(crate) trait FlushSink {
+/// What is to be done on disk.
+pub(crate) trait DiskSink {
     /// Flushes all `files`, and reports it under `ticket`.
     fn flush<'fd>(&mut self, ticket: u64, files: impl ExactSizeIterator<Item = BorrowedFd<'fd>>);
+
+    /// Brings a range of a segment into memory, and reports it under `ticket`.
+    fn read(&mut self, ticket: u64, segment: SegmentView, range: Range<usize>);
 }
 
 /// What executes the commands of one core's connections. Called by that core alone; must not block.
@@ -65,10 +70,16 @@ pub(crate) trait Handler {
     fn run(&mut self, clients: &mut Clients, now: Now) -> bool;
 
     /// Starts the flushes that are due.
-    fn start_flushes(&mut self, sink: &mut impl FlushSink, now: Now);
+    fn start_flushes(&mut self, sink: &mut impl DiskSink, now: Now);
 
     /// A flush is done. A failed one must not return.
     fn flushed(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now);
+
+    /// Starts the reads that are due.
+    fn start_reads(&mut self, sink: &mut impl DiskSink);
+
+    /// A read is done. After a failed one, whoever touches what could not be read finds out by himself.
+    fn was_read(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now);
 
     /// Called every 100 ms.
     fn tick(&mut self, clients: &mut Clients, now: Now);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use windrow_core::partition::{Action, Partition};
 use windrow_core::types::{Lsn, PartitionId};
+use windrow_proto::data::LogRange;
 use windrow_store::{
     BackgroundClient, ControlWriter, Done, FillMode, FlushFailed, Job, MappedSegment, OpenPartition, PartitionDir,
     Progress, SegmentView, fatal_flush,
@@ -14,10 +15,11 @@ use windrow_store::{
 
 use super::Now;
 use super::clients::Clients;
-use super::handler::FlushSink;
+use super::cold::Held;
+use super::handler::DiskSink;
 use super::work::{Answer, Errand};
 use crate::metrics::{CoreMetrics, NodeMetrics};
-use crate::ring::ConnId;
+use crate::ring::{ConnId, Mapped};
 use crate::settings::Durability;
 
 /// Keys that one tick deletes at most because they have expired.
@@ -63,6 +65,12 @@ pub(crate) struct Hosted {
     stalled: Vec<ConnId>,
     /// Errands that wait until the log takes writes, and those behind them.
     pub(crate) parked: VecDeque<Errand>,
+    /// Errands that wait for records on disk, and those behind them.
+    pub(super) held: Vec<Held>,
+    /// Connections of this core that wait until some of these errands are done.
+    pub(super) behind: Vec<ConnId>,
+    /// So many bytes at the end of the log are taken to be in memory.
+    hot_len: u64,
     /// It has been reported that no segment can be made.
     refusing: bool,
     /// The end of the log when the node began to shut down has been asked to be witnessed.
@@ -70,7 +78,8 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    pub(crate) fn new(open: OpenPartition, fill: FillMode) -> Self {
+    /// `hot_len` bytes at the end of its log are taken to be in memory.
+    pub(crate) fn new(open: OpenPartition, fill: FillMode, hot_len: u64) -> Self {
         Self {
             id: open.partition.id(),
             partition: open.partition,
@@ -86,6 +95,9 @@ impl Hosted {
             answers: Vec::new(),
             stalled: Vec::new(),
             parked: VecDeque::new(),
+            held: Vec::new(),
+            behind: Vec::new(),
+            hot_len,
             refusing: false,
             closing: false,
         }
@@ -95,6 +107,23 @@ impl Hosted {
     #[inline]
     pub(crate) fn note_append(&mut self, before: Lsn) {
         self.records += u64::from(self.partition.appended() > before);
+    }
+
+    /// Records before this may be on disk only; `None` while the whole log is taken to be in memory.
+    #[inline]
+    pub(crate) fn hot_from(&self) -> Option<Lsn> {
+        let appended = self.partition.appended().get();
+        (appended > self.hot_len).then(|| Lsn::new(appended - self.hot_len))
+    }
+
+    /// A value in the log, which stays where it is until the last handle on it is dropped.
+    ///
+    /// # Panics
+    /// If the log does not hold it: it was found there just now.
+    pub(crate) fn pin(&self, value: LogRange) -> Mapped {
+        let (base, segment) = self.partition.segment_holding(value.start).expect("a value lies in the log");
+        let start = usize::try_from(value.start.since(base)).expect("a segment is mapped as a whole");
+        Mapped::new(segment.share(), start..start + value.len)
     }
 
     /// Wakes `conn` when the committed watermark has reached `end`.
@@ -118,7 +147,7 @@ impl Hosted {
     }
 
     /// Starts a flush if one is due.
-    pub(crate) fn start_flush(&mut self, local: u64, policy: FlushPolicy, sink: &mut impl FlushSink, now: Now) {
+    pub(crate) fn start_flush(&mut self, local: u64, policy: FlushPolicy, sink: &mut impl DiskSink, now: Now) {
         if self.in_flight.is_some() || self.partition.appended() == self.partition.submitted() {
             return;
         }

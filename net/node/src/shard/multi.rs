@@ -119,9 +119,10 @@ impl<S: ServerCommands> Engine<S> {
             _ => None,
         };
         let can_start = match place {
-            Some((_, Place::Here(at))) if !self.parts.hosted[at].parked.is_empty() => {
-                self.parts.hosted[at].stall(client.id);
-                false
+            Some((_, Place::Here(at))) if self.must_wait(at, client.id) => false,
+            Some((_, Place::Here(at))) if self.parts.hosted[at].hot_from().is_some() => {
+                self.hash_transaction(at, &transaction);
+                !self.fetch_for(at, client)
             }
             Some((partition, Place::There(_))) => self.has_room(partition, client.id),
             _ => true,
@@ -147,7 +148,8 @@ impl<S: ServerCommands> Engine<S> {
                 let purpose = Purpose::Reply { conn: client.id, ticket, silent };
                 let asker = Asker { core: self.parts.core, purpose };
                 let what = What::Transaction(Box::new(package));
-                self.send_errand(core, Errand { asker, partition, protocol: client.session.protocol, what });
+                let protocol = client.session.protocol;
+                self.send_errand(core, Errand { asker, conn: client.id, partition, protocol, what });
                 Step::Next
             }
         }

@@ -76,6 +76,8 @@ pub struct Session {
     pub traffic: Traffic,
     /// `MULTI`, `WATCH`. `None` in the steady state.
     pub transaction: Option<Box<Transaction>>,
+    /// How often its next command has waited for records on disk. Written by the shard.
+    pub disk_rounds: usize,
     /// Set by `CLIENT KILL`: the shard closes the connection at the end of the tick.
     pub killed: bool,
 }
@@ -102,6 +104,7 @@ impl Session {
             last_command: "",
             traffic: Traffic::default(),
             transaction: None,
+            disk_rounds: 0,
             killed: false,
         }
     }

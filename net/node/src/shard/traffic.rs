@@ -12,7 +12,7 @@ use super::handler::{Handler, Stop};
 use crate::metrics::Stage;
 use crate::net::limits::{INPUT_BUDGET_PER_CORE, INPUT_STALLED_MAX, PIPELINE_RESUME};
 use crate::net::{Connection, Overdue, Pool, Receiving, Stalled, Wait};
-use crate::ring::{ConnId, Lease, Received};
+use crate::ring::{ConnId, Lease, Part, Received};
 
 impl<H: Handler> Driver<H> {
     /// Something was received, or can't be.
@@ -105,9 +105,13 @@ impl<H: Handler> Driver<H> {
     }
 
     /// A send is done.
-    pub(super) fn sent(&mut self, id: ConnId, result: io::Result<usize>, mut parts: Vec<Vec<u8>>) {
+    pub(super) fn sent(&mut self, id: ConnId, result: io::Result<usize>, mut parts: Vec<Part>) {
         for part in parts.drain(..) {
-            self.clients.pool.give_back(part);
+            match part {
+                Part::Bytes(bytes) => self.clients.pool.give_back(bytes),
+                // Lets go of the segment.
+                Part::Mapped(value) => drop(value),
+            }
         }
         self.spare_parts.push(parts);
         if let Some(connection) = self.clients.slab.get_mut(id) {

@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Errand {
     pub(crate) asker: Asker,
+    /// The connection of the asking core that it is done for: what one connection asks for is done in order.
+    pub(crate) conn: ConnId,
     pub(crate) partition: PartitionId,
     pub(crate) protocol: Protocol,
     pub(crate) what: What,

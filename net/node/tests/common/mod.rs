@@ -21,10 +21,11 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node on a port that the system chooses.
     pub(crate) fn start(dir: &Path, settings: &[(&str, &str)]) -> Self {
-        let fixed = [("dir", dir.to_str().unwrap()), ("port", "0"), ("admin-port", "0")];
-        // Small segments, so that making them takes no time.
-        let size = settings.iter().all(|(name, _)| *name != "segment-size").then_some(("segment-size", "262144"));
-        let all = fixed.iter().chain(settings).chain(&size).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let fixed = [("dir", dir.to_str().unwrap()), ("port", "0")];
+        // No admin endpoint, and small segments, so that making them takes no time.
+        let usual = [("admin-port", "0"), ("segment-size", "262144")];
+        let usual = usual.iter().filter(|(name, _)| settings.iter().all(|(other, _)| other != name));
+        let all = fixed.iter().chain(settings).chain(usual).map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let configured = Configured::load(None, std::iter::empty(), all).unwrap();
         let (ready, started) = channel();
         let thread =

@@ -1,5 +1,7 @@
 //! What leaves, when, and in which order.
 
+use windrow_core::log::SegmentMemory;
+
 use super::*;
 
 const P0: PartitionId = PartitionId::new(0);
@@ -27,8 +29,9 @@ impl Rig {
         let mut parts = Vec::new();
         let lsn = |partition: PartitionId| Lsn::new(committed[usize::from(partition.get())]);
         let released = self.output.release(&mut self.pool, &mut parts, lsn, |_, _, _| {});
-        assert_eq!(released.bytes, parts.concat().len());
-        String::from_utf8(parts.concat()).unwrap()
+        let bytes: Vec<u8> = parts.iter().flat_map(Part::bytes).copied().collect();
+        assert_eq!(released.bytes, bytes.len());
+        String::from_utf8(bytes).unwrap()
     }
 }
 
@@ -104,6 +107,54 @@ fn replies_without_bytes_leave_no_empty_sends() {
     let mut parts = Vec::new();
     let released = rig.output.release(&mut rig.pool, &mut parts, |_| Lsn::ZERO, |_, _, _| {});
     assert_eq!((released.replies, parts.len()), (1, 0));
+}
+
+/// A segment whose published bytes are `text`, and a part of it.
+fn mapped(dir: &tempfile::TempDir, text: &str, range: std::ops::Range<usize>) -> Mapped {
+    let mut segment =
+        windrow_store::create_segment(dir.path(), Lsn::ZERO, 1 << 20, windrow_store::FillMode::Write64K).unwrap();
+    segment.write(0..text.len()).copy_from_slice(text.as_bytes());
+    segment.publish(text.len());
+    Mapped::new(segment.share(), range)
+}
+
+#[test]
+fn a_value_of_the_log_stands_between_its_neighbours_and_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new();
+    rig.reply("before ", Wait::Ready);
+    let value = mapped(&dir, "a value in the log", 2..7);
+    let buffer = rig.output.begin(&mut rig.pool, rig.now);
+    let start = buffer.len();
+    buffer.extend_from_slice(b"$5\r\n");
+    rig.output.finish_with(start, value, commit(P0, 10, 0), &mut rig.pool, rig.now);
+    rig.reply("after", Wait::Ready);
+    assert_eq!((rig.output.len(), rig.output.replies()), ("before $5\r\nvalue\r\nafter".len(), 3));
+    assert_eq!(rig.release([9, 0]), "before ");
+    assert_eq!(rig.release([10, 0]), "$5\r\nvalue\r\nafter");
+    assert_eq!((rig.output.len(), rig.output.replies()), (0, 0));
+}
+
+#[test]
+fn values_of_the_log_leave_in_as_many_sends_as_they_need() {
+    let mut rig = Rig::new();
+    let mut expected = String::new();
+    for number in 0..20 {
+        let other = tempfile::tempdir().unwrap();
+        let text = format!("value {number}");
+        let value = mapped(&other, &text, 0..text.len());
+        let start = rig.output.begin(&mut rig.pool, rig.now).len();
+        rig.output.finish_with(start, value, Wait::Ready, &mut rig.pool, rig.now);
+        expected += &text;
+        expected += "\r\n";
+    }
+    let mut sent = String::new();
+    while !rig.output.is_empty() {
+        let part = rig.release([0, 0]);
+        assert!(!part.is_empty(), "nothing goes out any more");
+        sent += &part;
+    }
+    assert_eq!(sent, expected);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::metrics::{CoreMetrics, CoreShared};
 use crate::net::{Connection, Limits, Pool, Stalled, Wait, limits::PIPELINE_MAX};
 use crate::ring::ConnId;
 use crate::shard::clients::Clients;
-use crate::shard::handler::{FlushSink, Handler, Progress, Stop};
+use crate::shard::handler::{DiskSink, Handler, Progress, Stop};
 use crate::shard::{Now, Session};
 
 const PARTITION: PartitionId = PartitionId::new(0);
@@ -141,7 +141,7 @@ impl Handler for Stub {
         false
     }
 
-    fn start_flushes(&mut self, sink: &mut impl FlushSink, _now: Now) {
+    fn start_flushes(&mut self, sink: &mut impl DiskSink, _now: Now) {
         if self.submitted == self.durable && self.appended > self.submitted {
             self.submitted = self.appended;
             sink.flush(self.submitted, [self.file.as_fd()].into_iter());
@@ -152,6 +152,12 @@ impl Handler for Stub {
         result.unwrap();
         self.durable = ticket;
         self.waiting.drain(..).for_each(|conn| clients.wake(conn));
+    }
+
+    fn start_reads(&mut self, _sink: &mut impl DiskSink) {}
+
+    fn was_read(&mut self, _ticket: u64, _result: io::Result<()>, _clients: &mut Clients, _now: Now) {
+        unreachable!("its values are not on disk")
     }
 
     fn tick(&mut self, _clients: &mut Clients, _now: Now) {}
