@@ -35,9 +35,21 @@ impl Generator {
         self.plan.is_empty() && rng.percent(self.swarm.scan_percent)
     }
 
-    pub(super) fn scan(&self, cursor: &[u8], rng: &mut Rng) -> Request {
-        let count = rng.log_uniform(1..40).to_string();
-        if rng.percent(30) { words(&[b"SCAN", cursor]) } else { words(&[b"scan", cursor, b"COUNT", count.as_bytes()]) }
+    /// A step of a scan for keys that begin with `prefix`.
+    pub(super) fn scan(&self, cursor: &[u8], prefix: &[u8], rng: &mut Rng) -> Request {
+        let mut request = words(&[rng.pick::<&[u8]>(&[b"SCAN", b"scan"]), cursor]);
+        if !prefix.is_empty() {
+            request.extend([b"MATCH".to_vec(), [prefix, b"*"].concat()]);
+        }
+        if rng.percent(70) {
+            request.extend([b"COUNT".to_vec(), rng.log_uniform(1..40).to_string().into_bytes()]);
+        }
+        request
+    }
+
+    /// A command that there is not, or that is not called like this.
+    fn nonsense(&self, rng: &mut Rng) -> Request {
+        words(rng.pick::<&[&[u8]]>(&[&[b"NOSUCH", b"x"], &[b"GET"], &[b"SET", b"k"], &[b"OBJECT", b"nosuch", b"k"]]))
     }
 
     pub(super) fn next(&mut self, now: u64, rng: &mut Rng) -> Request {
@@ -59,6 +71,7 @@ impl Generator {
                 return words(rng.pick::<&[&[u8]]>(&[&[b"KEYS", b"*"], &[b"keys", b"k1*"], &[b"KEYS", b"none*"]]));
             }
             3 => return words(&[b"PING"]),
+            4 if rng.percent(30) => return self.nonsense(rng),
             _ => {}
         }
         self.command(home, now, rng)
@@ -78,7 +91,7 @@ impl Generator {
         for _ in 0..rng.size(0..6) {
             // Now and then one that belongs elsewhere.
             let home = if rng.percent(3) { rng.index(self.keys.len()) } else { home };
-            let request = self.command(home, now, rng);
+            let request = if rng.percent(1) { self.nonsense(rng) } else { self.command(home, now, rng) };
             self.plan.push_back(request);
         }
         self.plan.push_back(words(match rng.within(0..12) {

@@ -28,6 +28,7 @@ pub(crate) struct Client {
 struct Scan {
     begun: u64,
     cursor: Vec<u8>,
+    prefix: &'static [u8],
     seen: BTreeSet<Vec<u8>>,
     waiting: bool,
 }
@@ -35,6 +36,7 @@ struct Scan {
 /// A loop that has come to its end: whatever has been there since `begun` must be among `seen`.
 pub(crate) struct ScanLoop {
     pub(crate) begun: u64,
+    pub(crate) prefix: &'static [u8],
     pub(crate) seen: BTreeSet<Vec<u8>>,
 }
 
@@ -75,11 +77,13 @@ impl Client {
         let request = match &mut self.scan {
             Some(scan) if !scan.waiting && !self.generator.in_transaction() && self.rng.percent(60) => {
                 scan.waiting = true;
-                self.generator.scan(&scan.cursor, &mut self.rng)
+                self.generator.scan(&scan.cursor, scan.prefix, &mut self.rng)
             }
             None if self.generator.wants_scan(&mut self.rng) => {
-                self.scan = Some(Scan { begun: step, cursor: b"0".to_vec(), seen: BTreeSet::new(), waiting: true });
-                self.generator.scan(b"0", &mut self.rng)
+                let prefix = *self.rng.pick::<&[u8]>(&[b"", b"", b"k1"]);
+                self.scan =
+                    Some(Scan { begun: step, cursor: b"0".to_vec(), prefix, seen: BTreeSet::new(), waiting: true });
+                self.generator.scan(b"0", prefix, &mut self.rng)
             }
             _ => self.generator.next(now, &mut self.rng),
         };
@@ -134,7 +138,7 @@ impl Client {
         scan.seen
             .extend(keys.iter().filter_map(|key| if let Item::Text(key) = key { Some(key.clone()) } else { None }));
         if cursor == b"0" {
-            return self.scan.take().map(|scan| ScanLoop { begun: scan.begun, seen: scan.seen });
+            return self.scan.take().map(|scan| ScanLoop { begun: scan.begun, prefix: scan.prefix, seen: scan.seen });
         }
         None
     }

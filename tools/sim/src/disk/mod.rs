@@ -224,3 +224,6 @@ fn tear_slot(durable: &mut [u8; SUPERBLOCK_LEN], new: &[u8; SUPERBLOCK_LEN], rng
         _ => durable.iter_mut().for_each(|byte| *byte = rng.next().to_le_bytes()[0]),
     }
 }
+
+#[cfg(test)]
+mod tests;

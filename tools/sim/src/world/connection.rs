@@ -47,6 +47,8 @@ pub(super) struct Connection {
     pub(super) again: Option<Request>,
     /// Commands queued since MULTI.
     pub(super) queued: Option<Vec<Request>>,
+    /// A command could not be queued.
+    pub(super) broken: bool,
     pub(super) watched: Vec<Watched>,
     /// A run of this connection is scheduled.
     pub(super) awake: bool,
@@ -64,6 +66,7 @@ impl Connection {
             parts: None,
             again: None,
             queued: None,
+            broken: false,
             watched: Vec::new(),
             awake: false,
             stalled: false,

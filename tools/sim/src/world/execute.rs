@@ -4,7 +4,7 @@ use windrow_core::types::Lsn;
 use windrow_proto::command::resolve;
 use windrow_proto::data::{CROSS_SLOT, Outcome, Route, Unit, execute, route};
 use windrow_proto::limits::Limits;
-use windrow_proto::resp::{Encoder, Progress};
+use windrow_proto::resp::{Encoder, Progress, Protocol};
 
 use super::World;
 use super::connection::{Reply, buffered};
@@ -94,7 +94,10 @@ impl World {
             return true;
         }
         let args = buffered(&request);
-        let command = resolve(args.args()).unwrap_or_else(|error| panic!("{request:?}: {error:?}"));
+        let Ok(command) = resolve(args.args()) else {
+            self.answer(id, &request, refusal(&request));
+            return true;
+        };
         *self.stats.commands.entry(command.name).or_insert(0) += 1;
         match route(command, args.args(), self.map(), Unit::Partition) {
             Route::One { partition, .. } => {
@@ -272,6 +275,18 @@ impl World {
             engine.committed()
         );
     }
+}
+
+/// What is answered to a command that there is not, or that is not called like this.
+pub(super) fn refusal(request: &Request) -> Reply {
+    let args = buffered(request);
+    let mut bytes = Vec::new();
+    match resolve(args.args()) {
+        Ok(command) => panic!("{} is refused", command.name),
+        Err(error) => error.write(args.args(), &mut Encoder::new(&mut bytes, Protocol::Resp2)),
+    }
+    assert!(bytes.starts_with(b"-ERR ") && bytes.ends_with(b"\r\n"), "an error: {}", bytes.escape_ascii());
+    reply_now(&bytes)
 }
 
 /// A reply that waits for nothing.

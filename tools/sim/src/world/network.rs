@@ -92,7 +92,8 @@ impl World {
         self.stats.replies += replies;
         for scan in scans {
             for replica in &self.replicas {
-                for (key, stored) in replica.state.live_keys().filter(|(_, stored)| stored.since < scan.begun) {
+                let there = replica.state.live_keys().filter(|(_, stored)| stored.since < scan.begun);
+                for (key, stored) in there.filter(|(key, _)| key.starts_with(scan.prefix)) {
                     assert!(
                         scan.seen.contains(key),
                         "a scan that began at step {} missed {}, there since step {}",

@@ -8,7 +8,7 @@ use windrow_proto::data::{
 
 use super::World;
 use super::connection::{Connection, Reply, Watched, buffered};
-use super::execute::{Executed, Written, pong, reply_now, shown};
+use super::execute::{Executed, Written, pong, refusal, reply_now, shown};
 use crate::client::Request;
 use crate::model::{Expected, View};
 use crate::mutation::Mutation;
@@ -20,6 +20,7 @@ impl World {
         match name {
             b"multi" => {
                 connection.queued = Some(Vec::new());
+                connection.broken = false;
                 self.answer(id, request, reply_now(b"+OK\r\n"));
             }
             b"discard" => {
@@ -36,7 +37,12 @@ impl World {
             _ => {
                 let queued = connection.queued.as_mut()?;
                 let args = buffered(request);
-                let command = resolve(args.args()).expect("clients queue what there is");
+                let Ok(command) = resolve(args.args()) else {
+                    connection.broken = true;
+                    let reply = refusal(request);
+                    self.answer(id, request, reply);
+                    return Some(true);
+                };
                 assert!(is_allowed_in_transaction(command), "clients queue what may be queued");
                 queued.push(request.clone());
                 self.answer(id, request, reply_now(b"+QUEUED\r\n"));
@@ -77,6 +83,11 @@ impl World {
     fn exec(&mut self, id: u64, request: &Request) -> bool {
         let connection = self.connection(id);
         let queued = connection.queued.clone().expect("clients begin what they end");
+        if connection.broken {
+            self.end_transaction(id);
+            self.answer(id, request, reply_now(b"-EXECABORT Transaction discarded because of previous errors.\r\n"));
+            return true;
+        }
         let watched: Vec<Vec<u8>> = connection.watched.iter().map(|watched| watched.key.clone()).collect();
         let watch = |key: &Vec<u8>| vec![b"WATCH".to_vec(), key.clone()];
         let all = queued.iter().cloned().chain(watched.iter().map(watch));
