@@ -30,6 +30,7 @@ pub(crate) struct Swarm {
     /// Mean time between faults of each kind; `None`: this kind does not happen in this run.
     pub(crate) power_cut_us: Option<u64>,
     pub(crate) kill_us: Option<u64>,
+    pub(crate) shutdown_us: Option<u64>,
     pub(crate) pause_us: Option<u64>,
     pub(crate) clock_jump_us: Option<u64>,
     pub(crate) disk_full_us: Option<u64>,
@@ -76,6 +77,7 @@ impl Swarm {
             expiry_ms: rng.log_uniform(5..5_000),
             power_cut_us: sometimes(rng, 75, 200_000..3_000_000),
             kill_us: sometimes(rng, 50, 200_000..3_000_000),
+            shutdown_us: sometimes(rng, 20, 200_000..3_000_000),
             pause_us: sometimes(rng, 20, 300_000..3_000_000),
             clock_jump_us: sometimes(rng, 25, 100_000..2_000_000),
             disk_full_us: sometimes(rng, 20, 300_000..3_000_000),
@@ -101,6 +103,7 @@ impl Swarm {
     pub(crate) const fn heal(&mut self) {
         self.power_cut_us = None;
         self.kill_us = None;
+        self.shutdown_us = None;
         self.pause_us = None;
         self.clock_jump_us = None;
         self.disk_full_us = None;

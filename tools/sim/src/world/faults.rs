@@ -14,6 +14,7 @@ const DOWN_US: std::ops::Range<u64> = 100..200_000;
 pub(crate) enum Fault {
     PowerCut,
     Kill,
+    Shutdown,
     Pause,
     ClockJump,
     DiskFull,
@@ -22,9 +23,10 @@ pub(crate) enum Fault {
     Reset,
 }
 
-const ALL: [Fault; 8] = [
+const ALL: [Fault; 9] = [
     Fault::PowerCut,
     Fault::Kill,
+    Fault::Shutdown,
     Fault::Pause,
     Fault::ClockJump,
     Fault::DiskFull,
@@ -38,6 +40,7 @@ impl World {
         match fault {
             Fault::PowerCut => self.swarm.power_cut_us,
             Fault::Kill => self.swarm.kill_us,
+            Fault::Shutdown => self.swarm.shutdown_us,
             Fault::Pause => self.swarm.pause_us,
             Fault::ClockJump => self.swarm.clock_jump_us,
             Fault::DiskFull => self.swarm.disk_full_us,
@@ -72,6 +75,12 @@ impl World {
                 self.stats.fault("kill");
                 self.crash(false);
             }
+            Fault::Shutdown if self.running => {
+                self.stats.fault("shutdown");
+                self.stopping = true;
+                self.reset_all();
+                self.go_on_stopping();
+            }
             Fault::Pause => {
                 self.stats.fault("pause");
                 self.paused_until_us = self.time_us + self.rng.log_uniform(1_000..2_000_000);
@@ -104,7 +113,7 @@ impl World {
                 let id = *self.rng.pick(&ids);
                 self.reset(id);
             }
-            Fault::Kill | Fault::Reset => {}
+            Fault::Kill | Fault::Shutdown | Fault::Reset => {}
         }
         self.schedule_fault(fault);
     }
@@ -113,6 +122,7 @@ impl World {
     pub(super) fn crash(&mut self, power: bool) {
         self.trace.event("crash", &[u64::from(power)]);
         self.running = false;
+        self.stopping = false;
         self.process += 1;
         self.paused_until_us = self.time_us;
         let same_slot = self.is(Mutation::OneSuperblockSlot);

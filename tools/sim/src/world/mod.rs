@@ -102,6 +102,8 @@ pub(crate) struct World {
     /// Counts the processes; what belongs to an earlier one comes to nobody.
     process: u64,
     running: bool,
+    /// The process comes to its end in order.
+    stopping: bool,
     paused_until_us: u64,
     disk_full: bool,
     next_connection: u64,
@@ -139,6 +141,7 @@ impl World {
             clock_offset_ms: 0,
             process: 0,
             running: false,
+            stopping: false,
             paused_until_us: 0,
             disk_full: false,
             next_connection: 1,

@@ -16,7 +16,7 @@ impl World {
         if !self.healing || self.clients[client].outstanding() > 0 {
             self.schedule(delay, Event::Client(client));
         }
-        if !self.running {
+        if !self.running || self.stopping {
             return;
         }
         let is_quiet = self.swarm.quiet_us.is_some_and(|period| (self.time_us / period).is_multiple_of(3));

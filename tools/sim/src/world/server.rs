@@ -132,6 +132,36 @@ impl World {
         self.trace.event("flushed", &[at as u64, self.replicas[at].truth.persisted.get()]);
         self.release();
         self.pump(at);
+        self.go_on_stopping();
+    }
+
+    /// Brings every log to rest, with a superblock that bears witness to its end, and then ends the process.
+    pub(super) fn go_on_stopping(&mut self) {
+        if !self.stopping {
+            return;
+        }
+        let mut at_rest = true;
+        for at in 0..self.replicas.len() {
+            let engine = self.replicas[at].engine();
+            let is_durable = engine.durable() == engine.appended();
+            if is_durable {
+                engine.want_superblock();
+            }
+            at_rest &= is_durable && !engine.superblock_pending();
+            self.pump(at);
+        }
+        if !at_rest {
+            return;
+        }
+        for replica in &self.replicas {
+            let superblock = replica.disk.read_superblock().expect("one slot at most is ever damaged");
+            let end = replica.truth.appended;
+            // The slot may have rotted since.
+            let is_witnessed = superblock.durable == end || replica.damaged || !replica.disk.slots_intact();
+            assert!(is_witnessed, "after an orderly end {} is witnessed, the log ends at {end}", superblock.durable);
+        }
+        self.stats.fault("stopped-in-order");
+        self.crash(false);
     }
 
     pub(super) fn prepared(&mut self, at: usize, base: Lsn, len: u64) {
@@ -158,6 +188,7 @@ impl World {
         replica.disk.complete_superblock(same);
         replica.engine().handle_superblock_written(generation);
         self.pump(at);
+        self.go_on_stopping();
     }
 
     pub(super) fn tick(&mut self) {
