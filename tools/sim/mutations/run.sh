@@ -17,13 +17,14 @@ for patch in "$here"/*.patch; do
     fi
     rm -rf "$copy/tree"
     mkdir "$copy/tree"
-    git -C "$root" archive HEAD | tar xf - -C "$copy/tree"
+    git -C "$root" archive HEAD | tar xmf - -C "$copy/tree"
     if ! patch -s -p1 -d "$copy/tree" <"$patch"; then
         echo "$name: the patch no longer applies"
         missed=1
         continue
     fi
-    # The same path for every patch, so that only what changed is built again.
+    # The same path for every patch, so that only this workspace is built again; `tar m` sets the times of files to now,
+    # without which the patch before this one would stay built in.
     (cd "$copy/tree" && CARGO_TARGET_DIR="$target" cargo build -q --locked -p windrow-sim)
     if output=$("$target/debug/windrow-sim" --seeds "0..$seeds" 2>/dev/null); then
         echo "$name: NOT FOUND in $seeds seeds"
