@@ -166,3 +166,90 @@ impl Connection {
         traffic.replies_waiting = self.output.replies();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::{Pool, Wait};
+
+    const LIMITS: Limits = Limits {
+        clients_max: 1,
+        clients_per_address_max: None,
+        output_len_max: 1_000,
+        output_soft_len: 100,
+        output_soft_duration: Duration::from_secs(3),
+        authenticate_within: Duration::from_secs(1),
+        command_within: Duration::from_secs(2),
+        idle_timeout: Some(Duration::from_secs(4)),
+        tcp_keepalive: None,
+    };
+
+    fn connection(start: Instant) -> Connection {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1);
+        let mut session = Session::new(1, address, address, start);
+        session.authenticated = true;
+        Connection::new(ConnId::new(0, 0), tempfile::tempfile().unwrap().into(), session)
+    }
+
+    /// What is overdue after each of so many milliseconds.
+    fn after(connection: &mut Connection, start: Instant, millis: &[u64]) -> Vec<Option<Overdue>> {
+        millis.iter().map(|&millis| connection.overdue(start + Duration::from_millis(millis), &LIMITS)).collect()
+    }
+
+    #[test]
+    fn silence_is_allowed_for_a_while() {
+        let start = Instant::now();
+        let mut silent = connection(start);
+        assert_eq!(after(&mut silent, start, &[0, 3_999, 4_000]), [None, None, Some(Overdue::Idle)]);
+        silent.stalled = Some(Stalled::Command);
+        assert_eq!(after(&mut silent, start, &[10_000]), [None], "it waits for this side");
+    }
+
+    #[test]
+    fn authentication_is_due_and_then_no_more() {
+        let start = Instant::now();
+        let mut stranger = connection(start);
+        stranger.session.authenticated = false;
+        assert_eq!(after(&mut stranger, start, &[999, 1_000]), [None, Some(Overdue::Deadline)]);
+        stranger.session.authenticated = true;
+        assert_eq!(after(&mut stranger, start, &[1_000]), [None]);
+    }
+
+    #[test]
+    fn a_command_must_get_whole_whatever_else_comes() {
+        let start = Instant::now();
+        let mut slow = connection(start);
+        slow.note_partial(true, start);
+        slow.note_partial(true, start + Duration::from_millis(1_900));
+        assert_eq!(after(&mut slow, start, &[1_999, 2_000]), [None, Some(Overdue::Deadline)]);
+        slow.note_partial(false, start);
+        assert_eq!(after(&mut slow, start, &[2_000]), [None]);
+    }
+
+    #[test]
+    fn the_soft_limit_counts_from_when_it_was_exceeded_last() {
+        let start = Instant::now();
+        let mut full = connection(start);
+        let fill = |connection: &mut Connection, len: usize| {
+            let mut pool = Pool::default();
+            connection.output = Output::default();
+            let buffer = connection.output.begin(&mut pool, start);
+            buffer.resize(len, b'x');
+            connection.output.finish(0, Wait::Ready, &mut pool, start);
+        };
+        fill(&mut full, 101);
+        assert_eq!(after(&mut full, start, &[0, 2_999]), [None, None]);
+        fill(&mut full, 100);
+        assert_eq!(after(&mut full, start, &[2_999]), [None]);
+        fill(&mut full, 60);
+        full.sending_len = 41;
+        let found = after(&mut full, start, &[3_000, 5_999, 6_000]);
+        assert_eq!(found, [None, None, Some(Overdue::Output)], "what the kernel has counts, too");
+        assert!(!full.output_exceeds(&LIMITS));
+        full.sending_len = 1_000;
+        assert!(full.output_exceeds(&LIMITS));
+    }
+}

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::net::{self, AddressFamily, SocketType};
+
 use self::stub::Stub;
 use super::driver::Driver;
 use crate::net::{Limits, Listener};
@@ -40,6 +42,15 @@ impl Server {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn connect_from(&self, address: Ipv4Addr) -> TcpStream {
+        let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        net::bind(&socket, &SocketAddr::new(address.into(), 0)).unwrap();
+        net::connect(&socket, &self.address).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
@@ -170,6 +181,78 @@ fn a_client_that_does_not_read_is_disconnected_at_the_limit() {
     let mut other = server.connect();
     other.write_all(b"PING\r\n").unwrap();
     expect(&mut other, b"+PONG\r\n");
+}
+
+/// Asks for one of the counters until it has reached 1.
+fn await_one(server: &Server, counter: &str) {
+    let mut asking = server.connect();
+    loop {
+        asking.write_all(format!("COUNT {counter}\r\n").as_bytes()).unwrap();
+        let mut reply = [0; 4];
+        asking.read_exact(&mut reply).unwrap();
+        match &reply {
+            b":1\r\n" => return,
+            b":0\r\n" => {}
+            other => panic!("{}", String::from_utf8_lossy(other)),
+        }
+    }
+}
+
+/// Shorter than the time between two looks at a connection.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_client_that_reads_too_slowly_is_disconnected_after_a_while() {
+    let limits = Limits { output_soft_len: 1 << 20, output_soft_duration: AT_ONCE, ..Limits::default() };
+    let server = Server::start(limits, false);
+    let mut stream = server.connect();
+    let value = vec![b'v'; 1 << 20];
+    stream.write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", value.len()).as_bytes()).unwrap();
+    stream.write_all(&value).unwrap();
+    stream.write_all(b"\r\n").unwrap();
+    expect(&mut stream, b"+OK\r\n");
+    // More than the sockets' buffers and the soft limit hold, and less than the other limit.
+    stream.write_all(&b"GET k\r\n".repeat(40)).unwrap();
+    await_one(&server, "output");
+}
+
+#[test]
+fn a_client_that_does_not_authenticate_is_disconnected_after_a_while() {
+    let limits = Limits { authenticate_within: AT_ONCE, ..Limits::default() };
+    let server = Server::start(limits, true);
+    let mut stream = server.connect();
+    stream.write_all(b"PING\r\n").unwrap();
+    // Being busy does not help it.
+    expect(&mut stream, b"+PONG\r\n");
+    assert_eq!(read_all(&mut stream), b"");
+}
+
+#[test]
+fn a_command_that_does_not_get_whole_ends_the_connection_after_a_while() {
+    let limits = Limits { command_within: AT_ONCE, ..Limits::default() };
+    let server = Server::start(limits, false);
+    let mut stream = server.connect();
+    stream.write_all(b"PING\r\n*2\r\n$3\r\nGET\r\n$1").unwrap();
+    expect(&mut stream, b"+PONG\r\n");
+    assert_eq!(read_all(&mut stream), b"");
+    await_one(&server, "deadline");
+}
+
+#[test]
+fn one_address_has_a_bounded_number_of_clients() {
+    let limits = Limits { clients_per_address_max: Some(2), ..Limits::default() };
+    let server = Server::start(limits, false);
+    let mut kept: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for stream in &mut kept {
+        stream.write_all(b"PING\r\n").unwrap();
+        expect(stream, b"+PONG\r\n");
+    }
+    assert_eq!(read_all(&mut server.connect()), b"-ERR max number of clients reached\r\n");
+    kept[0].write_all(b"COUNT rejected\r\n").unwrap();
+    expect(&mut kept[0], b":1\r\n");
+    let mut neighbour = server.connect_from(Ipv4Addr::new(127, 0, 0, 2));
+    neighbour.write_all(b"PING\r\n").unwrap();
+    expect(&mut neighbour, b"+PONG\r\n");
 }
 
 #[test]

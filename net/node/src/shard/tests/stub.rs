@@ -1,4 +1,4 @@
-//! A handler that knows PING, SET, GET and HELD, and confirms a SET after the flush of a real file.
+//! A handler that knows PING, SET, GET, HELD and COUNT, and confirms a SET after the flush of a real file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -103,6 +103,15 @@ impl Handler for Stub {
             match args.at(0) {
                 b"PING" => encoder.simple("PONG"),
                 b"HELD" => encoder.count(self.held),
+                b"COUNT" => {
+                    let counters = self.metrics.counters();
+                    encoder.integer(match args.at(1) {
+                        b"deadline" => counters.deadline_disconnections.get().cast_signed(),
+                        b"output" => counters.output_limit_disconnections.get().cast_signed(),
+                        b"rejected" => counters.connections_rejected.get().cast_signed(),
+                        _ => -1,
+                    });
+                }
                 b"SET" => {
                     let (key, value) = (args.at(1), args.at(2));
                     match self.values.get_mut(key) {
