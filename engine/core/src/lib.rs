@@ -6,7 +6,8 @@
 //! That is why the simulator can run all of it.
 //!
 //! Modules, each of which sees only those before it: [`types`], [`codec`], [`log`], [`superblock`], [`recovery`],
-//! [`index`], and [`partition`], which composes them.
+//! [`index`], and [`partition`], which composes them. [`replication`] decides who leads a partition and what is
+//! committed; it knows positions, epochs and chain values only.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -19,5 +20,6 @@ pub mod index;
 pub mod log;
 pub mod partition;
 pub mod recovery;
+pub mod replication;
 pub mod superblock;
 pub mod types;

@@ -1,0 +1,345 @@
+//! Following a leader: saying where the log ends, cutting what diverges, taking what is sent, acknowledging.
+
+use super::epoch::Reason;
+use super::{Replica, Role, Surgery};
+use crate::codec::Chain;
+use crate::replication::message::{Ack, Body, Heartbeat, Hello, LogEnd, Refusal};
+use crate::replication::output::{Event, Output};
+use crate::replication::types::{CommitRule, Moment, Position, Promised, ReplicaId, Verified};
+use crate::types::{Epoch, Lsn};
+
+/// How many bytes arrive between two acknowledgements, unless a flush brings one first.
+const ACK_EVERY: u64 = 256 << 10;
+
+/// A replica that follows, or waits for a leader to follow.
+#[derive(Default)]
+pub(super) struct Follower {
+    pub(super) leader: Option<ReplicaId>,
+    /// The log is a prefix of the leader's, and goes on with what the leader sends.
+    stream: Option<Stream>,
+    /// When to say hello again.
+    hello_at: Moment,
+    /// The leader's clock in its newest heartbeat.
+    heartbeat_at: Moment,
+}
+
+/// What comes from the leader.
+struct Stream {
+    /// Everything below has arrived, whole records or not.
+    received: Lsn,
+    /// What the leader was last told of it.
+    acked: Lsn,
+    /// What was last asked to be flushed.
+    flush_asked: Lsn,
+    /// What the leader has committed.
+    committed: Lsn,
+}
+
+impl Follower {
+    pub(super) fn forget_stream(&mut self) {
+        self.stream = None;
+        self.hello_at = Moment::default();
+    }
+}
+
+impl Replica {
+    fn follower(&mut self) -> Option<&mut Follower> {
+        if let Role::Follower(follower) = &mut self.role { Some(follower) } else { None }
+    }
+
+    /// A leader has spoken. `epoch` is not older than what is promised.
+    pub(super) fn handle_leader(&mut self, now: Moment, from: ReplicaId, epoch: Epoch, body: Body) {
+        if epoch > self.promised.promised {
+            self.step_down(epoch);
+            self.become_follower();
+            self.granted = None;
+            let floor = self.floor_to_follow(epoch, &body);
+            return self.write_promise(Promised { promised: epoch, epoch, floor }, Reason::Follow(from));
+        }
+        let promised_to_other = self.granted.is_some_and(|candidate| candidate != from);
+        let known = match &self.role {
+            Role::Follower(follower) => follower.leader,
+            Role::Candidate(_) | Role::Leader(_) => Some(self.config.id),
+        };
+        if known.is_some_and(|leader| leader != from) || promised_to_other {
+            self.event(Event::TwoLeaders { epoch, other: from });
+            self.refuse(from, Refusal::TwoLeaders { epoch });
+            self.depose();
+            return;
+        }
+        if known.is_none() {
+            self.follow(now, from);
+        }
+        match body {
+            Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, from, heartbeat),
+            Body::OlderEpochs { before } => self.say_hello(now, Some(before)),
+            Body::Resume(end) => self.handle_resume(now, end),
+            Body::Cut { end, to } => self.handle_cut_order(from, end, to),
+            Body::Restart { end, start, start_chain } => self.handle_restart(end, start, start_chain),
+            Body::Bytes { from, to, committed } => self.handle_bytes(now, from, to, committed),
+            _ => {}
+        }
+    }
+
+    /// A replica without any past does not vouch for anything before it has what is committed now.
+    fn floor_to_follow(&self, epoch: Epoch, body: &Body) -> Option<Position> {
+        let is_blank = self.is_empty() && self.promised.promised == Epoch::ZERO;
+        match body {
+            Body::Heartbeat(heartbeat) if is_blank => Some(Position { epoch, lsn: heartbeat.committed }),
+            _ if is_blank => Some(Position { epoch, lsn: Lsn::ZERO }),
+            _ => self.promised.floor,
+        }
+    }
+
+    /// The promise of the leader's epoch is durable.
+    pub(super) fn follow(&mut self, now: Moment, leader: ReplicaId) {
+        let epoch = self.promised.promised;
+        self.role = Role::Follower(Follower { leader: Some(leader), ..Follower::default() });
+        self.event(Event::Following { leader, epoch });
+        self.say_hello(now, None);
+    }
+
+    fn handle_heartbeat(&mut self, now: Moment, from: ReplicaId, heartbeat: Heartbeat) {
+        self.heard = Some((now, Some(from)));
+        let Some(follower) = self.follower() else { return };
+        follower.heartbeat_at = follower.heartbeat_at.max(heartbeat.at);
+        if heartbeat.sent == Lsn::ZERO {
+            follower.stream = None; // The leader sends nothing before it is told anew where this log ends.
+        }
+        if follower.stream.as_ref().is_none_or(|stream| stream.received < heartbeat.sent) {
+            self.say_hello_again(now);
+        }
+        self.learn_committed(heartbeat.committed);
+        self.acknowledge();
+    }
+
+    /// What the leader has committed is committed here as far as this log goes, once it is a prefix of the leader's.
+    fn learn_committed(&mut self, committed: Lsn) {
+        let end = self.log.end;
+        if let Some(Follower { stream: Some(stream), .. }) = self.follower() {
+            stream.committed = stream.committed.max(committed);
+            let known = stream.committed.min(end);
+            self.committed = self.committed.max(known);
+        }
+    }
+
+    pub(super) fn tick_follower(&mut self, now: Moment) {
+        let Some(follower) = self.follower() else { return };
+        if follower.leader.is_some() && follower.stream.is_none() {
+            self.say_hello_again(now);
+        }
+    }
+
+    /// Says hello unless that was done a moment ago.
+    fn say_hello_again(&mut self, now: Moment) {
+        if self.follower().is_some_and(|follower| now >= follower.hello_at) {
+            self.say_hello(now, None);
+        }
+    }
+
+    /// Tells the leader where the log ends and which epochs it holds, the newest ones or those before `before`.
+    pub(super) fn say_hello(&mut self, now: Moment, before: Option<Epoch>) {
+        let retry_ms = self.config.retry_ms;
+        if self.writing.is_some() || self.surgery.is_some() {
+            return;
+        }
+        let Some(follower) = self.follower() else { return };
+        let Some(leader) = follower.leader else { return };
+        follower.hello_at = now.after(retry_ms);
+        let (epochs, epochs_end, has_older) = self.log.history.tail(before, self.log.end);
+        let hello = Hello {
+            cluster: self.config.cluster,
+            partition: self.config.partition,
+            start: self.log.start,
+            end: self.log.end,
+            chain: self.log.chain,
+            epochs,
+            epochs_end,
+            has_older,
+        };
+        self.send(leader, Body::Hello(hello));
+    }
+
+    fn handle_resume(&mut self, now: Moment, end: LogEnd) {
+        let own = self.log_end();
+        let Some(follower) = self.follower() else { return };
+        if end == own && follower.stream.is_none() {
+            follower.stream =
+                Some(Stream { received: own.lsn, acked: Lsn::ZERO, flush_asked: Lsn::ZERO, committed: Lsn::ZERO });
+            self.ask_for_flush();
+            self.acknowledge();
+        } else if follower.stream.is_none() {
+            self.say_hello_again(now);
+        }
+    }
+
+    /// The leader's log parts from this one at `to`. An order that answers another state of the log is stale.
+    fn handle_cut_order(&mut self, from: ReplicaId, end: LogEnd, to: Lsn) {
+        if !self.obeys(end) || to >= self.log.end || to < self.log.start {
+            return;
+        }
+        if to < self.committed {
+            let committed = self.committed;
+            self.event(Event::WouldLoseCommitted { to, committed });
+            // With the rule `Leader`, a promotion may lose what was confirmed: that was chosen.
+            if self.config.rule != CommitRule::Leader && !self.may_lose {
+                return self.refuse(from, Refusal::WouldLoseCommitted { committed });
+            }
+        }
+        self.begin_surgery(Surgery::Cut { to });
+    }
+
+    /// This log has no place in the leader's, which starts at `start`. What it vouches for is noted before it goes.
+    fn handle_restart(&mut self, end: LogEnd, start: Lsn, chain: Chain) {
+        if !self.obeys(end) {
+            return;
+        }
+        let surgery = Surgery::Reset { start, chain };
+        let floor = self.promised.floor.max(Some(self.position())).filter(|floor| floor.lsn > Lsn::ZERO);
+        if floor == self.promised.floor {
+            self.begin_surgery(surgery);
+        } else {
+            self.write_promise(Promised { floor, ..self.promised }, Reason::Restart(surgery));
+        }
+    }
+
+    /// Whether an order to change a log that ends at `end` is about this log as it is now, and not yet agreed on.
+    fn obeys(&mut self, end: LogEnd) -> bool {
+        let own = self.log_end();
+        end == own && self.follower().is_some_and(|follower| follower.stream.is_none())
+    }
+
+    pub(super) fn begin_surgery(&mut self, surgery: Surgery) {
+        self.surgery = Some(surgery);
+        self.outputs.push_back(match surgery {
+            Surgery::Cut { to } => Output::Cut { to },
+            Surgery::Reset { start, chain } => Output::Reset { start, chain },
+        });
+    }
+
+    /// An operator accepts that this replica cuts what it knows to be committed, once, because a promotion was
+    /// forced that loses it.
+    pub const fn permit_loss(&mut self) {
+        self.may_lose = true;
+    }
+
+    /// The log ends at `to` now, durably, with this chain value.
+    ///
+    /// # Panics
+    /// If that is not what was asked for: that is a bug of the driver.
+    pub fn handle_cut(&mut self, now: Moment, to: Lsn, chain: Chain) {
+        assert_eq!(self.surgery.take(), Some(Surgery::Cut { to }), "a log is cut once, where it was asked for");
+        self.log.end = to;
+        self.log.chain = chain;
+        self.log.durable = self.log.durable.min(to);
+        self.log.history.cut(to);
+        self.lower_committed(to);
+        self.say_hello(now, None);
+    }
+
+    /// The log starts and ends at `start` now, durably.
+    ///
+    /// # Panics
+    /// If that is not what was asked for: that is a bug of the driver.
+    pub fn handle_reset(&mut self, now: Moment, start: Lsn) {
+        let Some(Surgery::Reset { start: asked, chain }) = self.surgery.take() else {
+            panic!("a log is reset once, when it was asked for")
+        };
+        assert_eq!(asked, start, "a log is reset where it was asked for");
+        self.log.start = start;
+        self.log.start_chain = chain;
+        self.log.end = start;
+        self.log.chain = chain;
+        self.log.durable = start;
+        self.log.history = crate::replication::History::new();
+        self.lower_committed(start);
+        self.say_hello(now, None);
+    }
+
+    fn lower_committed(&mut self, end: Lsn) {
+        self.may_lose = false;
+        self.committed = self.committed.min(end);
+        self.committed_told = self.committed_told.min(end);
+    }
+
+    /// A range of the log is about to arrive.
+    fn handle_bytes(&mut self, now: Moment, from: Lsn, to: Lsn, committed: Lsn) {
+        let Some(follower) = self.follower() else { return };
+        let Some(stream) = &mut follower.stream else { return self.say_hello_again(now) };
+        if from > stream.received {
+            return self.say_hello_again(now);
+        }
+        if to > stream.received {
+            let skip = stream.received.since(from);
+            let start = stream.received;
+            stream.received = to;
+            self.outputs.push_back(Output::Receive { skip, from: start, upto: to });
+        } else {
+            self.acknowledge();
+        }
+        self.learn_committed(committed);
+    }
+
+    /// What [`Output::Receive`](crate::replication::Output::Receive) asked for is in the log. `verified` are the
+    /// whole records that it completed, one entry per epoch, in order.
+    ///
+    /// # Panics
+    /// If the log does not grow: that is a bug of the driver.
+    pub fn handle_received(&mut self, verified: &[Verified]) {
+        for run in verified {
+            assert!(run.end > self.log.end, "a log grows by whole records");
+            assert!(run.epoch <= self.promised.promised, "a leader sends no epoch newer than its own");
+            self.log.history.note(run.epoch, self.log.end);
+            self.log.end = run.end;
+            self.log.chain = run.chain;
+        }
+        let end = self.log.end;
+        let Some(Follower { stream: Some(stream), .. }) = self.follower() else { return };
+        assert!(end <= stream.received, "what has not arrived cannot be verified");
+        let due = stream.received.since(stream.acked) >= ACK_EVERY;
+        self.learn_committed(Lsn::ZERO);
+        self.ask_for_flush();
+        if due {
+            self.acknowledge();
+        }
+    }
+
+    /// What [`Output::Receive`](crate::replication::Output::Receive) asked for does not verify behind `verified`,
+    /// and is not in the log.
+    pub fn handle_receive_failed(&mut self, verified: &[Verified]) {
+        self.handle_received(verified);
+        let at = self.log.end;
+        let Some(follower) = self.follower() else { return };
+        follower.forget_stream();
+        if let Some(peer) = follower.leader {
+            self.event(Event::BadBytes { peer, at });
+        }
+    }
+
+    fn ask_for_flush(&mut self) {
+        let (end, durable) = (self.log.end, self.log.durable);
+        let Some(Follower { stream: Some(stream), .. }) = self.follower() else { return };
+        if end > stream.flush_asked && end > durable {
+            stream.flush_asked = end;
+            self.outputs.push_back(Output::Flush { upto: end });
+        }
+    }
+
+    /// Tells the leader what has arrived and what is flushed. Before the leader has said to resume, that is nothing:
+    /// what is here may still have to be cut.
+    pub(super) fn acknowledge(&mut self) {
+        let durable = self.log.durable;
+        if self.writing.is_some() || self.surgery.is_some() {
+            return;
+        }
+        let Some(follower) = self.follower() else { return };
+        let Some(leader) = follower.leader else { return };
+        let mut ack = Ack { at: follower.heartbeat_at, ..Ack::default() };
+        if let Some(stream) = &mut follower.stream {
+            stream.acked = stream.received;
+            ack.received = stream.received;
+            ack.flushed = durable;
+        }
+        self.send(leader, Body::Ack(ack));
+    }
+}

@@ -1,0 +1,10 @@
+//! Replicas driven against each other through virtual time.
+
+mod cases;
+mod disk;
+mod node;
+mod promotion;
+mod random;
+mod rng;
+mod units;
+mod world;
