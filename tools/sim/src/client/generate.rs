@@ -113,7 +113,11 @@ impl Generator {
             1 => Vec::new(),
             _ => {
                 let most = self.swarm.value_len_max as u64;
-                let len = usize::try_from(rng.log_uniform(1..most + 1)).unwrap_or(1);
+                let mut len = usize::try_from(rng.log_uniform(1..most + 1)).unwrap_or(1);
+                if most > self.swarm.segment_len / 2 && rng.percent(5) {
+                    // About as long as a segment takes.
+                    len = usize::try_from(self.swarm.segment_len - rng.within(200..500)).unwrap_or(len);
+                }
                 let mut bytes = Vec::with_capacity(len + 8);
                 while bytes.len() < len {
                     bytes.extend_from_slice(&rng.next().to_le_bytes());
