@@ -15,9 +15,8 @@ pub struct Message {
     pub body: Body,
 }
 
-/// What a message says.
+/// What a message says. Exhaustive, so that the wire format cannot forget one.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum Body {
     /// From the leader: I am here.
     Heartbeat(Heartbeat),
@@ -150,9 +149,8 @@ pub struct PromiseRequest {
     pub position: Position,
 }
 
-/// Why a message was refused.
+/// Why a message was refused. Exhaustive, so that the wire format cannot forget one.
 #[derive(thiserror::Error, Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum Refusal {
     /// The message is of an older epoch than the sender has promised. The message's epoch says which.
     #[error("a newer epoch was promised")]

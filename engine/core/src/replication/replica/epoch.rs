@@ -103,6 +103,10 @@ impl Replica {
             return;
         }
         if let Some(refusal) = self.denies(now, from, &request) {
+            if refusal == Refusal::LeaseRunning {
+                // Otherwise a leader that can send and cannot receive would never be replaced.
+                self.lease_ends_by = now.after(2 * self.config.lease_ms);
+            }
             return self.refuse(from, refusal);
         }
         self.step_down(epoch);

@@ -100,9 +100,14 @@ impl Replica {
     }
 
     fn handle_heartbeat(&mut self, now: Moment, from: ReplicaId, heartbeat: Heartbeat) {
-        self.heard = Some((now, Some(from)));
+        let renews = now >= self.lease_ends_by;
+        if renews {
+            self.heard = Some((now, Some(from)));
+        }
         let Some(follower) = self.follower() else { return };
-        follower.heartbeat_at = follower.heartbeat_at.max(heartbeat.at);
+        if renews {
+            follower.heartbeat_at = follower.heartbeat_at.max(heartbeat.at);
+        }
         if heartbeat.sent == Lsn::ZERO {
             follower.stream = None; // The leader sends nothing before it is told anew where this log ends.
         }
@@ -233,7 +238,9 @@ impl Replica {
         self.log.chain = chain;
         self.log.durable = self.log.durable.min(to);
         self.log.history.cut(to);
-        self.lower_committed(to);
+        self.may_lose = false;
+        self.committed = self.committed.min(to);
+        self.committed_told = self.committed_told.min(to);
         self.say_hello(now, None);
     }
 
@@ -252,14 +259,10 @@ impl Replica {
         self.log.chain = chain;
         self.log.durable = start;
         self.log.history = crate::replication::History::new();
-        self.lower_committed(start);
-        self.say_hello(now, None);
-    }
-
-    fn lower_committed(&mut self, end: Lsn) {
         self.may_lose = false;
-        self.committed = self.committed.min(end);
-        self.committed_told = self.committed_told.min(end);
+        self.committed = start;
+        self.committed_told = start;
+        self.say_hello(now, None);
     }
 
     /// A range of the log is about to arrive.

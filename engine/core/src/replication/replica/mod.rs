@@ -63,6 +63,8 @@ pub struct Replica {
     surgery: Option<Surgery>,
     /// When a leader was last heard, and which one: its lease.
     heard: Option<(Moment, Option<ReplicaId>)>,
+    /// Until when no heartbeat renews the lease: a candidate waits for it to end.
+    lease_ends_by: Moment,
     /// The newest epoch that anybody spoke of.
     newest_heard: Epoch,
     may_lose: bool,
@@ -85,11 +87,13 @@ impl Replica {
         assert!(log.history.epoch_at(log.end) <= promised.promised, "a log holds no epoch newer than the promise");
         let is_alone = config.voters.len() == 1;
         let heard = (promised.promised > Epoch::ZERO && !is_alone).then_some((now, None));
+        // What was freed was committed.
+        let committed = log.start;
         Ok(Self {
             config,
             log,
-            committed: Lsn::ZERO,
-            committed_told: Lsn::ZERO,
+            committed,
+            committed_told: committed,
             role: Role::Follower(Follower::default()),
             promised,
             granted: None,
@@ -97,6 +101,7 @@ impl Replica {
             next_ticket: 1,
             surgery: None,
             heard,
+            lease_ends_by: Moment::default(),
             newest_heard: promised.promised,
             may_lose: false,
             outputs: VecDeque::new(),

@@ -96,10 +96,6 @@ impl Disk {
         &self.bytes[self.offset(from)..self.offset(to)]
     }
 
-    pub(super) fn records(&self) -> &[(Lsn, Parsed)] {
-        &self.records
-    }
-
     fn last_chain(&self) -> Chain {
         self.records.last().map_or(self.start_chain, |(_, record)| record.chain)
     }

@@ -1,1 +1,309 @@
+//! One replica alone, event by event: promises, epochs and what they fence off.
 
+use std::vec::Vec;
+
+use super::disk::ORIGIN;
+use super::world::{config, id};
+use crate::codec::Chain;
+use crate::replication::{
+    Ack, Body, CommitRule, Event, Heartbeat, Hello, LogEnd, LogState, Message, Moment, Output, Position,
+    PromiseRequest, Promised, PromoteError, Promotion, PromotionFailure, Refusal, Replica, ReplicaId, RoleKind,
+    Verified,
+};
+use crate::types::{Epoch, Lsn};
+
+fn at(millis: u64) -> Moment {
+    Moment::new(millis)
+}
+
+fn outputs(replica: &mut Replica) -> Vec<Output> {
+    core::iter::from_fn(|| replica.poll_output()).collect()
+}
+
+fn sent(outputs: &[Output]) -> Vec<(ReplicaId, Body)> {
+    let body = |output: &Output| match output {
+        Output::Send { to, message } => Some((*to, message.body.clone())),
+        _ => None,
+    };
+    outputs.iter().filter_map(body).collect()
+}
+
+fn ticket(outputs: &[Output]) -> (u64, Promised) {
+    let found = outputs.iter().find_map(|output| match output {
+        Output::WriteSuperblock { ticket, promised } => Some((*ticket, *promised)),
+        _ => None,
+    });
+    found.expect("a superblock write")
+}
+
+/// A log of one record, of `epoch`, flushed up to 64.
+fn one_record(epoch: u32) -> LogState {
+    let mut state = LogState::empty(ORIGIN);
+    state.history.note(Epoch::new(epoch), Lsn::ZERO);
+    LogState { end: Lsn::new(64), chain: Chain::new(64), durable: Lsn::new(64), ..state }
+}
+
+fn replica(number: u64, epoch: u32) -> Replica {
+    let promised = Promised { promised: Epoch::new(epoch), epoch: Epoch::new(epoch), floor: None };
+    let state = if epoch == 0 { LogState::empty(ORIGIN) } else { one_record(epoch) };
+    Replica::new(config(number, 3, CommitRule::Quorum), state, promised, at(0)).unwrap()
+}
+
+fn heartbeat(from: u64, epoch: u32, sent: u64) -> Message {
+    let config = config(from, 3, CommitRule::Quorum);
+    let body = Heartbeat {
+        cluster: config.cluster,
+        partition: config.partition,
+        committed: Lsn::ZERO,
+        sent: Lsn::new(sent),
+        at: at(1_000),
+    };
+    Message { epoch: Epoch::new(epoch), body: Body::Heartbeat(body) }
+}
+
+fn request(epoch: u32, position: Position) -> Message {
+    let config = config(2, 3, CommitRule::Quorum);
+    let body = PromiseRequest { cluster: config.cluster, partition: config.partition, position };
+    Message { epoch: Epoch::new(epoch), body: Body::PromiseRequest(body) }
+}
+
+fn position(epoch: u32, lsn: u64) -> Position {
+    Position { epoch: Epoch::new(epoch), lsn: Lsn::new(lsn) }
+}
+
+/// A replica with one record of epoch 1 that leads epoch 2 and has written the record of it, up to 96.
+fn leader() -> Replica {
+    let mut replica = replica(1, 1);
+    replica.handle_promote(Promotion::Safe).unwrap();
+    let (first, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(500), first);
+    let promise = Message { epoch: Epoch::new(2), body: Body::Promise { position: position(1, 64) } };
+    replica.handle_message(at(501), id(2), promise);
+    let (second, promised) = ticket(&outputs(&mut replica));
+    assert_eq!(promised.epoch, Epoch::new(2));
+    replica.handle_superblock_written(at(502), second);
+    assert!(outputs(&mut replica).contains(&Output::Lead { epoch: Epoch::new(2) }));
+    replica.handle_appended(Lsn::new(96), Chain::new(96));
+    replica
+}
+
+fn follower_acks(replica: &mut Replica, from: u64, flushed: u64) {
+    let ack = Ack { received: Lsn::new(flushed), flushed: Lsn::new(flushed), at: at(0) };
+    replica.handle_message(at(600), id(from), Message { epoch: Epoch::new(2), body: Body::Ack(ack) });
+}
+
+#[test]
+fn a_promise_is_durable_before_it_is_answered() {
+    let mut replica = replica(1, 1);
+    replica.handle_message(at(900), id(2), request(5, position(1, 64)));
+    let out = outputs(&mut replica);
+    let (number, promised) = ticket(&out);
+    assert_eq!(promised.promised, Epoch::new(5));
+    assert!(sent(&out).is_empty(), "nothing is said before the superblock is written");
+    replica.handle_message(at(901), id(2), request(5, position(1, 64)));
+    assert!(outputs(&mut replica).is_empty());
+    replica.handle_superblock_written(at(902), number);
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Promise { position: position(1, 64) })]);
+    // Asked again, it says so again; another candidate of the same epoch gets nothing.
+    replica.handle_message(at(903), id(2), request(5, position(1, 64)));
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Promise { position: position(1, 64) })]);
+    replica.handle_message(at(904), id(3), request(5, position(1, 64)));
+    assert_eq!(sent(&outputs(&mut replica)), [(id(3), Body::Refuse(Refusal::Stale))]);
+}
+
+#[test]
+fn a_promise_outlives_a_restart() {
+    let promised = Promised { promised: Epoch::new(5), epoch: Epoch::new(1), floor: None };
+    let mut replica = Replica::new(config(1, 3, CommitRule::Quorum), one_record(1), promised, at(0)).unwrap();
+    replica.handle_message(at(900), id(3), heartbeat(3, 4, 0));
+    assert_eq!(sent(&outputs(&mut replica)), [(id(3), Body::Refuse(Refusal::Stale))]);
+    // To whom the fifth was promised is forgotten, so nobody gets it now.
+    replica.handle_message(at(901), id(2), request(5, position(1, 64)));
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(Refusal::Stale))]);
+    assert_eq!(replica.handle_promote(Promotion::Safe), Ok(Epoch::new(6)), "its own next epoch is above it");
+}
+
+#[test]
+fn a_leaders_epoch_is_durable_before_it_is_followed() {
+    let mut replica = replica(1, 1);
+    replica.handle_message(at(10), id(3), heartbeat(3, 4, 0));
+    let out = outputs(&mut replica);
+    let (number, promised) = ticket(&out);
+    assert_eq!((promised.promised, promised.epoch), (Epoch::new(4), Epoch::new(4)));
+    assert!(sent(&out).is_empty());
+    replica.handle_superblock_written(at(11), number);
+    let said = sent(&outputs(&mut replica));
+    assert!(matches!(&said[..], [(to, Body::Hello(Hello { .. }))] if *to == id(3)), "{said:?}");
+}
+
+#[test]
+fn a_promise_is_denied_for_a_reason() {
+    let deny = |replica: &mut Replica, now: u64, message: Message| {
+        replica.handle_message(at(now), id(2), message);
+        sent(&outputs(replica)).pop()
+    };
+    let refused = |refusal| Some((id(2), Body::Refuse(refusal)));
+    let mut voter = replica(1, 3);
+    assert_eq!(deny(&mut voter, 1, request(9, position(3, 64))), refused(Refusal::LeaseRunning));
+    assert_eq!(deny(&mut voter, 900, request(9, Position::default())), refused(Refusal::EmptyCandidate));
+    let longer = refused(Refusal::Longer(position(3, 64)));
+    assert_eq!(deny(&mut voter, 900, request(9, position(3, 32))), longer);
+    assert_eq!(deny(&mut voter, 900, request(9, position(2, 640))), longer, "a later epoch outweighs a longer log");
+    assert_eq!(deny(&mut voter, 900, request(2, position(3, 64))), refused(Refusal::Stale));
+    let mut blank = replica(1, 0);
+    assert_eq!(deny(&mut blank, 900, request(9, position(1, 64))), refused(Refusal::Blank));
+    let mut learner = config(4, 3, CommitRule::Quorum);
+    learner.learners = Vec::from([id(4)]);
+    let mut learner = Replica::new(learner, LogState::empty(ORIGIN), Promised::default(), at(0)).unwrap();
+    assert_eq!(deny(&mut learner, 900, request(9, position(1, 64))), refused(Refusal::NotAVoter));
+    assert_eq!(learner.handle_promote(Promotion::Safe), Err(PromoteError::NotAVoter));
+}
+
+#[test]
+fn a_replica_below_its_floor_neither_leads_nor_promises() {
+    let floor = Some(position(1, 128));
+    let promised = Promised { promised: Epoch::new(1), epoch: Epoch::new(1), floor };
+    let mut replica = Replica::new(config(1, 3, CommitRule::Quorum), one_record(1), promised, at(0)).unwrap();
+    assert_eq!(replica.handle_promote(Promotion::Safe), Err(PromoteError::Restoring { floor: position(1, 128) }));
+    let forced = replica.handle_promote(Promotion::LosingCommittedWrites);
+    assert_eq!(forced, Err(PromoteError::Restoring { floor: position(1, 128) }));
+    replica.handle_message(at(900), id(2), request(9, position(1, 256)));
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(Refusal::Restoring))]);
+}
+
+/// Raft, figure 8: a record of an older epoch on a majority can still be overruled.
+#[test]
+fn records_of_an_older_epoch_are_not_counted() {
+    let mut replica = leader();
+    replica.handle_durable(Lsn::new(64));
+    follower_acks(&mut replica, 2, 64);
+    follower_acks(&mut replica, 3, 64);
+    assert_eq!(replica.committed(), Lsn::ZERO, "all three hold the record of epoch 1, and that is not enough");
+    follower_acks(&mut replica, 2, 96);
+    assert_eq!(replica.committed(), Lsn::ZERO, "the leader itself has not flushed its epoch record");
+    follower_acks(&mut replica, 3, 96);
+    assert_eq!(replica.committed(), Lsn::new(96), "two others are a majority");
+    assert_eq!(replica.replicas_flushed(Lsn::new(96)), Some(2));
+}
+
+#[test]
+fn a_leader_that_hears_of_a_newer_epoch_confirms_nothing_more() {
+    let mut replica = leader();
+    replica.handle_durable(Lsn::new(96));
+    let stale = Message { epoch: Epoch::new(3), body: Body::Refuse(Refusal::Stale) };
+    replica.handle_message(at(600), id(3), stale);
+    follower_acks(&mut replica, 2, 96);
+    assert_eq!((replica.role(), replica.committed()), (RoleKind::Follower, Lsn::ZERO));
+    assert!(outputs(&mut replica).contains(&Output::Event(Event::Deposed { epoch: Epoch::new(2) })));
+}
+
+#[test]
+fn a_candidate_gives_way_to_a_longer_log() {
+    let mut replica = replica(1, 1);
+    replica.handle_promote(Promotion::Safe).unwrap();
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(500), number);
+    let promise = Message { epoch: Epoch::new(2), body: Body::Promise { position: position(1, 128) } };
+    replica.handle_message(at(501), id(3), promise);
+    let cause = PromotionFailure::Longer { peer: id(3), position: position(1, 128) };
+    let failed = Output::Event(Event::PromotionFailed { epoch: Epoch::new(2), cause });
+    assert!(outputs(&mut replica).contains(&failed));
+    assert_eq!(replica.role(), RoleKind::Follower);
+}
+
+#[test]
+fn a_promotion_taken_back_while_it_is_written_does_not_lead() {
+    let mut replica = replica(1, 1);
+    replica.handle_promote(Promotion::LosingCommittedWrites).unwrap();
+    let (first, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(1), first);
+    let (second, _) = ticket(&outputs(&mut replica));
+    replica.handle_demote();
+    replica.handle_superblock_written(at(2), second);
+    assert!(!outputs(&mut replica).iter().any(|output| matches!(output, Output::Lead { .. })));
+    assert_eq!(replica.role(), RoleKind::Follower);
+}
+
+#[test]
+fn a_replica_alone_leads_at_once() {
+    let promised = Promised { promised: Epoch::new(1), epoch: Epoch::new(1), floor: None };
+    let mut replica = Replica::new(config(1, 1, CommitRule::Quorum), one_record(1), promised, at(0)).unwrap();
+    replica.handle_promote(Promotion::Safe).unwrap();
+    let (first, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(1), first);
+    let (second, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(1), second);
+    assert!(replica.may_serve_reads(at(1)));
+    replica.handle_appended(Lsn::new(96), Chain::new(96));
+    replica.handle_durable(Lsn::new(96));
+    assert_eq!(replica.committed(), Lsn::new(96));
+}
+
+/// What the log's end and its chain value agree on is streamed; an order about another state of the log is stale.
+#[test]
+fn a_late_cut_touches_nothing() {
+    let mut replica = replica(1, 1);
+    replica.handle_message(at(10), id(3), heartbeat(3, 4, 0));
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(11), number);
+    let end = LogEnd { lsn: Lsn::new(64), chain: Chain::new(64) };
+    let say = |replica: &mut Replica, body| {
+        replica.handle_message(at(12), id(3), Message { epoch: Epoch::new(4), body });
+        outputs(replica)
+    };
+    let elsewhere = LogEnd { chain: Chain::new(1), ..end };
+    let cut = |end| Body::Cut { end, to: Lsn::ZERO };
+    let is_cut = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Cut { .. }));
+    assert!(!is_cut(&say(&mut replica, cut(elsewhere))));
+    say(&mut replica, Body::Resume(end));
+    assert!(!is_cut(&say(&mut replica, cut(end))), "what was agreed on is not cut");
+    let bytes = Body::Bytes { from: Lsn::new(64), to: Lsn::new(128), committed: Lsn::new(100) };
+    let taken = Output::Receive { skip: 0, from: Lsn::new(64), upto: Lsn::new(128) };
+    assert!(say(&mut replica, bytes.clone()).contains(&taken));
+    replica.handle_received(&[Verified { epoch: Epoch::new(4), end: Lsn::new(112), chain: Chain::new(112) }]);
+    let out = outputs(&mut replica);
+    assert!(
+        out.contains(&Output::Flush { upto: Lsn::new(112) })
+            && out.contains(&Output::Committed { upto: Lsn::new(100) })
+    );
+    assert!(say(&mut replica, bytes).iter().all(|output| !matches!(output, Output::Receive { .. })), "twice is once");
+    let overlap = Body::Bytes { from: Lsn::new(96), to: Lsn::new(160), committed: Lsn::ZERO };
+    let rest = Output::Receive { skip: 32, from: Lsn::new(128), upto: Lsn::new(160) };
+    assert!(say(&mut replica, overlap).contains(&rest));
+    let gap = Body::Bytes { from: Lsn::new(320), to: Lsn::new(336), committed: Lsn::ZERO };
+    assert!(say(&mut replica, gap).iter().all(|output| !matches!(output, Output::Receive { .. })));
+}
+
+#[test]
+fn what_is_known_to_be_committed_is_cut_by_permission_only() {
+    let mut replica = replica(1, 1);
+    replica.handle_message(at(10), id(3), heartbeat(3, 4, 0));
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(11), number);
+    let end = LogEnd { lsn: Lsn::new(64), chain: Chain::new(64) };
+    replica.handle_message(at(12), id(3), Message { epoch: Epoch::new(4), body: Body::Resume(end) });
+    let bytes = Body::Bytes { from: Lsn::ZERO, to: Lsn::new(64), committed: Lsn::new(64) };
+    replica.handle_message(at(12), id(3), Message { epoch: Epoch::new(4), body: bytes });
+    assert_eq!(replica.committed(), Lsn::new(64));
+    outputs(&mut replica);
+    replica.handle_message(at(20), id(2), heartbeat(2, 5, 0));
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(21), number);
+    outputs(&mut replica);
+    let cut = Message { epoch: Epoch::new(5), body: Body::Cut { end, to: Lsn::ZERO } };
+    replica.handle_message(at(22), id(2), cut.clone());
+    let refusal = Refusal::WouldLoseCommitted { committed: Lsn::new(64) };
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(refusal))]);
+    replica.permit_loss();
+    replica.handle_message(at(23), id(2), cut);
+    assert!(outputs(&mut replica).contains(&Output::Cut { to: Lsn::ZERO }));
+    replica.handle_cut(at(24), Lsn::ZERO, ORIGIN);
+    assert_eq!((replica.committed(), replica.position()), (Lsn::ZERO, Position::default()));
+}
+
+#[test]
+fn epochs_end_before_they_wrap() {
+    let promised = Promised { promised: Epoch::new(u32::MAX), epoch: Epoch::new(1), floor: None };
+    let mut replica = Replica::new(config(1, 3, CommitRule::Quorum), one_record(1), promised, at(0)).unwrap();
+    assert_eq!(replica.handle_promote(Promotion::Safe), Err(PromoteError::NoEpochLeft));
+}

@@ -1,6 +1,5 @@
 //! Random schedules: everything that can go wrong, at any step, over many seeds.
 
-use super::node::Effect;
 use super::rng::Rng;
 use super::world::{Weather, World, config, id};
 use crate::replication::{CommitRule, Promotion};
@@ -108,12 +107,4 @@ fn nothing_committed_is_lost_whatever_happens() {
         busy += u64::from(trouble(seed) > 2_000);
     }
     assert!(busy * 2 > seeds, "most runs must have done something: {busy} of {seeds}");
-}
-
-#[test]
-fn effects_are_drained() {
-    // A write on a node that does not lead is no effect at all.
-    let mut world = World::new(3, 3, CommitRule::Quorum);
-    let effects: std::vec::Vec<Effect> = world.node(id(1)).write(10);
-    assert!(effects.is_empty());
 }

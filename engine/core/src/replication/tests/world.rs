@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) weather: Weather,
     /// Directions that are cut off.
     pub(super) blocked: BTreeSet<(ReplicaId, ReplicaId)>,
+    /// A node whose flushes do not come back.
+    pub(super) stuck_disk: Option<ReplicaId>,
     pub(super) events: Vec<(ReplicaId, Event)>,
     pub(super) leaders: BTreeMap<Epoch, ReplicaId>,
     /// Every byte that was ever committed; what may be lost by choice is not checked.
@@ -80,6 +82,7 @@ impl World {
             nodes: configs.into_iter().map(Node::new).collect(),
             weather: Weather::FAIR,
             blocked: BTreeSet::new(),
+            stuck_disk: None,
             events: Vec::new(),
             leaders: BTreeMap::new(),
             committed: Vec::new(),
@@ -188,6 +191,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Send { to, message, payload } => self.send(node, to, message, payload),
+                Effect::Later(Later::Flush { .. }) if self.stuck_disk == Some(node) => {}
                 Effect::Later(later) => {
                     let life = self.node(node).life;
                     let time = self.now + 1 + self.rng.below(self.weather.disk_ms_max);
