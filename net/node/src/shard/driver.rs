@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use windrow_core::types::UnixMillis;
 use windrow_store::SegmentView;
@@ -15,9 +15,13 @@ use super::clients::Clients;
 use super::handler::{DiskSink, Handler};
 use crate::net::limits::{DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
 use crate::net::{Connection, Limits, Listener, Wait, prepare};
-use crate::ring::{Completion, Part, Ring};
+use crate::ring::{Completion, ConnId, Part, Ring};
 use crate::runtime::{EventWaiter, yield_if_needed};
 
+/// How long an idle core waits in its own ring before it sleeps through the executor. The way through the executor
+/// costs more system calls and a context switch: measured with one client and durable writes, a fourth of the node's
+/// processor time for each.
+const NAP: Duration = Duration::from_millis(2);
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// One core: its ring, its connections, and what executes their commands.
@@ -36,6 +40,8 @@ pub(crate) struct Driver<H> {
     listeners: Vec<Accepting>,
     by_address: HashMap<IpAddr, usize>,
     ticks: usize,
+    /// Connections that one tick looks at.
+    due: Vec<ConnId>,
     closing_since: Option<Instant>,
 }
 
@@ -80,6 +86,7 @@ impl<H: Handler> Driver<H> {
             listeners: listeners.into_iter().map(|listener| Accepting { listener, armed: false }).collect(),
             by_address: HashMap::new(),
             ticks: 0,
+            due: Vec::new(),
             closing_since: None,
         }
     }
@@ -106,8 +113,9 @@ impl<H: Handler> Driver<H> {
             if self.handler.is_closing() && self.close() {
                 return Ok(self.handler);
             }
-            if !busy && self.ring.may_sleep() {
-                if self.handler.fall_asleep() {
+            if !busy {
+                let napped = self.handler.may_nap() && self.ring.wait(NAP)?;
+                if !napped && self.ring.may_sleep() && self.handler.fall_asleep() {
                     waiter.wait().await?;
                 }
                 self.handler.woken();
@@ -225,10 +233,12 @@ impl<H: Handler> Driver<H> {
         if self.closing_since.is_none() {
             self.accept();
         }
-        let due: Vec<_> = self.clients.slab.ids(self.ticks % DEADLINE_TICKS, DEADLINE_TICKS).collect();
-        for id in due {
+        let mut due = std::mem::take(&mut self.due);
+        due.extend(self.clients.slab.ids(self.ticks % DEADLINE_TICKS, DEADLINE_TICKS));
+        for id in due.drain(..) {
             self.check_deadlines(id);
         }
+        self.due = due;
         self.handler.tick(&mut self.clients, self.now);
     }
 
