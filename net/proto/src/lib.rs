@@ -2,7 +2,7 @@
 //!
 //! Everything here is driven: bytes, times and draws of chance are parameters. Modules: [`limits`] and [`resp`]
 //! (requests in, replies out), [`glob`], [`command`] (the table),
-//! [`data`] (what commands do).
+//! [`data`] (what commands do), [`replication`] (what replicas say to one another).
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -12,4 +12,5 @@ pub mod command;
 pub mod data;
 pub mod glob;
 pub mod limits;
+pub mod replication;
 pub mod resp;
