@@ -20,6 +20,9 @@ use crate::net::{Connection, Pool, Stalled, Wait};
 use crate::settings::Durability;
 
 /// Values of so many bytes or more are sent from the log instead of being copied into the reply first.
+///
+/// Measured on loopback, CPU time of the node for a GET: no difference up to 32 KiB, a fifth less at 64 KiB, half at
+/// 256 KiB. From here on a value would have a chunk of the output for itself in any case.
 pub(super) const LARGE_LEN_MIN: usize = 32 << 10;
 
 impl<S: ServerCommands> Engine<S> {
