@@ -45,6 +45,8 @@ pub(super) struct World {
     /// Every byte that was ever committed; what may be lost by choice is not checked.
     pub(super) committed: Vec<u8>,
     pub(super) checks_loss: bool,
+    /// How far the leader of each epoch has committed.
+    committed_in: BTreeMap<Epoch, Lsn>,
     queue: BTreeMap<(u64, u64), Happening>,
     next: u64,
 }
@@ -87,6 +89,7 @@ impl World {
             leaders: BTreeMap::new(),
             committed: Vec::new(),
             checks_loss: true,
+            committed_in: BTreeMap::new(),
             queue: BTreeMap::new(),
             next: 0,
         };
@@ -223,6 +226,12 @@ impl World {
 
     /// No committed byte ever changes, and each node's log holds what it calls committed.
     fn check_committed(&mut self, id: ReplicaId, upto: Lsn) {
+        if self.node(id).is_leader()
+            && let Some(replica) = &self.node(id).replica
+        {
+            let epoch = replica.epoch();
+            self.committed_in.insert(epoch, upto);
+        }
         let disk = self.node(id).disk.clone();
         assert!(upto <= disk.end(), "only what is in the log is committed");
         if !self.checks_loss {
@@ -236,20 +245,24 @@ impl World {
         self.committed.extend_from_slice(&bytes[known..]);
     }
 
-    /// One leader an epoch, which holds everything committed; and no other may serve reads by now.
+    /// One leader an epoch, which holds everything that was committed in earlier ones; and no earlier one may serve
+    /// reads by now. (A candidate may find only late that it has won: it then leads in an epoch that is over.)
     fn check_leader(&mut self, id: ReplicaId, epoch: Epoch) {
         if !self.checks_loss {
             return;
         }
         assert_eq!(*self.leaders.entry(epoch).or_insert(id), id, "epoch {epoch} has two leaders");
         let now = self.now;
-        let committed = Lsn::new(self.committed.len() as u64);
         let disk = self.node(id).disk.clone();
+        let committed = self.committed_in.range(..epoch).map(|(_, upto)| *upto).max().unwrap_or_default();
+        let committed = committed.max(disk.start);
         assert!(disk.end() >= committed, "{id:?} leads without committed records");
-        let start = usize::try_from(disk.start.get()).unwrap();
-        assert!(disk.range(disk.start, committed) == &self.committed[start..], "{id:?} leads with other records");
+        let (start, end) = (usize::try_from(disk.start.get()).unwrap(), usize::try_from(committed.get()).unwrap());
+        let own = disk.range(disk.start, committed);
+        assert!(own == &self.committed[start..end], "{id:?} leads with other records");
         for node in self.nodes.iter().filter(|node| node.config.id != id) {
-            let serves = node.replica.as_ref().is_some_and(|replica| replica.may_serve_reads(node.clock(now)));
+            let Some(replica) = &node.replica else { continue };
+            let serves = replica.epoch() < epoch && replica.may_serve_reads(node.clock(now));
             assert!(!serves, "{:?} still serves reads when {id:?} leads", node.config.id);
         }
     }
