@@ -130,7 +130,7 @@ impl Replica {
 
     /// Everything older than this is refused.
     #[must_use]
-    pub const fn epoch(&self) -> Epoch {
+    pub const fn current_epoch(&self) -> Epoch {
         self.promised.promised
     }
 

@@ -307,7 +307,7 @@ fn two_leaders_in_one_epoch_are_found() {
     world.promote(id(1), Promotion::LosingCommittedWrites);
     world.promote(id(2), Promotion::LosingCommittedWrites);
     world.run(100);
-    let epoch = |world: &mut World, number| world.node(id(number)).replica.as_ref().unwrap().epoch();
+    let epoch = |world: &mut World, number| world.node(id(number)).replica.as_ref().unwrap().current_epoch();
     assert_eq!(epoch(&mut world, 1), epoch(&mut world, 2));
     assert!(world.node(id(1)).is_leader() && world.node(id(2)).is_leader());
     world.mend();

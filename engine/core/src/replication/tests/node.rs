@@ -118,7 +118,7 @@ impl Node {
         let replica = self.replica.as_mut().unwrap();
         self.next_id += 1;
         let id = self.next_id << 8 | self.config.id.get();
-        self.disk.push(&encode(replica.epoch(), replica.log().chain, id, body_len));
+        self.disk.push(&encode(replica.current_epoch(), replica.log().chain, id, body_len));
         let end = self.disk.end();
         replica.handle_appended(end, self.disk.chain_at(end).unwrap());
     }

@@ -97,13 +97,24 @@ fn reconnect(world: &mut World, a: crate::replication::ReplicaId, b: crate::repl
     }
 }
 
+/// Names the seed of a run that fails.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::eprintln!("this was seed {}: WINDROW_REPLICATION_SEEDS=1 WINDROW_REPLICATION_FROM={}", self.0, self.0);
+        }
+    }
+}
+
 #[test]
 fn nothing_committed_is_lost_whatever_happens() {
     let seeds = std::env::var("WINDROW_REPLICATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(400);
     let from = std::env::var("WINDROW_REPLICATION_FROM").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut busy = 0;
     for seed in from..from + seeds {
-        std::println!("seed {seed}");
+        let _named = Named(seed);
         busy += u64::from(trouble(seed) > 2_000);
     }
     assert!(busy * 2 > seeds, "most runs must have done something: {busy} of {seeds}");

@@ -229,7 +229,7 @@ impl World {
         if self.node(id).is_leader()
             && let Some(replica) = &self.node(id).replica
         {
-            let epoch = replica.epoch();
+            let epoch = replica.current_epoch();
             self.committed_in.insert(epoch, upto);
         }
         let disk = self.node(id).disk.clone();
@@ -262,7 +262,7 @@ impl World {
         assert!(own == &self.committed[start..end], "{id:?} leads with other records");
         for node in self.nodes.iter().filter(|node| node.config.id != id) {
             let Some(replica) = &node.replica else { continue };
-            let serves = replica.epoch() < epoch && replica.may_serve_reads(node.clock(now));
+            let serves = replica.current_epoch() < epoch && replica.may_serve_reads(node.clock(now));
             assert!(!serves, "{:?} still serves reads when {id:?} leads", node.config.id);
         }
     }
@@ -278,7 +278,9 @@ impl World {
     /// The leader of the newest epoch, if that one is up.
     pub(super) fn leader(&self) -> Option<ReplicaId> {
         let leading = self.nodes.iter().filter(|node| node.is_leader());
-        leading.max_by_key(|node| node.replica.as_ref().map(|replica| replica.epoch())).map(|node| node.config.id)
+        leading
+            .max_by_key(|node| node.replica.as_ref().map(|replica| replica.current_epoch()))
+            .map(|node| node.config.id)
     }
 
     /// Makes everything well and waits until all logs are the same and all of it is committed.
@@ -300,7 +302,7 @@ impl World {
                 let voters = self.nodes.iter().filter(|node| node.config.voters.contains(&node.config.id));
                 let best = voters.max_by_key(|node| {
                     let replica = node.replica.as_ref().unwrap();
-                    (replica.position(), replica.epoch())
+                    (replica.position(), replica.current_epoch())
                 });
                 let best = best.unwrap().config.id;
                 self.promote(best, Promotion::Safe);
@@ -320,7 +322,7 @@ impl World {
                     "{:?} {:?} epoch {} {:?}..{:?} committed {} leader {:?} {:?} | {:?}",
                     node.config.id,
                     replica.role(),
-                    replica.epoch(),
+                    replica.current_epoch(),
                     replica.log().start,
                     replica.position(),
                     replica.committed(),
