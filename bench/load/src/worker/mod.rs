@@ -223,6 +223,9 @@ impl<'a> Worker<'a> {
         if self.all_down_since.is_some_and(|since| now.saturating_sub(since) > patience) {
             return true;
         }
+        if now.saturating_sub(patience) > self.stop_at {
+            return true;
+        }
         let due = self.schedule.as_ref().map_or(now, Schedule::due);
         if !self.has_drawn_all(due) {
             return false;
