@@ -5,6 +5,7 @@ use windrow_proto::resp::{Args, Encoder};
 
 use super::client_kill::kill;
 use super::client_list::{describe, list};
+use crate::settings::Durability;
 use crate::shard::{Effect, Now, ReplyMode, Session};
 
 /// The longest name that a connection can take, in bytes.
@@ -13,7 +14,14 @@ const NAME_CHARACTERS: &str = "ERR Client names cannot contain spaces, newlines 
 const NAME_LEN: &str = "ERR Client names cannot be longer than 1024 bytes.";
 
 /// Executes the subcommand `id` of CLIENT.
-pub(super) fn execute(now: Now, session: &mut Session, id: Id, args: Args<'_>, reply: &mut Vec<u8>) -> Effect {
+pub(super) fn execute(
+    now: Now,
+    session: &mut Session,
+    node_durability: Durability,
+    id: Id,
+    args: Args<'_>,
+    reply: &mut Vec<u8>,
+) -> Effect {
     let encoder = &mut Encoder::new(reply, session.protocol);
     match id {
         Id::ClientId => encoder.integer(i64::try_from(session.id).unwrap_or(i64::MAX)),
@@ -33,10 +41,28 @@ pub(super) fn execute(now: Now, session: &mut Session, id: Id, args: Args<'_>, r
         Id::ClientSetinfo => set_info(session, args, encoder),
         Id::ClientReply => reply_mode(session, args.at(2), encoder),
         Id::ClientNoEvict => switch(&mut session.no_evict, args.at(2), encoder),
+        Id::ClientDurability => durability(session, node_durability, args, encoder),
         Id::ClientNoTouch => switch(&mut session.no_touch, args.at(2), encoder),
         _ => encoder.error("ERR syntax error"),
     }
     Effect::Reply
+}
+
+/// Chooses when this connection's replies go out; without an argument, says when they do.
+fn durability(session: &mut Session, of_node: Durability, args: Args<'_>, encoder: &mut Encoder<'_>) {
+    match (args.len(), args.get(2)) {
+        (2, _) => encoder.bulk(session.durability.unwrap_or(of_node).name().as_bytes()),
+        (3, Some(choice)) => {
+            session.durability = match choice {
+                _ if choice.eq_ignore_ascii_case(b"commit") => Some(Durability::Commit),
+                _ if choice.eq_ignore_ascii_case(b"memory") => Some(Durability::Memory),
+                _ if choice.eq_ignore_ascii_case(b"default") => None,
+                _ => return encoder.error("ERR CLIENT DURABILITY takes commit, memory or default"),
+            };
+            encoder.ok();
+        }
+        _ => encoder.error("ERR syntax error"),
+    }
 }
 
 /// Names the connection; an empty name takes its name away.
@@ -113,7 +139,10 @@ mod tests {
         let request = Request::new(args);
         let command = resolve(request.args()).unwrap();
         let mut reply = Vec::new();
-        assert!(matches!(execute(now(), session, command.id, request.args(), &mut reply), Effect::Reply));
+        assert!(matches!(
+            execute(now(), session, Durability::Commit, command.id, request.args(), &mut reply),
+            Effect::Reply
+        ));
         String::from_utf8(reply).unwrap()
     }
 
@@ -130,6 +159,18 @@ mod tests {
         assert_eq!(ask(session, &[b"client", b"setname", b""]), "+OK\r\n");
         assert_eq!(ask(session, &[b"client", b"getname"]), "$-1\r\n");
         assert_eq!(ask(session, &[b"client", b"id"]), ":7\r\n");
+    }
+
+    #[test]
+    fn a_connection_chooses_when_it_is_answered() {
+        let session = &mut session();
+        assert_eq!(ask(session, &[b"client", b"durability"]), "$6\r\ncommit\r\n");
+        assert_eq!(ask(session, &[b"client", b"durability", b"MEMORY"]), "+OK\r\n");
+        assert_eq!(ask(session, &[b"client", b"durability"]), "$6\r\nmemory\r\n");
+        assert_eq!(session.durability, Some(Durability::Memory));
+        assert!(ask(session, &[b"client", b"durability", b"soon"]).starts_with("-ERR CLIENT DURABILITY takes"));
+        assert_eq!(ask(session, &[b"client", b"durability", b"default"]), "+OK\r\n");
+        assert_eq!(session.durability, None);
     }
 
     #[test]

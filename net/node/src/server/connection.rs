@@ -204,6 +204,7 @@ pub(super) fn reset(password_set: bool, session: &mut Session, reply: &mut Vec<u
     session.database = 0;
     session.no_evict = false;
     session.no_touch = false;
+    session.durability = None;
     session.transaction = None;
     Encoder::new(reply, session.protocol).simple("RESET");
 }

@@ -167,9 +167,12 @@ impl Server {
             | Id::ClientList
             | Id::ClientNoEvict
             | Id::ClientNoTouch
+            | Id::ClientDurability
             | Id::ClientReply
             | Id::ClientSetinfo
-            | Id::ClientSetname => return client::execute(now, session, command.id, args, reply),
+            | Id::ClientSetname => {
+                return client::execute(now, session, self.live.settings.durability, command.id, args, reply);
+            }
             Id::ClusterInfo
             | Id::ClusterKeyslot
             | Id::ClusterMyid

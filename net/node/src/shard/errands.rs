@@ -51,7 +51,7 @@ impl<S: ServerCommands> Engine<S> {
     /// Returns whether the log took it or it is held; otherwise it is the first of those that wait.
     fn try_errand(&mut self, at: usize, errand: Errand, rounds: usize, now: Now) -> bool {
         let Some(errand) = self.hold_errand(at, errand, rounds) else { return true };
-        let Errand { asker, conn, partition, protocol, what } = errand;
+        let Errand { asker, conn, partition, protocol, durability, what } = errand;
         self.ctx.now = now.unix;
         self.ctx.protocol = protocol;
         self.ctx.draw = self.draw();
@@ -59,7 +59,7 @@ impl<S: ServerCommands> Engine<S> {
         // be let go of on the core that took it.
         self.ctx.large_len_min = usize::MAX;
         // Whoever asks for a flush waits for it, whatever others wait for.
-        let durability = if matches!(what, What::Flush) { Durability::Commit } else { self.policy.durability };
+        let waits_for = if matches!(what, What::Flush) { Durability::Commit } else { durability };
         let hosted = &mut self.parts.hosted[at];
         let before = hosted.partition.appended();
         let done = match what {
@@ -97,14 +97,14 @@ impl<S: ServerCommands> Engine<S> {
             Done::Answered { result, spent, end } => {
                 let answer = Answer { asker, result, spent };
                 let hosted = &mut self.parts.hosted[at];
-                match wait_for(hosted, end, durability) {
+                match wait_for(hosted, end, waits_for) {
                     Wait::Commit { end, .. } => hosted.hold(answer, end),
                     Wait::Ready | Wait::Elsewhere => self.answered.push(answer),
                 }
                 true
             }
             Done::Again(what) => {
-                let errand = Errand { asker, conn, partition, protocol, what };
+                let errand = Errand { asker, conn, partition, protocol, durability, what };
                 self.parts.hosted[at].parked.push_front(errand);
                 false
             }

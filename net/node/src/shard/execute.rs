@@ -13,7 +13,7 @@ use super::commands::{Effect, ServerCommands};
 use super::engine::{Delayed, Engine, Place};
 use super::handler::{Progress, Stop};
 use super::hosted::Hosted;
-use super::{Now, UNIT};
+use super::{Now, Session, UNIT};
 use crate::metrics::{Outcome, Stage, index_of};
 use crate::net::limits::PIPELINE_MAX;
 use crate::net::{Connection, Pool, Stalled, Wait};
@@ -276,6 +276,7 @@ impl<S: ServerCommands> Engine<S> {
                 return Step::Again;
             }
         }
+        let durability = self.durability(client.session);
         let hosted = &mut self.parts.hosted[at];
         self.ctx.now = client.now.unix;
         self.ctx.protocol = client.session.protocol;
@@ -286,7 +287,7 @@ impl<S: ServerCommands> Engine<S> {
             DataOutcome::Done { wait } => {
                 hosted.note_append(before);
                 self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
-                client.finish(start, wait_for(hosted, wait, self.policy.durability));
+                client.finish(start, wait_for(hosted, wait, durability));
                 Step::Next
             }
             DataOutcome::Retry => {
@@ -296,11 +297,16 @@ impl<S: ServerCommands> Engine<S> {
             DataOutcome::NotData => self.run_server(client, command, args),
             DataOutcome::Large { wait, value } => {
                 self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
-                let wait = wait_for(hosted, wait, self.policy.durability);
+                let wait = wait_for(hosted, wait, durability);
                 client.finish_with(start, hosted.pin(value), wait);
                 Step::Next
             }
         }
+    }
+
+    /// When this client's replies may go out.
+    pub(super) fn durability(&self, session: &Session) -> Durability {
+        session.durability.unwrap_or(self.policy.durability)
     }
 
     /// A connection or server command.
@@ -352,10 +358,12 @@ fn ends_multi(command: &Command) -> bool {
 
 /// What a reply waits for.
 #[inline]
-pub(super) fn wait_for(hosted: &Hosted, end: windrow_core::types::Lsn, durability: Durability) -> Wait {
+pub(super) fn wait_for(hosted: &mut Hosted, end: windrow_core::types::Lsn, durability: Durability) -> Wait {
     if durability == Durability::Memory || end <= hosted.partition.committed() {
         return Wait::Ready;
     }
+    // Also where the node itself would let the flush wait.
+    hosted.want_flush();
     Wait::Commit { partition: hosted.id, end, submitted: hosted.partition.submitted() }
 }
 

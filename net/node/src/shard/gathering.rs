@@ -17,6 +17,7 @@ use super::transaction::Watched;
 use super::work::{Answer, Asker, Errand, Outcome, Purpose, What};
 use crate::net::Ticket;
 use crate::ring::ConnId;
+use crate::settings::Durability;
 
 /// A reply that is made of several answers.
 pub(super) struct Gathering {
@@ -64,6 +65,7 @@ impl<S: ServerCommands> Engine<S> {
             return Step::Again;
         }
         let protocol = client.session.protocol;
+        let durability = self.durability(client.session);
         self.ctx.draw = self.draw();
         let Some(gather) = Gather::new(command, args, protocol, self.ctx.draw) else {
             return self.run_server(client, command, args);
@@ -76,7 +78,7 @@ impl<S: ServerCommands> Engine<S> {
         for (part, (partition, args, _)) in parts.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
             let what = What::Command { command, args, reply: client.pool.take() };
-            self.give(Errand { asker, conn: client.id, partition, protocol, what }, client.now);
+            self.give(Errand { asker, conn: client.id, partition, protocol, durability, what }, client.now);
         }
         Step::Next
     }
@@ -106,7 +108,17 @@ impl<S: ServerCommands> Engine<S> {
         let gathering = self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
         for (part, partition) in partitions.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
-            self.give(Errand { asker, conn: client.id, partition, protocol, what: What::Flush }, client.now);
+            self.give(
+                Errand {
+                    asker,
+                    conn: client.id,
+                    partition,
+                    protocol,
+                    durability: Durability::Commit,
+                    what: What::Flush,
+                },
+                client.now,
+            );
         }
     }
 
@@ -114,11 +126,15 @@ impl<S: ServerCommands> Engine<S> {
     pub(super) fn ask_for_versions(&mut self, client: &mut Client<'_>, partition: PartitionId, keys: Vec<Box<[u8]>>) {
         let (ticket, silent) = client.expect();
         let protocol = client.session.protocol;
+        let durability = self.durability(client.session);
         let kind = Kind::Watch { partition };
         let gathering =
             self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing: 1, kind });
         let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part: 0 } };
-        self.give(Errand { asker, conn: client.id, partition, protocol, what: What::Watch(keys) }, client.now);
+        self.give(
+            Errand { asker, conn: client.id, partition, protocol, durability, what: What::Watch(keys) },
+            client.now,
+        );
     }
 
     /// Hands answers to who asked, on this core or another.

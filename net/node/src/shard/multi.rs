@@ -149,7 +149,17 @@ impl<S: ServerCommands> Engine<S> {
                 let asker = Asker { core: self.parts.core, purpose };
                 let what = What::Transaction(Box::new(package));
                 let protocol = client.session.protocol;
-                self.send_errand(core, Errand { asker, conn: client.id, partition, protocol, what });
+                self.send_errand(
+                    core,
+                    Errand {
+                        asker,
+                        conn: client.id,
+                        partition,
+                        protocol,
+                        durability: self.durability(client.session),
+                        what,
+                    },
+                );
                 Step::Next
             }
         }
@@ -158,13 +168,14 @@ impl<S: ServerCommands> Engine<S> {
     fn exec_here(&mut self, at: usize, client: &mut Client<'_>, package: Package, route: Route) -> Step {
         self.ctx.now = client.now.unix;
         self.ctx.protocol = client.session.protocol;
+        let durability = self.durability(client.session);
         let hosted = &mut self.parts.hosted[at];
         let before = hosted.partition.appended();
         let (buffer, start) = client.begin();
         match execute_package(&mut self.ctx, hosted, &package, buffer) {
             DataOutcome::Done { wait } => {
                 hosted.note_append(before);
-                client.finish(start, wait_for(hosted, wait, self.policy.durability));
+                client.finish(start, wait_for(hosted, wait, durability));
                 Step::Next
             }
             DataOutcome::Retry => {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use windrow_proto::resp::Protocol;
 
 use super::transaction::Transaction;
+use crate::settings::Durability;
 
 /// Which replies a client wants (`CLIENT REPLY`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -68,6 +69,8 @@ pub struct Session {
     pub database: u32,
     /// `CLIENT NO-EVICT`.
     pub no_evict: bool,
+    /// `CLIENT DURABILITY`: `None` where the node's setting holds.
+    pub durability: Option<Durability>,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
     /// The name of the last command, in lower case and without allocating: a `'static` name from the command table.
@@ -100,6 +103,7 @@ impl Session {
             lib_version: Box::default(),
             database: 0,
             no_evict: false,
+            durability: None,
             no_touch: false,
             last_command: "",
             traffic: Traffic::default(),

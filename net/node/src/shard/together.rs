@@ -39,7 +39,10 @@ impl<S: ServerCommands> Engine<S> {
         let what = What::Command { command, args: copy, reply: client.pool.take() };
         let protocol = client.session.protocol;
         self.parts.server.metrics().counters().commands_forwarded.increment();
-        self.send_errand(core, Errand { asker, conn: client.id, partition, protocol, what });
+        self.send_errand(
+            core,
+            Errand { asker, conn: client.id, partition, protocol, durability: self.durability(client.session), what },
+        );
         Step::Next
     }
 

@@ -12,6 +12,7 @@ use super::CoreView;
 use super::transaction::Queued;
 use crate::net::Ticket;
 use crate::ring::ConnId;
+use crate::settings::Durability;
 
 /// Who waits for an answer, on the core that asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Errand {
     pub(crate) conn: ConnId,
     pub(crate) partition: PartitionId,
     pub(crate) protocol: Protocol,
+    /// When its answer may go out.
+    pub(crate) durability: Durability,
     pub(crate) what: What,
 }
 

@@ -78,7 +78,7 @@ impl Common {
         })
     }
 
-    #[cfg(feature = "shared-memory")]
+    /// How many cores there are.
     pub(crate) fn cores(&self) -> usize {
         self.wakers.len()
     }

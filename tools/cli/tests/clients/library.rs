@@ -174,6 +174,26 @@ fn statistics_follow_what_is_done() {
 }
 
 #[test]
+fn a_client_can_ask_for_more_durability_than_its_node_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nothing is flushed on its own while the test runs.
+    let server = Server::start(dir.path(), &["--durability", "memory", "--memory-flush-interval", "1h"]);
+    let connection = &mut connect(&format!("redis://{}", server.address)).unwrap();
+    let at_risk = |connection: &mut Connection| {
+        let info: InfoDict = command("INFO everything").query(connection).unwrap();
+        info.get::<u64>("confirmed_at_risk_bytes").unwrap()
+    };
+    assert_eq!(command("CLIENT DURABILITY").query::<String>(connection).unwrap(), "memory");
+    let () = connection.set("{t}a", 1).unwrap();
+    assert!(at_risk(connection) > 0);
+    let () = command("CLIENT DURABILITY commit").query(connection).unwrap();
+    let () = connection.set("{t}b", 2).unwrap();
+    assert_eq!(at_risk(connection), 0, "its reply came after the flush, which covers what came before");
+    let () = redis::pipe().atomic().incr("{t}a", 1).incr("{t}b", 1).query(connection).unwrap();
+    assert_eq!(at_risk(connection), 0);
+}
+
+#[test]
 fn a_client_can_be_closed_by_another() {
     in_both_protocols(|server, connection| {
         let mut victim = connect(&format!("redis://{}", server.address)).unwrap();

@@ -7,13 +7,21 @@ use windrow_proto::resp::Protocol;
 
 use super::*;
 use crate::ring::ConnId;
+use crate::settings::Durability;
 use crate::shard::{Asker, Errand, Purpose, What};
 
 fn errand(number: u16) -> Message {
     let purpose = Purpose::Part { gathering: 0, part: usize::from(number) };
     let asker = Asker { core: 0, purpose };
     let (conn, partition) = (ConnId::new(0, 0), PartitionId::new(number));
-    Message::Errand(Errand { asker, conn, partition, protocol: Protocol::Resp2, what: What::Flush })
+    Message::Errand(Errand {
+        asker,
+        conn,
+        partition,
+        protocol: Protocol::Resp2,
+        durability: Durability::Commit,
+        what: What::Flush,
+    })
 }
 
 fn number(message: &Message) -> u16 {

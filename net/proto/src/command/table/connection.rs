@@ -41,6 +41,9 @@ pub(super) static COMMANDS: &[Command] = &[
 ];
 
 static CLIENT: &[Command] = &[
+    command(Id::ClientDurability, "client|durability", -2, NOSCRIPT.and(LOADING).and(STALE))
+        .in_group(Group::Connection, Categories::CONNECTION)
+        .documented("7.2.0", "O(1)", "Chooses when this connection is answered: once writes are on disk, or at once."),
     command(Id::ClientGetname, "client|getname", 2, NOSCRIPT.and(LOADING).and(STALE))
         .in_group(Group::Connection, Categories::CONNECTION)
         .documented("2.6.9", "O(1)", "Returns the name of this connection."),

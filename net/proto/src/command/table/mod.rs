@@ -70,6 +70,7 @@ pub enum Id {
     ClientList,
     ClientNoEvict,
     ClientNoTouch,
+    ClientDurability,
     ClientReply,
     ClientSetinfo,
     ClientSetname,
