@@ -289,30 +289,6 @@ impl Ring {
         }
     }
 
-    /// Waits in the kernel until there is a completion, for `limit` at most. Returns whether there may be one.
-    ///
-    /// Cheaper than to sleep on the [`eventfd`](Self::eventfd), for a core that is soon needed again; but nothing
-    /// else runs on the core meanwhile, and who writes to the eventfd is not heard.
-    ///
-    /// # Errors
-    /// The kernel refuses to work with the ring at all.
-    pub fn wait(&mut self, limit: Duration) -> io::Result<bool> {
-        self.refill();
-        if !self.io.completion().is_empty() {
-            return Ok(true);
-        }
-        let limit = types::Timespec::from(limit);
-        let args = types::SubmitArgs::new().timespec(&limit);
-        match self.io.submitter().submit_with_args(1, &args) {
-            Ok(_) => Ok(true),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::ETIME) => Ok(false),
-                Some(libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(true),
-                _ => Err(error),
-            },
-        }
-    }
-
     /// Whether the kernel has completions that it posts only when the ring is entered.
     fn work_is_due(&mut self) -> bool {
         let queue = self.io.submission();

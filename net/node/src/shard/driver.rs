@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use windrow_core::types::UnixMillis;
 use windrow_store::SegmentView;
@@ -18,10 +18,6 @@ use crate::net::{Connection, Limits, Listener, Wait, prepare};
 use crate::ring::{Completion, ConnId, Part, Ring};
 use crate::runtime::{EventWaiter, yield_if_needed};
 
-/// How long an idle core waits in its own ring before it sleeps through the executor. The way through the executor
-/// costs more system calls and a context switch: measured with one client and durable writes, a fourth of the node's
-/// processor time for each.
-const NAP: Duration = Duration::from_millis(2);
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// One core: its ring, its connections, and what executes their commands.
@@ -113,9 +109,8 @@ impl<H: Handler> Driver<H> {
             if self.handler.is_closing() && self.close() {
                 return Ok(self.handler);
             }
-            if !busy {
-                let napped = self.handler.may_nap() && self.ring.wait(NAP)?;
-                if !napped && self.ring.may_sleep() && self.handler.fall_asleep() {
+            if !busy && self.ring.may_sleep() {
+                if self.handler.fall_asleep() {
                     waiter.wait().await?;
                 }
                 self.handler.woken();

@@ -286,12 +286,6 @@ impl<S: ServerCommands> Handler for Engine<S> {
         self.parts.server.tick(now, &mut view);
     }
 
-    fn may_nap(&self) -> bool {
-        // Other cores wait for this one's answers. With a single core, only the helper thread and signals come from
-        // elsewhere.
-        self.answered.is_empty() && self.own_tasks.is_empty() && self.parts.common.cores() == 1
-    }
-
     fn fall_asleep(&mut self) -> bool {
         self.answered.is_empty() && self.own_tasks.is_empty() && self.parts.common.waker(self.parts.core).fall_asleep()
     }

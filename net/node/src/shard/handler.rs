@@ -84,9 +84,6 @@ pub(crate) trait Handler {
     /// Called every 100 ms.
     fn tick(&mut self, clients: &mut Clients, now: Now);
 
-    /// Whether nobody minds if what comes from elsewhere is seen a few milliseconds late.
-    fn may_nap(&self) -> bool;
-
     /// The core goes to sleep. Returns `false` if something has come from elsewhere since [`run`](Self::run); once
     /// it has returned `true`, whoever has something for this core must write to its eventfd.
     fn fall_asleep(&mut self) -> bool;

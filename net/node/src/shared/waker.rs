@@ -78,7 +78,7 @@ impl Common {
         })
     }
 
-    /// How many cores there are.
+    #[cfg(feature = "shared-memory")]
     pub(crate) fn cores(&self) -> usize {
         self.wakers.len()
     }

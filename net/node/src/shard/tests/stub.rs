@@ -171,10 +171,6 @@ impl Handler for Stub {
 
     fn tick(&mut self, _clients: &mut Clients, _now: Now) {}
 
-    fn may_nap(&self) -> bool {
-        true
-    }
-
     fn fall_asleep(&mut self) -> bool {
         true
     }
