@@ -268,3 +268,43 @@ fn both_sides_have_to_share_cluster_mode_version_and_features() {
     let other = Opening { cluster: ClusterId([2; 16]), mode: Mode::SharedMemory, version_min: 2, ..opening };
     assert_eq!(with(other, 0b010, 0), Err(Rejection::Cluster), "the cluster comes first");
 }
+
+/// The table of messages in the documentation has the kinds and lengths that are sent.
+#[test]
+fn messages_have_the_kinds_and_lengths_that_are_documented() {
+    let end = LogEnd { lsn: Lsn::new(32), chain: Chain::new(1) };
+    let position = Position::default();
+    let (cluster, partition, zero) = (ClusterId([0; 16]), PartitionId::new(0), Lsn::ZERO);
+    let epochs = Vec::new();
+    let bodies = [
+        Body::Heartbeat(Heartbeat { cluster, partition, committed: zero, sent: zero, at: Moment::new(0) }),
+        Body::Hello(Hello {
+            cluster,
+            partition,
+            start: zero,
+            end: zero,
+            chain: Chain::new(0),
+            epochs,
+            epochs_end: zero,
+            has_older: false,
+        }),
+        Body::OlderEpochs { before: Epoch::ZERO },
+        Body::Resume(end),
+        Body::Cut { end, to: zero },
+        Body::Restart { end, start: zero, start_chain: Chain::new(0) },
+        Body::Bytes { from: zero, to: Lsn::new(16), committed: zero },
+        Body::Ack(Ack::default()),
+        Body::PromiseRequest(PromiseRequest { cluster, partition, position }),
+        Body::Promise { position },
+        Body::Refuse(Refusal::Stale),
+    ];
+    let docs = include_str!("../../../../docs/replication.md");
+    for (kind, body) in (16_u8..).zip(bodies) {
+        let mut bytes = Vec::new();
+        encode(partition, &Message { epoch: Epoch::ZERO, body }, &mut bytes);
+        assert_eq!(bytes[4], kind);
+        let row = docs.lines().find(|line| line.starts_with(&alloc::format!("| {kind} | `"))).unwrap();
+        let documented = row.split('|').nth(4).unwrap().split_whitespace().next().unwrap();
+        assert_eq!(documented, alloc::format!("{}", bytes.len() - FRAME_HEADER_LEN), "{row}");
+    }
+}
