@@ -63,7 +63,7 @@ fn what_never_got_an_answer_counts_with_the_time_that_it_waited() {
     let stub = Stub::start();
     let plan = plan(
         stub.address(),
-        "run --mix get=1 --rate 100 --duration 300ms --drain 200ms --connections 2 --pipeline 4 --keys 10",
+        "run --mix get=1 --rate 100 --duration 300ms --drain 200ms --late 10s --connections 2 --pipeline 4 --keys 10",
     );
     let result = thread::scope(|scope| {
         let (closed, is_closed) = std::sync::mpsc::channel();
