@@ -170,10 +170,7 @@ pub enum Refusal {
     /// The sender knows nothing: its promise would mean nothing.
     #[error("the replica is new and knows nothing of what was committed")]
     Blank,
-    /// The sender lacks records that it once vouched for.
-    #[error("the replica has not caught up again with what it once held")]
-    Restoring,
-    /// The sender's log is longer than the candidate's.
+    /// The sender's log is longer than the candidate's, or once was.
     #[error("the replica's log reaches further: {0}")]
     Longer(Position),
     /// The sender heard from its leader not long ago.

@@ -110,8 +110,8 @@ pub struct Promised {
     pub promised: Epoch,
     /// The newest epoch that this replica has led or followed.
     pub epoch: Epoch,
-    /// This replica once vouched for records up to here and no longer holds them: it neither leads nor promises
-    /// until its log reaches here again.
+    /// This replica once vouched for records up to here and no longer holds them: it does not lead until its log
+    /// reaches here again, and promises only whoever's does.
     pub floor: Option<Position>,
 }
 

@@ -104,11 +104,10 @@ fn encode_refusal(refusal: &Refusal, out: &mut Writer<'_>) {
         Refusal::TwoLeaders { epoch } => (3, epoch, Lsn::ZERO),
         Refusal::EmptyCandidate => (4, Epoch::ZERO, Lsn::ZERO),
         Refusal::Blank => (5, Epoch::ZERO, Lsn::ZERO),
-        Refusal::Restoring => (6, Epoch::ZERO, Lsn::ZERO),
-        Refusal::Longer(at) => (7, at.epoch, at.lsn),
-        Refusal::LeaseRunning => (8, Epoch::ZERO, Lsn::ZERO),
-        Refusal::NotAVoter => (9, Epoch::ZERO, Lsn::ZERO),
-        Refusal::WouldLoseCommitted { committed } => (10, Epoch::ZERO, committed),
+        Refusal::Longer(at) => (6, at.epoch, at.lsn),
+        Refusal::LeaseRunning => (7, Epoch::ZERO, Lsn::ZERO),
+        Refusal::NotAVoter => (8, Epoch::ZERO, Lsn::ZERO),
+        Refusal::WouldLoseCommitted { committed } => (9, Epoch::ZERO, committed),
     };
     out.u16(code).u16(0).u32(epoch.get()).u64(lsn.get());
 }
@@ -210,11 +209,10 @@ fn decode_refusal(reader: &mut Reader<'_>) -> Option<Refusal> {
         3 => Refusal::TwoLeaders { epoch },
         4 => Refusal::EmptyCandidate,
         5 => Refusal::Blank,
-        6 => Refusal::Restoring,
-        7 => Refusal::Longer(Position { epoch, lsn }),
-        8 => Refusal::LeaseRunning,
-        9 => Refusal::NotAVoter,
-        10 => Refusal::WouldLoseCommitted { committed: lsn },
+        6 => Refusal::Longer(Position { epoch, lsn }),
+        7 => Refusal::LeaseRunning,
+        8 => Refusal::NotAVoter,
+        9 => Refusal::WouldLoseCommitted { committed: lsn },
         _ => return None,
     };
     let has_epoch = matches!(refusal, Refusal::TwoLeaders { .. } | Refusal::Longer(_));

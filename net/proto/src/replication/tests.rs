@@ -60,7 +60,6 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         epoch().prop_map(|epoch| Refusal::TwoLeaders { epoch }),
         Just(Refusal::EmptyCandidate),
         Just(Refusal::Blank),
-        Just(Refusal::Restoring),
         position().prop_map(Refusal::Longer),
         Just(Refusal::LeaseRunning),
         Just(Refusal::NotAVoter),

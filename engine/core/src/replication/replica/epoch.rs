@@ -3,7 +3,7 @@
 use super::{Replica, Role, Surgery};
 use crate::replication::message::{Body, PromiseRequest, Refusal};
 use crate::replication::output::{Event, Output, PromotionFailure};
-use crate::replication::types::{Moment, Promised, ReplicaId};
+use crate::replication::types::{Moment, Position, Promised, ReplicaId};
 use crate::types::{Epoch, Lsn};
 
 /// A superblock write in flight, and what it is for.
@@ -118,7 +118,7 @@ impl Replica {
 
     /// Why a candidate gets no promise, whatever its epoch.
     fn denies(&self, now: Moment, from: ReplicaId, request: &PromiseRequest) -> Option<Refusal> {
-        let position = self.position();
+        let position = self.vouched();
         let candidate_is_empty = request.position.lsn == Lsn::ZERO;
         let is_blank = self.is_empty() && self.promised.promised == Epoch::ZERO;
         if !self.config.is_voter(self.config.id) || !self.config.is_voter(from) {
@@ -127,8 +127,6 @@ impl Replica {
             Some(Refusal::EmptyCandidate)
         } else if is_blank && !candidate_is_empty {
             Some(Refusal::Blank)
-        } else if self.is_restoring() {
-            Some(Refusal::Restoring)
         } else if position > request.position {
             Some(Refusal::Longer(position))
         } else if self.lease_runs(now, from) {
@@ -136,6 +134,11 @@ impl Replica {
         } else {
             None
         }
+    }
+
+    /// How far this replica has ever vouched for its log: whoever leads has to reach that far.
+    fn vouched(&self) -> Position {
+        self.position().max(self.promised.floor.unwrap_or_default())
     }
 
     /// Whether this replica lacks what it once vouched for.
@@ -150,7 +153,7 @@ impl Replica {
     }
 
     fn send_promise(&mut self, to: ReplicaId) {
-        let position = self.position();
+        let position = self.vouched();
         self.send(to, Body::Promise { position });
     }
 }

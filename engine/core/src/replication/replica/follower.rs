@@ -200,7 +200,7 @@ impl Replica {
             return;
         }
         let surgery = Surgery::Reset { start, chain };
-        let floor = self.promised.floor.max(Some(self.position())).filter(|floor| floor.lsn > Lsn::ZERO);
+        let floor = self.promised.floor.max(Some(self.position())).filter(|floor| floor.epoch > Epoch::ZERO);
         if floor == self.promised.floor {
             self.begin_surgery(surgery);
         } else {

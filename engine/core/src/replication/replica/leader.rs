@@ -112,7 +112,9 @@ impl Replica {
         }
         match self.log.history.common(self.log.start, self.log.end, &hello) {
             Common::Before(before) => self.send(from, Body::OlderEpochs { before }),
-            Common::At(at) if at < self.log.start.max(hello.start) => self.restart(from, end),
+            Common::At(at) if at < self.log.start || at < hello.start => self.restart(from, end),
+            // A log that was trimmed is not cut to nothing: it would no longer know how far it had vouched.
+            Common::At(at) if at < hello.end && at == hello.start && at > Lsn::ZERO => self.restart(from, end),
             Common::At(at) if at < hello.end => self.send(from, Body::Cut { end, to: at }),
             Common::At(_) => self.check_chain(from, end),
             Common::Nowhere => self.restart(from, end),

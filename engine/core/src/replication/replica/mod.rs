@@ -279,8 +279,11 @@ impl Replica {
 
     /// The log starts at `start` now, a segment's base, with the chain value that the segment starts from: older
     /// segments were freed.
+    ///
+    /// # Panics
+    /// If nothing flushed is left: the epoch of the newest flushed record has to be known, so that is a bug.
     pub fn handle_trimmed(&mut self, start: Lsn, chain: Chain) {
-        assert!(self.log.start <= start && start <= self.log.end, "a log is trimmed within itself");
+        assert!(self.log.start <= start && start < self.log.durable, "a trimmed log keeps what was flushed last");
         self.log.start = start;
         self.log.start_chain = chain;
         self.log.history.trim(start);

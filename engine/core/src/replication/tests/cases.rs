@@ -342,7 +342,7 @@ fn a_follower_behind_the_first_segment_starts_anew() {
     world.run(200);
     let before = end_of(&mut world, 3);
     let committed = committed_of(&mut world, 1);
-    world.node(id(1)).trim(committed);
+    world.node(id(1)).trim(Lsn::new(committed.get() - 1));
     let start = world.node(id(1)).disk.start;
     assert!(start > before);
     world.mend();

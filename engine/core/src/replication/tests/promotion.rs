@@ -160,15 +160,20 @@ fn a_promise_is_denied_for_a_reason() {
 }
 
 #[test]
-fn a_replica_below_its_floor_neither_leads_nor_promises() {
+fn a_replica_below_its_floor_leads_not_and_promises_only_whoever_reaches_it() {
     let floor = Some(position(1, 128));
     let promised = Promised { promised: Epoch::new(1), epoch: Epoch::new(1), floor };
     let mut replica = Replica::new(config(1, 3, CommitRule::Quorum), one_record(1), promised, at(0)).unwrap();
     assert_eq!(replica.handle_promote(Promotion::Safe), Err(PromoteError::Restoring { floor: position(1, 128) }));
     let forced = replica.handle_promote(Promotion::LosingCommittedWrites);
     assert_eq!(forced, Err(PromoteError::Restoring { floor: position(1, 128) }));
-    replica.handle_message(at(900), id(2), request(9, position(1, 256)));
-    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(Refusal::Restoring))]);
+    replica.handle_message(at(900), id(2), request(9, position(1, 96)));
+    let longer = Refusal::Longer(position(1, 128));
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(longer))], "longer than its own log, and too short");
+    replica.handle_message(at(901), id(2), request(9, position(1, 128)));
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(902), number);
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Promise { position: position(1, 128) })]);
 }
 
 /// Raft, figure 8: a record of an older epoch on a majority can still be overruled.
@@ -255,9 +260,12 @@ fn a_late_cut_touches_nothing() {
     let cut = |end| Body::Cut { end, to: Lsn::ZERO };
     let is_cut = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Cut { .. }));
     assert!(!is_cut(&say(&mut replica, cut(elsewhere))));
+    let bytes = Body::Bytes { from: Lsn::new(64), to: Lsn::new(128), committed: Lsn::new(100) };
+    let is_taken = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Receive { .. }));
+    say(&mut replica, Body::Resume(elsewhere));
+    assert!(!is_taken(&say(&mut replica, bytes.clone())), "the leader has not agreed to this log");
     say(&mut replica, Body::Resume(end));
     assert!(!is_cut(&say(&mut replica, cut(end))), "what was agreed on is not cut");
-    let bytes = Body::Bytes { from: Lsn::new(64), to: Lsn::new(128), committed: Lsn::new(100) };
     let taken = Output::Receive { skip: 0, from: Lsn::new(64), upto: Lsn::new(128) };
     assert!(say(&mut replica, bytes.clone()).contains(&taken));
     replica.handle_received(&[Verified { epoch: Epoch::new(4), end: Lsn::new(112), chain: Chain::new(112) }]);
@@ -266,6 +274,14 @@ fn a_late_cut_touches_nothing() {
         out.contains(&Output::Flush { upto: Lsn::new(112) })
             && out.contains(&Output::Committed { upto: Lsn::new(100) })
     );
+    let Body::Heartbeat(beat) = heartbeat(3, 4, 128).body else { panic!("a heartbeat") };
+    let flushed = |outputs: &[Output]| match &sent(outputs)[..] {
+        [(_, Body::Ack(ack))] => ack.flushed.get(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(flushed(&say(&mut replica, Body::Heartbeat(beat))), 64, "verified is not flushed");
+    replica.handle_durable(Lsn::new(112));
+    assert_eq!(flushed(&outputs(&mut replica)), 112);
     assert!(say(&mut replica, bytes).iter().all(|output| !matches!(output, Output::Receive { .. })), "twice is once");
     let overlap = Body::Bytes { from: Lsn::new(96), to: Lsn::new(160), committed: Lsn::ZERO };
     let rest = Output::Receive { skip: 32, from: Lsn::new(128), upto: Lsn::new(160) };

@@ -30,7 +30,7 @@ fn trouble(seed: u64) -> usize {
         repeat_permille: [0, 50, 300][rng.index(3)],
         flip_permille: [0, 0, 20][rng.index(3)],
         delay_ms_max: [1, 5, 30, 120][rng.index(4)],
-        disk_ms_max: [1, 5, 40][rng.index(3)],
+        disk_ms_max: [1, 10, 80][rng.index(3)],
     };
     let nodes = voters + learners;
     for _ in 0..400 {
@@ -67,9 +67,21 @@ fn step(world: &mut World, rng: &mut Rng, nodes: u64) {
         }
         75..77 => trim(world, rng, node),
         77..80 => reconnect(world, node, id(1 + rng.below(nodes))),
+        80..82 => power_cut(world, nodes),
         _ => {}
     }
     world.run(rng.below(25));
+}
+
+/// All nodes stop at once and come back.
+fn power_cut(world: &mut World, nodes: u64) {
+    (1..=nodes).for_each(|number| world.crash(id(number)));
+    (1..=nodes).for_each(|number| world.restart(id(number)));
+    world.run(250);
+    if let Some(best) = world.longest() {
+        world.promote(best, Promotion::Safe);
+        world.run(150);
+    }
 }
 
 /// Frees the start of a node's log, as cleaning does: only what is committed.
@@ -77,9 +89,9 @@ fn trim(world: &mut World, rng: &mut Rng, node: crate::replication::ReplicaId) {
     let node = world.node(node);
     if let Some(replica) = &node.replica {
         let limit = replica.committed().min(node.disk.durable).min(replica.pinned_from().unwrap_or(node.disk.durable));
-        if limit > node.disk.start {
-            let to = Lsn::new(rng.below(limit.get() + 1));
-            node.trim(to.max(node.disk.start));
+        let to = node.disk.boundary(Lsn::new(rng.below(limit.get() + 1)).max(node.disk.start));
+        if to < node.disk.durable {
+            node.trim(to);
         }
     }
 }

@@ -283,6 +283,13 @@ impl World {
             .map(|node| node.config.id)
     }
 
+    /// The voter with the longest log among those that are up.
+    pub(super) fn longest(&self) -> Option<ReplicaId> {
+        let voters = self.nodes.iter().filter(|node| node.config.voters.contains(&node.config.id));
+        let up = voters.filter_map(|node| node.replica.as_ref().map(|replica| (replica, node.config.id)));
+        up.max_by_key(|(replica, _)| (replica.position(), replica.current_epoch())).map(|(_, id)| id)
+    }
+
     /// Makes everything well and waits until all logs are the same and all of it is committed.
     pub(super) fn heal(&mut self) {
         self.weather = Weather::FAIR;
@@ -299,12 +306,7 @@ impl World {
                     return;
                 }
             } else {
-                let voters = self.nodes.iter().filter(|node| node.config.voters.contains(&node.config.id));
-                let best = voters.max_by_key(|node| {
-                    let replica = node.replica.as_ref().unwrap();
-                    (replica.position(), replica.current_epoch())
-                });
-                let best = best.unwrap().config.id;
+                let best = self.longest().expect("all are up");
                 self.promote(best, Promotion::Safe);
                 self.run(500);
             }
