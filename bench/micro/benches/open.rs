@@ -5,9 +5,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use windrow_bench_micro::{criterion, key, now, sizes};
 use windrow_core::partition::{Action, Change, Op};
 use windrow_core::types::PartitionId;
-use windrow_store::{
-    BuildMode, DataDir, FillMode, FlushTask, NewDataDir, OpenConfig, OpenPartition, open_partition,
-};
+use windrow_store::{BuildMode, DataDir, FillMode, FlushTask, NewDataDir, OpenConfig, OpenPartition, open_partition};
 
 const LOG_MIB: [u64; 3] = [16, 256, 1024];
 const VALUE: [u8; 100] = [7; 100];

@@ -52,6 +52,10 @@ pub enum PrepareError {
     File(FileError),
 }
 
+/// Bytes of a new segment that are on their way to the disk at once. A flush of the log queues behind them: with the
+/// whole segment in the queue, the slowest replies took as long as writing it does.
+const SYNC_LEN: usize = 1 << 20;
+
 /// Makes the segment of `len` bytes at `base` in `dir`: allocated, written, flushed, mapped, named, the name durable.
 ///
 /// Takes as long as writing `len` bytes to the disk does: not for a thread that serves anybody.
@@ -94,11 +98,16 @@ fn fill_file(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), P
     }
     if let Some(write_len) = fill.write_len() {
         let zeros = vec![0; write_len];
-        let mut offset = 0;
+        let (mut offset, mut unsynced) = (0, 0);
         while offset < len {
             let count = usize::try_from(len - offset).map_or(write_len, |left| left.min(write_len));
             file.write_all_at(&zeros[..count], offset).at("write", path).map_err(|error| classify(error, len))?;
             offset += count as u64;
+            unsynced += count;
+            if unsynced >= SYNC_LEN {
+                file.sync_data().at("sync", path).map_err(|error| classify(error, len))?;
+                unsynced = 0;
+            }
         }
     }
     file.sync_all().at("sync", path).map_err(|error| classify(error, len))
