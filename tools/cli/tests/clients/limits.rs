@@ -61,10 +61,11 @@ fn wrong_passwords_of_one_connection_are_answered_one_after_the_other() {
 #[test]
 fn more_clients_than_allowed_are_turned_away() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[]);
+    // One core: each takes a new limit over with a tick of its own, and the kernel chooses which one a client meets.
+    let server = Server::start(dir.path(), &["--cores", "1"]);
     let mut first = server.connect();
     assert_eq!(first.call(&["CONFIG", "SET", "maxclients", "1"]).unwrap(), Reply::Simple("OK".to_owned()));
-    // Cores take a new limit over with their next tick.
+    // The core takes the new limit over with its next tick.
     let deadline = Instant::now() + PATIENCE;
     while server.connect().call(&["PING"]).is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned())) {
         assert!(Instant::now() < deadline, "nobody is turned away");
