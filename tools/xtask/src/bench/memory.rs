@@ -26,7 +26,7 @@ pub(crate) fn measure(keys: u64) -> Result<Memory, String> {
     fill(server.port, keys).map_err(|error| format!("the node stopped answering: {error}"))?;
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
     let bytes_per_key = (server.anonymous_bytes() - empty) / keys as f64;
-    let log_gb = info_number(server.port, "windrow_log_appended_bytes").unwrap_or(f64::NAN) / 1e9;
+    let log_gb = info_number(server.port, "log_bytes").unwrap_or(f64::NAN) / 1e9;
     server.kill();
     let started = Instant::now();
     let server = Server::start(Kind::Windrow, &scratch)?;
