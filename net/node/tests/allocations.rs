@@ -1,13 +1,16 @@
 //! In the steady state a core serves GET and SET without allocating: memory that is asked for and freed for every
 //! command takes time, and lets latencies depend on the allocator.
+//!
+//! `WINDROW_ALLOCATIONS_TRACE=1` prints where each allocation that counts was asked for.
 
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::Node;
@@ -20,6 +23,8 @@ const THREADS_MAX: usize = 256;
 thread_local! {
     /// The place of this thread among the counters; none before its first allocation.
     static PLACE: Cell<Option<usize>> = const { Cell::new(None) };
+    /// This thread is printing where it asked for memory, which takes memory.
+    static PRINTING: Cell<bool> = const { Cell::new(false) };
 }
 
 static THREADS: AtomicU64 = AtomicU64::new(0);
@@ -27,10 +32,36 @@ static THREADS: AtomicU64 = AtomicU64::new(0);
 static IDS: [AtomicU64; THREADS_MAX] = [const { AtomicU64::new(0) }; THREADS_MAX];
 static COUNTS: [AtomicU64; THREADS_MAX] = [const { AtomicU64::new(0) }; THREADS_MAX];
 
+/// What cores ask for now is printed.
+static TRACING: AtomicBool = AtomicBool::new(false);
+
 /// The system's allocator, counting by thread.
 struct Counting;
 
-fn count() {
+/// The name of a thread, if it belongs to one of the node's cores. Those are numbered, other threads have words.
+fn core_name(id: u64) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/self/task/{id}/comm")).ok()?;
+    name.strip_prefix("windrow-")?.starts_with(|first: char| first.is_ascii_digit()).then_some(name)
+}
+
+/// Prints where a core asks for memory.
+fn print(bytes: usize) {
+    if PRINTING.replace(true) {
+        return;
+    }
+    if let Some(name) = core_name(u64::from(Pid::as_raw(Some(gettid())).unsigned_abs())) {
+        eprintln!("{} asks for {bytes} bytes:\n{}", name.trim(), Backtrace::force_capture());
+    }
+    PRINTING.set(false);
+}
+
+fn count(bytes: usize) {
+    if PRINTING.get() {
+        return;
+    }
+    if TRACING.load(Ordering::Relaxed) {
+        print(bytes);
+    }
     PLACE.with(|place| {
         let at = place.get().unwrap_or_else(|| {
             let at = usize::try_from(THREADS.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX);
@@ -49,19 +80,19 @@ fn count() {
 // SAFETY: every call is handed to the system's allocator as it came; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller keeps the contract of the trait.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        count();
+        count(len);
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, len) }
     }
@@ -82,11 +113,8 @@ fn asked_by_cores() -> (u64, usize) {
     assert!(threads <= THREADS_MAX, "too many threads to be counted");
     let counts = (0..threads).filter_map(|at| {
         let id = IDS[at].load(Ordering::Relaxed);
-        let name = std::fs::read_to_string(format!("/proc/self/task/{id}/comm")).ok()?;
-        // Cores are numbered, other threads have words for names.
-        let is_core =
-            name.strip_prefix("windrow-").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
-        is_core.then(|| COUNTS[at].load(Ordering::Relaxed))
+        core_name(id)?;
+        Some(COUNTS[at].load(Ordering::Relaxed))
     });
     counts.fold((0, 0), |(sum, cores), count| (sum + count, cores + 1))
 }
@@ -137,30 +165,45 @@ impl Traffic {
     }
 }
 
-/// Runs commands until all that grows has grown, and then counts.
+/// Rounds in which buffers may still be growing.
+///
+/// A core keeps the buffers that replies are written to. How many it needs at once depends on how sends, flushes and
+/// clients interleave, so on a busy machine a round can take one more buffer than any round before it; it then grows,
+/// in about six steps, to the size that the replies need, once. What is asked for by commands comes in every round.
+const ROUNDS_MAX: usize = 12;
+
+/// Counts in rounds of the same commands, until in one of them nothing is asked for.
 fn assert_steady(durability: &str, clients: usize, pairs: usize, value: &str) {
     let dir = tempdir().unwrap();
     // One segment is enough: making another takes memory, and that is not for every command.
     let settings = [("cores", "1"), ("partitions", "1"), ("segment-size", "256MiB"), ("durability", durability)];
     let node = Node::start(dir.path(), &[&settings[..], &[("segment-fill", "allocate")]].concat());
     let mut traffic = Traffic::new(&node, clients, pairs, value);
-    let rounds = 1_000 / (clients * pairs).min(20);
-    traffic.run(rounds);
+    let repeats = 1_000 / (clients * pairs).min(20);
+    let case = format!("{clients} clients, {pairs} pairs at a time, {durability}");
+    traffic.run(repeats);
+    for round in 1..=ROUNDS_MAX {
+        let (asked, commands, ticks) = count_round(&mut traffic, repeats);
+        eprintln!("{asked} allocations for {commands} commands in {ticks} ticks ({case}, round {round})");
+        if asked <= ticks * PER_TICK_MAX + commands / 1_000 {
+            return;
+        }
+    }
+    panic!("allocations in each of {ROUNDS_MAX} rounds ({case}); WINDROW_ALLOCATIONS_TRACE=1 shows where");
+}
+
+/// What a round asks for, how many commands it has, and how many ticks it may have taken: ten times a second a core
+/// looks after its metrics and its clients, which is nothing that a command does.
+fn count_round(traffic: &mut Traffic, repeats: usize) -> (u64, u64, u64) {
     let (commands, began) = (traffic.commands, Instant::now());
     let (before, cores) = asked_by_cores();
     assert!(cores > 0, "the core's thread was not found");
-    traffic.run(rounds);
+    TRACING.store(std::env::var_os("WINDROW_ALLOCATIONS_TRACE").is_some(), Ordering::Relaxed);
+    traffic.run(repeats);
+    TRACING.store(false, Ordering::Relaxed);
     let asked = asked_by_cores().0 - before;
-    let commands = traffic.commands - commands;
-    // Ten times a second a core looks after its metrics and its clients, which is nothing that a command does.
     let ticks = u64::try_from(began.elapsed().as_millis() / 100).unwrap() + 1;
-    let case = format!("{clients} clients, {pairs} pairs at a time, {durability}");
-    eprintln!("{asked} allocations for {commands} commands in {ticks} ticks ({case})");
-    // Buffers still grow now and then, when more arrives at once than ever before.
-    assert!(
-        asked <= ticks * PER_TICK_MAX + commands / 100,
-        "{asked} allocations for {commands} commands in {ticks} ticks ({case})"
-    );
+    (asked, traffic.commands - commands, ticks)
 }
 
 /// One test, one after the other: threads that have ended are told from others by their numbers.
