@@ -1,4 +1,4 @@
-//! What CI and people call: `cargo xtask check | fix | test`.
+//! What CI and people call: `cargo xtask check | fix | test | …`.
 //!
 //! It has no dependencies, so that it builds in seconds on a machine that has nothing else yet. `check` never
 //! writes to the source tree; `fix` does what a program can mend.
@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod fix;
 mod licences;
+mod nightly;
 mod report;
 mod run;
 mod source;
@@ -30,6 +31,9 @@ usage: cargo xtask <command>
         [--rounds N] [--keys N] [--out FILE]
   sim --seed N | --seeds A..B | --minutes M | --mutations
                            the deterministic simulator; `--seed N --verbose` repeats one run event by event
+  fuzz [TARGET] [--minutes M] [--keep]
+                           libFuzzer on every target or one, a minute each; --keep adds to the corpus what reaches further
+  miri                     tests of `unsafe` code in the interpreter; both need a nightly toolchain and say what is missing
 ";
 
 fn main() -> ExitCode {
@@ -58,6 +62,11 @@ fn main() -> ExitCode {
             Err(problem) => usage(&problem),
         },
         ["sim", flags @ ..] => sim(flags),
+        ["fuzz", flags @ ..] => match nightly::Fuzz::parse(flags) {
+            Ok(options) => Report::over(|report| nightly::fuzz(report, &options)),
+            Err(problem) => usage(&problem),
+        },
+        ["miri"] => Report::over(nightly::miri),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             ExitCode::SUCCESS

@@ -6,13 +6,14 @@ use super::File;
 
 /// What each crate of the workspace may use of the others. `windrow-sim` sees the pure crates only: whatever cannot
 /// be simulated cannot be in them. Benches are not listed and may use anything.
-const DIRECTION: [(&str, &[&str]); 8] = [
+const DIRECTION: [(&str, &[&str]); 9] = [
     ("windrow-core", &[]),
     ("windrow-store", &["windrow-core"]),
     ("windrow", &["windrow-core", "windrow-store"]),
     ("windrow-proto", &["windrow-core"]),
     ("windrow-node", &["windrow-core", "windrow-proto", "windrow-store"]),
     ("windrow-cli", &["windrow-core", "windrow-proto", "windrow-store", "windrow-node"]),
+    ("windrow-fuzz", &["windrow-core", "windrow-proto", "windrow-node"]),
     ("windrow-sim", &["windrow-core", "windrow-proto"]),
     ("xtask", &[]),
 ];

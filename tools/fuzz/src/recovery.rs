@@ -3,12 +3,7 @@
 //!
 //! The input is a program: what is written, how far it is flushed, what is damaged. Where the first byte is odd, the
 //! rest is taken for a segment as it stands.
-#![no_main]
-
-mod node;
-
-use libfuzzer_sys::fuzz_target;
-use node::{CONFIG, Node, SEGMENT_LEN, now, superblock};
+use crate::node::{CONFIG, Node, SEGMENT_LEN, now, superblock};
 use windrow_core::{
     log::VecMemory,
     partition::{Change, Op, RecoveredPartition, ScanCursor},
@@ -18,7 +13,8 @@ use windrow_core::{
 
 type Segments = Vec<(Lsn, Vec<u8>)>;
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn recovery(data: &[u8]) {
     match data.split_first() {
         Some((first, segment)) if first % 2 == 1 => {
             let mut bytes = segment.to_vec();
@@ -28,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         Some((_, program)) => run(program),
         None => {}
     }
-});
+}
 
 fn run(program: &[u8]) {
     let mut node = Node::new(CONFIG);
@@ -68,7 +64,11 @@ fn write(node: &mut Node, step: &[u8]) {
         .map(|key| Op {
             hash: node.partition.hash(key),
             key,
-            change: if step[3] % 4 == 0 { Change::Delete } else { Change::Put { value: &value, expires_at: None } },
+            change: if step[3].is_multiple_of(4) {
+                Change::Delete
+            } else {
+                Change::Put { value: &value, expires_at: None }
+            },
         })
         .collect();
     let count = 1 + usize::from(step[0] % 2);

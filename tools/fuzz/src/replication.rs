@@ -3,9 +3,6 @@
 //!
 //! The input is a row of pieces, each a length byte and so many bytes: a kind, an epoch, a body. Random bytes hardly
 //! ever have the right checksum, so each piece is also tried with its header mended: that is what reaches the replica.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use windrow_core::{
     codec::Chain,
     replication::{
@@ -15,7 +12,8 @@ use windrow_core::{
 };
 use windrow_proto::replication::{Frame, Phase, decode, encode, encode_handshake};
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn replication(data: &[u8]) {
     for phase in [Phase::Handshake, Phase::Open] {
         check(data, phase);
     }
@@ -38,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
         }
         drive(&mut replica, now);
     }
-});
+}
 
 /// What is accepted encodes to the bytes that it was read from.
 fn check(bytes: &[u8], phase: Phase) -> Option<Message> {

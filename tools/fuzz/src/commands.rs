@@ -1,12 +1,6 @@
 //! A client that sends anything: no panic, exactly one well-formed reply for each command, nothing that waits for
 //! what was never written, and a transaction of the same commands answers them, too.
-#![no_main]
-
-#[expect(dead_code, reason = "shared with other targets")]
-mod node;
-
-use libfuzzer_sys::fuzz_target;
-use node::{Node, now};
+use crate::node::{Node, now};
 use redis_protocol::resp3::decode::complete::decode;
 use windrow_core::{
     partition::PartitionConfig,
@@ -21,7 +15,8 @@ use windrow_proto::{
 
 const CONFIG: PartitionConfig = PartitionConfig { segment_len: 64 << 10, segments_ahead: 1 };
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn commands(data: &[u8]) {
     let map = PartitionMap::new(1).expect("one partition");
     let mut node = Node::new(CONFIG);
     let mut ctx = Ctx::new(map);
@@ -46,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
         let other = &mut |_, _, encoder: &mut windrow_proto::resp::Encoder<'_>| encoder.ok();
         execute_transaction(&mut ctx, &mut node.partition, [], commands, other, out)
     });
-});
+}
 
 fn run(node: &mut Node, mut execute: impl FnMut(&mut Node, &mut Vec<u8>) -> Outcome) {
     let mut out = Vec::new();

@@ -9,10 +9,10 @@ use windrow_core::{
     types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis},
 };
 
-pub const SEGMENT_LEN: u64 = 4 << 10;
-pub const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN, segments_ahead: 1 };
+pub(crate) const SEGMENT_LEN: u64 = 4 << 10;
+pub(crate) const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN, segments_ahead: 1 };
 
-pub fn superblock() -> Superblock {
+pub(crate) fn superblock() -> Superblock {
     Superblock {
         generation: 1,
         cluster: ClusterId([1; 16]),
@@ -26,24 +26,24 @@ pub fn superblock() -> Superblock {
     }
 }
 
-pub fn now() -> UnixMillis {
+pub(crate) fn now() -> UnixMillis {
     UnixMillis::new(1_000_000_000_000).expect("it is in range")
 }
 
-pub struct Node {
-    pub partition: Partition<VecMemory>,
-    pub superblock: Superblock,
+pub(crate) struct Node {
+    pub(crate) partition: Partition<VecMemory>,
+    pub(crate) superblock: Superblock,
     /// The bases of all segments that were ever prepared.
-    pub bases: BTreeMap<Lsn, usize>,
+    pub(crate) bases: BTreeMap<Lsn, usize>,
 }
 
 impl Node {
-    pub fn new(config: PartitionConfig) -> Self {
+    pub(crate) fn new(config: PartitionConfig) -> Self {
         let recovered = RecoveredPartition::new(superblock(), config, Vec::new()).expect("nothing to recover");
         Self::open(recovered)
     }
 
-    pub fn open(recovered: RecoveredPartition<VecMemory>) -> Self {
+    pub(crate) fn open(recovered: RecoveredPartition<VecMemory>) -> Self {
         let superblock = recovered.next_superblock().expect("epochs are left");
         let partition = recovered.into_writable(superblock);
         let mut node = Self { partition, superblock, bases: BTreeMap::new() };
@@ -52,7 +52,7 @@ impl Node {
         node
     }
 
-    pub fn act(&mut self) {
+    pub(crate) fn act(&mut self) {
         while let Some(action) = self.partition.poll_action() {
             match action {
                 Action::Prepare { base, len } => {
@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         while let Some(request) = self.partition.poll_flush() {
             self.partition.handle_flushed(request.ticket);
         }
