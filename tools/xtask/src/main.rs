@@ -14,6 +14,7 @@ mod run;
 mod source;
 mod test;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,10 @@ usage: cargo xtask <command>
   fuzz [TARGET] [--minutes M] [--keep]
                            libFuzzer on every target or one, a minute each; --keep adds to the corpus what reaches further
   miri                     tests of `unsafe` code in the interpreter; both need a nightly toolchain and say what is missing
+  crash [--rounds N] [--kill N] [--faults N] [--seed S] [--out FILE]
+                           the real binary: N power cuts (needs root), kills, and failing disks of each kind
+  linearize [--minutes M] [--seed S] [--out FILE]
+                           the real binary: is what concurrent clients see linearizable, also while it is killed
 ";
 
 fn main() -> ExitCode {
@@ -67,6 +72,7 @@ fn main() -> ExitCode {
             Err(problem) => usage(&problem),
         },
         ["miri"] => Report::over(nightly::miri),
+        [name @ ("crash" | "linearize"), flags @ ..] => torture::command(name, flags),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             ExitCode::SUCCESS

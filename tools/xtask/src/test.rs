@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::check::SHARED_NOTHING;
 use crate::report::{Report, Tally};
 use crate::run::{cargo, passes, root, watched};
+use crate::torture;
 
 /// Rounds of the crash loop where nothing else is asked for.
 const ROUNDS_SHORT: u32 = 8;
@@ -52,6 +53,7 @@ pub(crate) fn all(report: &mut Report, options: &Options) {
     let whole = ["test", "--locked", "--workspace", "--no-fail-fast"];
     run(report, options, "tests, shared-memory", &[&whole[..], &["--all-targets"]].concat());
     run(report, options, "documentation examples", &[&whole[..], &["--doc"]].concat());
+    torture::all(report, options.long);
     let nothing = [&["test", "--locked", "--no-fail-fast", "--all-targets"], &SHARED_NOTHING[..]];
     run(report, options, "tests, shared-nothing", &nothing.concat());
     if options.long {

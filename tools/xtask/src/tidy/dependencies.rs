@@ -6,7 +6,7 @@ use super::File;
 
 /// What each crate of the workspace may use of the others. `windrow-sim` sees the pure crates only: whatever cannot
 /// be simulated cannot be in them. Benches are not listed and may use anything.
-const DIRECTION: [(&str, &[&str]); 9] = [
+const DIRECTION: [(&str, &[&str]); 10] = [
     ("windrow-core", &[]),
     ("windrow-store", &["windrow-core"]),
     ("windrow", &["windrow-core", "windrow-store"]),
@@ -15,6 +15,8 @@ const DIRECTION: [(&str, &[&str]); 9] = [
     ("windrow-cli", &["windrow-core", "windrow-proto", "windrow-store", "windrow-node"]),
     ("windrow-fuzz", &["windrow-core", "windrow-proto", "windrow-node"]),
     ("windrow-sim", &["windrow-core", "windrow-proto"]),
+    // What it tests is the binary, from outside.
+    ("windrow-torture", &[]),
     ("xtask", &[]),
 ];
 const DOCUMENT: &str = "docs/dependencies.md";

@@ -1,0 +1,105 @@
+//! What is tested: something that serves clients at one or several addresses, and that can be hurt.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::Error;
+use crate::node::{Node, Setup};
+
+/// Where clients may connect at the moment. Shared: a node that is started again has another address.
+#[derive(Clone, Default)]
+pub struct Endpoints(Arc<RwLock<Vec<SocketAddr>>>);
+
+impl Endpoints {
+    /// All of them.
+    #[must_use]
+    pub fn get(&self) -> Vec<SocketAddr> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces them.
+    pub fn set(&self, addresses: Vec<SocketAddr>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+}
+
+/// A system under test. Several nodes that are one store are one system.
+pub trait System {
+    /// What it is, for the report.
+    fn name(&self) -> &'static str;
+
+    /// Where it serves.
+    fn endpoints(&self) -> Endpoints;
+
+    /// The names of the faults that it can be given.
+    fn faults(&self) -> &'static [&'static str];
+
+    /// Does one of them, and mends it: when this returns, the system serves again.
+    ///
+    /// # Errors
+    /// The system does not come back.
+    fn inject(&mut self, fault: &str, random: &mut fastrand::Rng) -> Result<(), Error>;
+}
+
+/// One node by itself.
+pub struct SingleNode {
+    setup: Setup,
+    node: Option<Node>,
+    endpoints: Endpoints,
+    _folder: tempfile::TempDir,
+}
+
+impl SingleNode {
+    /// Starts a node on an empty directory.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(binary: &Path, flags: &[String]) -> Result<Self, Error> {
+        let folder = tempfile::tempdir().map_err(Error::io("make a temporary folder"))?;
+        let dir = folder.path().join("data");
+        let mut setup = Setup::new(binary, &dir, &["--partitions", "3", "--segment-size", "1MiB"]);
+        setup.flags.extend_from_slice(flags);
+        let mut system = Self { setup, node: None, endpoints: Endpoints::default(), _folder: folder };
+        system.up()?;
+        Ok(system)
+    }
+
+    fn up(&mut self) -> Result<(), Error> {
+        let node = Node::start(&self.setup)?;
+        self.endpoints.set(vec![node.address]);
+        self.node = Some(node);
+        Ok(())
+    }
+}
+
+impl System for SingleNode {
+    fn name(&self) -> &'static str {
+        "one node"
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        self.endpoints.clone()
+    }
+
+    fn faults(&self) -> &'static [&'static str] {
+        &["kill", "pause"]
+    }
+
+    fn inject(&mut self, fault: &str, random: &mut fastrand::Rng) -> Result<(), Error> {
+        let Some(node) = self.node.take() else { return self.up() };
+        if fault == "kill" {
+            node.kill();
+            return self.up();
+        }
+        node.signal(Signal::STOP);
+        thread::sleep(Duration::from_millis(random.u64(20..300)));
+        node.signal(Signal::CONT);
+        self.node = Some(node);
+        Ok(())
+    }
+}
