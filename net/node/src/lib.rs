@@ -24,6 +24,7 @@ pub mod auth;
 pub mod metrics;
 pub mod net;
 pub mod ring;
+pub mod role;
 pub mod runtime;
 pub mod serve;
 pub mod server;

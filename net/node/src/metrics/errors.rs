@@ -2,7 +2,7 @@
 
 /// The prefixes that the node's own error replies start with. What is not here is counted as "other", so that no
 /// input can make the list grow.
-pub const ERROR_PREFIXES: [&str; 23] = [
+pub const ERROR_PREFIXES: [&str; 26] = [
     "ERR",
     "WRONGTYPE",
     "NOAUTH",
@@ -24,6 +24,9 @@ pub const ERROR_PREFIXES: [&str; 23] = [
     "READONLY",
     "NOREPLICAS",
     "NOSPACE",
+    "MASTERDOWN",
+    "UNCONFIRMED",
+    "STALE",
     "UNKILLABLE",
     "NOSCRIPT",
 ];

@@ -102,6 +102,9 @@ impl Output {
     /// Without [`begin`](Self::begin).
     pub(crate) fn finish(&mut self, start: usize, wait: Wait, pool: &mut Pool, now: Instant) {
         let last = self.chunks.back_mut().expect("a reply has begun");
+        if last.bytes.len() == start && last.replies > 0 {
+            return; // Nothing is sent for this command, so it must not become an error either.
+        }
         self.len += last.bytes.len() - start;
         self.replies += 1;
         if joins(last.wait, wait, last.replies == 0) {
@@ -140,6 +143,27 @@ impl Output {
         self.len += bytes.len();
         chunk.bytes = bytes;
         chunk.wait = wait;
+    }
+
+    /// Every reply that waits for more of `partition` than `committed` becomes `error`, a whole RESP error. Returns
+    /// whether there were any.
+    #[allow(dead_code, reason = "called by whoever drives replication")]
+    pub(crate) fn fail(&mut self, partition: PartitionId, committed: Lsn, error: &[u8]) -> bool {
+        let mut any = false;
+        for chunk in &mut self.chunks {
+            let Wait::Commit { partition: waits_for, end, .. } = chunk.wait else { continue };
+            if waits_for != partition || end <= committed {
+                continue;
+            }
+            any = true;
+            let value = chunk.value.take().map_or(0, |value| value.len() + END_OF_VALUE.len());
+            self.len -= chunk.bytes.len() + value;
+            chunk.bytes.clear();
+            (0..chunk.replies).for_each(|_| chunk.bytes.extend_from_slice(error));
+            self.len += chunk.bytes.len();
+            chunk.wait = Wait::Ready;
+        }
+        any
     }
 
     /// What the reply at the front waits for; `None` where there is none.

@@ -5,6 +5,7 @@ use windrow_proto::resp::{Args, Encoder};
 
 use super::client_kill::kill;
 use super::client_list::{describe, list};
+use super::replication::staleness;
 use crate::settings::Durability;
 use crate::shard::{Effect, Now, ReplyMode, Session};
 
@@ -42,6 +43,7 @@ pub(super) fn execute(
         Id::ClientReply => reply_mode(session, args.at(2), encoder),
         Id::ClientNoEvict => switch(&mut session.no_evict, args.at(2), encoder),
         Id::ClientDurability => durability(session, node_durability, args, encoder),
+        Id::ClientStaleness => staleness(session, args, encoder),
         Id::ClientNoTouch => switch(&mut session.no_touch, args.at(2), encoder),
         _ => encoder.error("ERR syntax error"),
     }

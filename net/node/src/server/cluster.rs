@@ -1,4 +1,4 @@
-//! CLUSTER, READONLY, READWRITE.
+//! CLUSTER.
 //!
 //! In shared-memory mode the node is no cluster and says so in the words of Redis; only `CLUSTER KEYSLOT` answers,
 //! since hash tags decide what can be atomic. In shared-nothing mode every core is a node of the cluster. All of them
@@ -37,11 +37,6 @@ pub(super) fn execute(seen: Seen<'_>, id: Id, args: Args<'_>, encoder: &mut Enco
         Id::ClusterNodes => nodes(seen, encoder),
         _ => encoder.error("ERR syntax error"),
     }
-}
-
-/// `READONLY` and `READWRITE`: every core leads what it owns, so both change nothing.
-pub(super) fn read_mode(identity: &Identity, encoder: &mut Encoder<'_>) {
-    if identity.endpoints.is_empty() { encoder.error(DISABLED) } else { encoder.ok() }
 }
 
 fn info(identity: &Identity, encoder: &mut Encoder<'_>) {
@@ -163,7 +158,6 @@ mod tests {
             assert_eq!(ask(&identity, &[b"cluster", name]), format!("-{DISABLED}\r\n"));
         }
         assert_eq!(ask(&identity, &[b"cluster", b"keyslot", b"{foo}bar"]), ":12182\r\n");
-        assert_eq!(Request::new(&[]).run(|_, encoder| read_mode(&identity, encoder)), format!("-{DISABLED}\r\n"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use windrow_proto::resp::{Args, Encoder, Protocol, parse_i64};
 use super::client::set_name;
 use super::identity::Identity;
 use crate::auth::{DEFAULT_USER, NO_PASSWORD_SET, PasswordHash, Throttle, WRONGPASS};
+use crate::role::Access;
 use crate::shard::{Effect, ReplyMode, Session};
 
 const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
@@ -205,6 +206,7 @@ pub(super) fn reset(password_set: bool, session: &mut Session, reply: &mut Vec<u
     session.no_evict = false;
     session.no_touch = false;
     session.durability = None;
+    session.access = Access::default();
     session.transaction = None;
     Encoder::new(reply, session.protocol).simple("RESET");
 }

@@ -14,7 +14,7 @@ use super::latency_events::{self, Event};
 use super::node::{Live, Node, Phase};
 use super::refresh::{refresh, refresh_sessions};
 use super::slowlog::{self, SlowEntry};
-use super::{client, cluster, config, debug, info, persistence};
+use super::{client, cluster, config, debug, info, persistence, replication};
 use crate::auth::{DENIED, Throttle, is_denied};
 use crate::metrics::{CoreMetrics, thread_cpu_time};
 use crate::net::Limits;
@@ -109,9 +109,9 @@ impl Server {
                 return Effect::WhenDurable;
             }
             Id::Bgsave => return persistence::bgsave(args, encoder),
-            Id::Wait => return persistence::wait(args, encoder),
-            Id::Waitaof => return persistence::waitaof(self.live.settings.durability, args, encoder),
-            Id::Role => return persistence::role(&self.node, encoder),
+            Id::Wait => return replication::wait(&self.node.replication, args, encoder),
+            Id::Waitaof => return replication::waitaof(&self.node.replication, args, encoder),
+            Id::Role => replication::role(&self.node, encoder),
             Id::Shutdown => {
                 let effect = persistence::shutdown(args, encoder);
                 if matches!(effect, Effect::Shutdown) {
@@ -121,7 +121,8 @@ impl Server {
                 return effect;
             }
             Id::Debug => return debug::debug(self.live.settings.enable_debug_command, args, encoder),
-            Id::Readonly | Id::Readwrite => cluster::read_mode(&self.node.identity, encoder),
+            Id::Readonly => replication::read_mode(true, &mut session.access, encoder),
+            Id::Readwrite => replication::read_mode(false, &mut session.access, encoder),
             _ => return self.run_subcommand(now, session, command, args, reply),
         }
         Effect::Reply
@@ -170,6 +171,7 @@ impl Server {
             | Id::ClientDurability
             | Id::ClientReply
             | Id::ClientSetinfo
+            | Id::ClientStaleness
             | Id::ClientSetname => {
                 return client::execute(now, session, self.live.settings.durability, command.id, args, reply);
             }

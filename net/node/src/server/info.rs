@@ -12,6 +12,7 @@ use windrow_proto::resp::{Args, Encoder};
 use super::info_sections as sections;
 use super::node::{Live, Node};
 use super::refresh::refresh;
+use super::replication;
 use crate::metrics::{Memory, Totals};
 use crate::shard::{Effect, Now};
 
@@ -39,6 +40,12 @@ impl Report {
         let _ = write!(self.0, "# {name}\r\n");
     }
 
+    /// The text so far.
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Adds a line.
     pub(super) fn line(&mut self, name: impl std::fmt::Display, value: impl std::fmt::Display) {
         let _ = write!(self.0, "{name}:{value}\r\n");
@@ -63,7 +70,7 @@ const SECTIONS: [Section; 14] = [
     section("memory", true, sections::memory),
     section("persistence", true, sections::persistence),
     section("stats", true, sections::stats),
-    section("replication", true, sections::replication),
+    section("replication", true, replication::info),
     section("cpu", true, sections::cpu),
     section("modules", true, sections::modules),
     section("commandstats", false, sections::commandstats),

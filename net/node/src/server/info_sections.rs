@@ -156,21 +156,6 @@ pub(super) fn stats(facts: &Facts<'_>, report: &mut Report) {
     report.line("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);
 }
 
-pub(super) fn replication(facts: &Facts<'_>, report: &mut Report) {
-    report.section("Replication");
-    report.line("role", "master");
-    report.line("connected_slaves", 0);
-    report.line("master_failover_state", "no-failover");
-    report.line("master_replid", facts.node.identity.replication_id());
-    report.line("master_replid2", "0".repeat(40));
-    report.line("master_repl_offset", facts.node.offset());
-    report.line("second_repl_offset", -1);
-    report.line("repl_backlog_active", 0);
-    report.line("repl_backlog_size", 0);
-    report.line("repl_backlog_first_byte_offset", 0);
-    report.line("repl_backlog_histlen", 0);
-}
-
 pub(super) fn cpu(facts: &Facts<'_>, report: &mut Report) {
     let (user, system) = crate::metrics::process_cpu_time();
     let cores = facts.node.metrics.cores();

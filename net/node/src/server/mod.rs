@@ -18,6 +18,7 @@ mod latency_events;
 mod node;
 mod persistence;
 mod refresh;
+mod replication;
 mod slowlog;
 #[cfg(test)]
 mod testing;

@@ -17,6 +17,7 @@ use crate::admin::{Health, Source};
 use crate::auth::{PasswordError, PasswordHash, random_bytes};
 use crate::metrics::{CoreMetrics, Memory, NodeFacts, NodeMetrics, command_names, memory, render};
 use crate::net::Limits;
+use crate::role::Board;
 use crate::settings::{ChangeError, Configured, Settings};
 
 /// A core that has not ticked for this long does not work.
@@ -73,6 +74,8 @@ pub struct Node {
     pub identity: Identity,
     /// What it counts.
     pub metrics: NodeMetrics,
+    /// Its part in replication.
+    pub replication: Board,
     configured: Mutex<Configured>,
     live: Mutex<Arc<Live>>,
     version: AtomicU64,
@@ -93,6 +96,7 @@ impl Node {
         let partitions = usize::from(identity.partitions.count());
         Ok(Self {
             metrics: NodeMetrics::new(&command_names(), cores, partitions),
+            replication: Board::new(partitions),
             configured: Mutex::new(configured),
             live: Mutex::new(live),
             version: AtomicU64::new(0),

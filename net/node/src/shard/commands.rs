@@ -66,6 +66,17 @@ impl std::fmt::Debug for EveryCore {
     }
 }
 
+/// What `WAIT` and `WAITAOF` wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplicaWait {
+    /// `WAITAOF`: whether the flush here is waited for. `None` for `WAIT`.
+    pub local: Option<bool>,
+    /// How many replicas are waited for.
+    pub replicas: usize,
+    /// For how long.
+    pub timeout: Duration,
+}
+
 /// What has to happen after a command has written its reply.
 #[derive(Debug)]
 pub enum Effect {
@@ -77,8 +88,10 @@ pub enum Effect {
     EveryCore(EveryCore),
     /// The reply is complete and goes out once everything appended so far, on every core, is on disk (`WAITAOF`).
     WhenDurable,
-    /// The reply is complete and goes out after this time (`WAIT` for replicas that don't exist).
+    /// The reply is complete and goes out after this time (a wrong password).
     After(Duration),
+    /// There is no reply yet: it says how many replicas have flushed what was appended so far (`WAIT`, `WAITAOF`).
+    WhenReplicated(ReplicaWait),
     /// The node shuts down in order: stop accepting, finish what is in flight, flush, exit 0 (`SHUTDOWN`).
     Shutdown,
 }

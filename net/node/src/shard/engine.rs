@@ -82,6 +82,8 @@ pub(crate) struct Engine<S> {
     pub(super) records: Vec<Lsn>,
     /// How many commands of each kind the batch at hand had.
     pub(super) counts: Vec<(usize, u64)>,
+    /// A moment after the input had arrived that is being executed.
+    pub(super) arrived: Instant,
     told_quiet: bool,
 }
 
@@ -104,6 +106,7 @@ impl<S: ServerCommands> Engine<S> {
             hashes: Vec::new(),
             records: Vec::new(),
             counts: Vec::new(),
+            arrived: Instant::now(),
             told_quiet: false,
         }
     }
@@ -276,11 +279,15 @@ impl<S: ServerCommands> Handler for Engine<S> {
             self.unpark(at);
         }
         let stopping = self.parts.common.is_stopping();
+        for hosted in &mut self.parts.hosted {
+            hosted.settle_counts(now.instant, stopping, &mut self.answered);
+        }
         for late in self.delayed.extract_if(.., |delayed| stopping || delayed.at <= now.instant) {
             clients.fulfil(late.conn, late.ticket, late.reply);
             clients.resume(late.conn);
         }
-        let held_back = self.delayed.len() as u64;
+        let counting: usize = self.parts.hosted.iter().map(Hosted::counting).sum();
+        let held_back = (self.delayed.len() + counting) as u64;
         self.parts.server.metrics().counters().clients_blocked.set(held_back);
         let mut view = View { core: self.parts.core, now, clients, hosted: &self.parts.hosted };
         self.parts.server.tick(now, &mut view);

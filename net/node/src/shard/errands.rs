@@ -1,6 +1,9 @@
 //! What is done on a partition for somebody who waits elsewhere: another core, or a gathering.
 
+use std::time::Instant;
+
 use windrow_core::types::{Lsn, PartitionId};
+use windrow_proto::command::Flags;
 use windrow_proto::data::{Outcome as DataOutcome, execute, execute_transaction, version};
 use windrow_proto::resp::{ArgsBuf, Encoder};
 
@@ -8,6 +11,7 @@ use super::Now;
 use super::commands::ServerCommands;
 use super::engine::{Engine, Place};
 use super::execute::wait_for;
+use super::held::Told;
 use super::hosted::Hosted;
 use super::work::{Answer, Errand, Outcome, Package, What};
 use crate::net::Wait;
@@ -51,7 +55,11 @@ impl<S: ServerCommands> Engine<S> {
     /// Returns whether the log took it or it is held; otherwise it is the first of those that wait.
     fn try_errand(&mut self, at: usize, errand: Errand, rounds: usize, now: Now) -> bool {
         let Some(errand) = self.hold_errand(at, errand, rounds) else { return true };
-        let Errand { asker, conn, partition, protocol, durability, what } = errand;
+        let errand = match self.admit_errand(at, errand) {
+            Ok(errand) => errand,
+            Err(done) => return done,
+        };
+        let Errand { asker, conn, partition, protocol, durability, access, what } = errand;
         self.ctx.now = now.unix;
         self.ctx.protocol = protocol;
         self.ctx.draw = self.draw();
@@ -91,6 +99,11 @@ impl<S: ServerCommands> Engine<S> {
                 let end = hosted.partition.appended();
                 Done::Answered { result: Outcome::Reply(Vec::new()), spent: ArgsBuf::new(), end }
             }
+            What::Count { wait, deadline } => {
+                hosted.count(asker, wait, deadline);
+                hosted.settle_counts(now.instant, false, &mut self.answered);
+                return true;
+            }
         };
         self.parts.hosted[at].note_append(before);
         match done {
@@ -104,9 +117,40 @@ impl<S: ServerCommands> Engine<S> {
                 true
             }
             Done::Again(what) => {
-                let errand = Errand { asker, conn, partition, protocol, durability, what };
+                let errand = Errand { asker, conn, partition, protocol, durability, access, what };
                 self.parts.hosted[at].parked.push_front(errand);
                 false
+            }
+        }
+    }
+
+    /// Lets an errand be done, unless this process must not: then it is answered or put back, which is the `Err`.
+    fn admit_errand(&mut self, at: usize, errand: Errand) -> Result<Errand, bool> {
+        if self.parts.hosted[at].role.is_open() {
+            return Ok(errand);
+        }
+        let writes = match &errand.what {
+            What::Command { command, .. } => command.flags.has(Flags::WRITE),
+            What::Transaction(package) => package.writes(),
+            What::Watch(_) => false,
+            What::Flush | What::Count { .. } => return Ok(errand),
+        };
+        match self.admit(at, writes, errand.access, None, Instant::now()) {
+            Ok(()) => Ok(errand),
+            Err(Told::Hold) => {
+                self.parts.hosted[at].parked.push_front(errand);
+                Err(false)
+            }
+            Err(told) => {
+                let mut reply = Vec::new();
+                told.write(&mut Encoder::new(&mut reply, errand.protocol));
+                told.count(self.parts.server.metrics());
+                self.answered.push(Answer {
+                    asker: errand.asker,
+                    result: Outcome::Reply(reply),
+                    spent: ArgsBuf::new(),
+                });
+                Err(true)
             }
         }
     }

@@ -35,6 +35,7 @@ impl<S: ServerCommands> Engine<S> {
         now: Now,
     ) -> Progress {
         let started = Instant::now();
+        self.arrived = started;
         let queued = started.saturating_duration_since(now.instant);
         let before = connection.session.traffic.commands;
         let progress = self.execute_all(connection, input, pool, now);
@@ -251,7 +252,7 @@ impl<S: ServerCommands> Engine<S> {
         }
         match route(command, args, self.parts.map, UNIT) {
             Route::One { partition, slot } => match self.parts.places[usize::from(partition.get())] {
-                Place::Here(at) => self.run_here(at, client, command, args),
+                Place::Here(at) => self.run_here(at, slot, client, command, args),
                 Place::There(core) => self.run_there(core, partition, slot, client, command, args),
             },
             Route::AnyNode => self.run_server(client, command, args),
@@ -266,9 +267,21 @@ impl<S: ServerCommands> Engine<S> {
 
     /// A data command on a partition of this core. The hot path.
     #[inline]
-    fn run_here(&mut self, at: usize, client: &mut Client<'_>, command: &'static Command, args: Args<'_>) -> Step {
+    fn run_here(
+        &mut self,
+        at: usize,
+        slot: Option<Slot>,
+        client: &mut Client<'_>,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Step {
         if self.must_wait(at, client.id) {
             return Step::Again;
+        }
+        if !self.parts.hosted[at].role.is_open()
+            && let Err(step) = self.admit_client(at, command.flags.has(Flags::WRITE), slot, client)
+        {
+            return step;
         }
         if self.parts.hosted[at].hot_from().is_some() {
             self.hash_keys(at, command, args);
@@ -337,6 +350,11 @@ impl<S: ServerCommands> Engine<S> {
                 self.ask_for_flushes(client, reply);
                 Step::Next
             }
+            Effect::WhenReplicated(wait) => {
+                buffer.truncate(start);
+                self.ask_for_replicas(client, wait);
+                Step::Wait
+            }
             Effect::After(delay) => {
                 self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
                 let reply = buffer.split_off(start);
@@ -359,7 +377,9 @@ fn ends_multi(command: &Command) -> bool {
 /// What a reply waits for.
 #[inline]
 pub(super) fn wait_for(hosted: &mut Hosted, end: windrow_core::types::Lsn, durability: Durability) -> Wait {
-    if durability == Durability::Memory || end <= hosted.partition.committed() {
+    // A follower shows nothing that its leader might lose.
+    let at_once = durability == Durability::Memory && hosted.role.is_leader();
+    if at_once || end <= hosted.partition.committed() {
         return Wait::Ready;
     }
     // Also where the node itself would let the flush wait.

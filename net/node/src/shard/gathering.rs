@@ -10,7 +10,7 @@ use windrow_proto::resp::{Args, ArgsBuf, Protocol};
 use super::Now;
 use super::client::{Client, Step};
 use super::clients::Clients;
-use super::commands::{EveryCore, Finish, ServerCommands};
+use super::commands::{EveryCore, Finish, ReplicaWait, ServerCommands};
 use super::engine::Engine;
 use super::execute::reply_with;
 use super::transaction::Watched;
@@ -35,9 +35,11 @@ enum Kind {
     /// The results of a task, by core.
     EveryCore { finish: Box<Finish>, pieces: Vec<Option<Box<dyn Any + Send>>> },
     /// The versions of watched keys.
-    Watch { partition: PartitionId },
+    Watch { partition: PartitionId, error: Option<Vec<u8>> },
     /// Everything was flushed; the reply was there before.
     Flushes { reply: Vec<u8> },
+    /// In how many replicas it is flushed, on the partition where it is in the fewest.
+    Replicas { asks_local: bool, local: bool, replicas: usize },
 }
 
 impl<S: ServerCommands> Engine<S> {
@@ -78,7 +80,8 @@ impl<S: ServerCommands> Engine<S> {
         for (part, (partition, args, _)) in parts.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
             let what = What::Command { command, args, reply: client.pool.take() };
-            self.give(Errand { asker, conn: client.id, partition, protocol, durability, what }, client.now);
+            let access = client.session.access;
+            self.give(Errand { asker, conn: client.id, partition, protocol, durability, access, what }, client.now);
         }
         Step::Next
     }
@@ -100,25 +103,28 @@ impl<S: ServerCommands> Engine<S> {
 
     /// Has everything that was appended so far flushed, on all partitions, and then replies.
     pub(super) fn ask_for_flushes(&mut self, client: &mut Client<'_>, reply: Vec<u8>) {
+        self.ask_everywhere(client, Kind::Flushes { reply }, |_| What::Flush);
+    }
+
+    /// Replies how many replicas have flushed what was appended so far, once it is enough.
+    pub(super) fn ask_for_replicas(&mut self, client: &mut Client<'_>, wait: ReplicaWait) {
+        let kind = Kind::Replicas { asks_local: wait.local.is_some(), local: true, replicas: usize::MAX };
+        let deadline = client.now.instant + wait.timeout;
+        self.ask_everywhere(client, kind, |_| What::Count { wait, deadline });
+    }
+
+    /// Gives an errand to every partition that this endpoint serves.
+    fn ask_everywhere(&mut self, client: &mut Client<'_>, kind: Kind, what: impl Fn(PartitionId) -> What) {
         let partitions: Vec<_> = self.served().collect();
         let (ticket, silent) = client.expect();
         let protocol = client.session.protocol;
-        let kind = Kind::Flushes { reply };
         let missing = partitions.len();
         let gathering = self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
         for (part, partition) in partitions.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
-            self.give(
-                Errand {
-                    asker,
-                    conn: client.id,
-                    partition,
-                    protocol,
-                    durability: Durability::Commit,
-                    what: What::Flush,
-                },
-                client.now,
-            );
+            let (access, durability) = (client.session.access, Durability::Commit);
+            let what = what(partition);
+            self.give(Errand { asker, conn: client.id, partition, protocol, durability, access, what }, client.now);
         }
     }
 
@@ -127,12 +133,13 @@ impl<S: ServerCommands> Engine<S> {
         let (ticket, silent) = client.expect();
         let protocol = client.session.protocol;
         let durability = self.durability(client.session);
-        let kind = Kind::Watch { partition };
+        let kind = Kind::Watch { partition, error: None };
+        let access = client.session.access;
         let gathering =
             self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing: 1, kind });
         let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part: 0 } };
         self.give(
-            Errand { asker, conn: client.id, partition, protocol, durability, what: What::Watch(keys) },
+            Errand { asker, conn: client.id, partition, protocol, durability, access, what: What::Watch(keys) },
             client.now,
         );
     }
@@ -179,7 +186,7 @@ impl<S: ServerCommands> Engine<S> {
                 clients.pool.give_back(bytes);
             }
             (Kind::EveryCore { pieces, .. }, Outcome::Piece(piece)) => pieces[part] = Some(piece),
-            (Kind::Watch { partition }, Outcome::Versions(versions)) => {
+            (Kind::Watch { partition, .. }, Outcome::Versions(versions)) => {
                 if let Some(connection) = clients.slab.get_mut(gathering.conn) {
                     let transaction = connection.session.transaction.get_or_insert_default();
                     let partition = *partition;
@@ -187,7 +194,14 @@ impl<S: ServerCommands> Engine<S> {
                     transaction.watched.extend(watched);
                 }
             }
-            (Kind::Flushes { .. }, Outcome::Reply(_)) => {}
+            (Kind::Watch { error, .. }, Outcome::Reply(refusal)) => *error = Some(refusal),
+            // Empty, unless it could not be committed.
+            (Kind::Flushes { .. }, Outcome::Reply(empty)) if empty.is_empty() => {}
+            (Kind::Flushes { reply }, Outcome::Reply(error)) => *reply = error,
+            (Kind::Replicas { local, replicas, .. }, Outcome::Counted { local: here, replicas: there }) => {
+                *local &= here;
+                *replicas = there.min(*replicas);
+            }
             _ => unreachable!("an answer is of the kind of its question"),
         }
         gathering.missing -= 1;
@@ -210,7 +224,7 @@ fn finish(whole: Gathering, clients: &mut Clients, _now: Now) {
         clients.pool.give_back(buffer);
         return;
     };
-    let resumes = matches!(kind, Kind::EveryCore { .. } | Kind::Watch { .. });
+    let resumes = matches!(kind, Kind::EveryCore { .. } | Kind::Watch { .. } | Kind::Replicas { .. });
     let mut reply = match kind {
         Kind::Command { gather, .. } => {
             let mut buffer = buffer;
@@ -222,7 +236,15 @@ fn finish(whole: Gathering, clients: &mut Clients, _now: Now) {
             finish(&mut connection.session, pieces.into_iter().flatten().collect(), &mut buffer);
             buffer
         }
+        Kind::Watch { error: Some(error), .. } => error,
         Kind::Watch { .. } => reply_with(protocol, buffer, |encoder| encoder.ok()),
+        Kind::Replicas { asks_local, local, replicas } => reply_with(protocol, buffer, |encoder| {
+            if asks_local {
+                encoder.array(2);
+                encoder.integer(local.into());
+            }
+            encoder.count(replicas);
+        }),
         Kind::Flushes { reply } => reply,
     };
     if silent {

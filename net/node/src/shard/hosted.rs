@@ -17,9 +17,11 @@ use super::Now;
 use super::clients::Clients;
 use super::cold::Held;
 use super::handler::DiskSink;
+use super::held::Counting;
 use super::work::{Answer, Errand};
 use crate::metrics::{CoreMetrics, NodeMetrics};
 use crate::ring::{ConnId, Mapped};
+use crate::role::Role;
 use crate::settings::Durability;
 
 /// Keys that one tick deletes at most because they have expired.
@@ -45,6 +47,12 @@ struct InFlight {
 pub(crate) struct Hosted {
     pub(crate) id: PartitionId,
     pub(crate) partition: Partition<MappedSegment>,
+    /// The part that this process has in it.
+    pub(crate) role: Role,
+    /// What each follower has flushed.
+    pub(super) replicas_flushed: Vec<Lsn>,
+    /// Who waits for that.
+    pub(super) counting: Vec<Counting>,
     dir: Arc<PartitionDir>,
     control: ControlWriter,
     fill: FillMode,
@@ -83,6 +91,9 @@ impl Hosted {
         Self {
             id: open.partition.id(),
             partition: open.partition,
+            role: Role::Alone,
+            replicas_flushed: Vec::new(),
+            counting: Vec::new(),
             dir: open.dir,
             control: open.control,
             fill,
@@ -146,6 +157,20 @@ impl Hosted {
         self.stalled.push(conn);
     }
 
+    /// Takes back the answers that wait for the committed watermark, and wakes nobody.
+    #[allow(dead_code, reason = "called by whoever drives replication")]
+    pub(super) fn take_held(&mut self) -> impl Iterator<Item = Answer> + use<> {
+        self.waiting.clear();
+        std::mem::take(&mut self.answers).into_iter().map(|(answer, _)| answer)
+    }
+
+    /// Lets those try again who waited until the log takes writes.
+    pub(super) fn resume_stalled(&mut self, clients: &mut Clients) {
+        for conn in self.stalled.drain(..) {
+            clients.resume(conn);
+        }
+    }
+
     /// Starts a flush if one is due.
     pub(crate) fn start_flush(&mut self, local: u64, policy: FlushPolicy, sink: &mut impl DiskSink, now: Now) {
         if self.in_flight.is_some() || self.partition.appended() == self.partition.submitted() {
@@ -199,6 +224,13 @@ impl Hosted {
         self.partition.handle_flushed(done.ticket);
         metrics.flush_time(now.instant.saturating_duration_since(done.since));
         metrics.flush_size(done.upto.since(done.from), done.records);
+        self.release(clients, answered);
+        self.settle_counts(now.instant, false, answered);
+        self.control.publish(&Progress::of(&self.partition));
+    }
+
+    /// Wakes whoever waited for the committed watermark to be where it is now.
+    pub(crate) fn release(&mut self, clients: &mut Clients, answered: &mut Vec<Answer>) {
         let committed = self.partition.committed();
         self.waiting.retain(|&(conn, end)| {
             let keep = end > committed;
@@ -209,7 +241,6 @@ impl Hosted {
         });
         let ready = self.answers.extract_if(.., |(_, end)| *end <= committed).map(|(answer, _)| answer);
         answered.extend(ready);
-        self.control.publish(&Progress::of(&self.partition));
     }
 
     /// Hands the helper thread what the partition asks for.
@@ -250,16 +281,16 @@ impl Hosted {
             Done::SuperblockFailed { error, .. } => fatal_flush(&error.into()),
             _ => {}
         }
-        for conn in self.stalled.drain(..) {
-            clients.resume(conn);
-        }
+        self.resume_stalled(clients);
     }
 
     /// Called every 100 ms.
     pub(crate) fn tick(&mut self, core: usize, metrics: &NodeMetrics, counters: &mut CoreMetrics, now: Now) {
         self.partition.handle_tick(now.unix);
         // Where there is no room the rest is deleted later; no reader sees it meanwhile.
-        if let Ok(swept @ 1..) = self.partition.sweep_expired(now.unix, SWEEP_BUDGET) {
+        if self.role.appends(now.instant)
+            && let Ok(swept @ 1..) = self.partition.sweep_expired(now.unix, SWEEP_BUDGET)
+        {
             self.records += swept as u64;
             counters.counters().keys_expired.add(swept as u64);
         }

@@ -18,6 +18,7 @@ mod errands;
 mod execute;
 mod gathering;
 mod handler;
+mod held;
 mod hosted;
 mod multi;
 mod session;
@@ -42,6 +43,6 @@ pub(crate) use work::Message;
 #[cfg(all(test, feature = "shared-memory"))]
 pub(crate) use work::{Asker, Errand, Purpose, What};
 
-pub use commands::{CoreView, Effect, EveryCore, Now, PartitionView, ServerCommands};
+pub use commands::{CoreView, Effect, EveryCore, Now, PartitionView, ReplicaWait, ServerCommands};
 pub use session::{ReplyMode, Session, Traffic};
 pub use transaction::{Queued, Transaction, Watched};

@@ -1,6 +1,6 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
 
-use windrow_proto::command::{Command, Id};
+use windrow_proto::command::{Command, Flags, Id};
 use windrow_proto::data::{CROSS_SLOT, Outcome as DataOutcome, Route, is_allowed_in_transaction, route};
 use windrow_proto::limits::BULK_LEN_MAX;
 use windrow_proto::resp::{Args, ArgsBuf, Encoder};
@@ -11,6 +11,7 @@ use super::commands::{Effect, ServerCommands};
 use super::engine::{Engine, Place};
 use super::errands::execute_package;
 use super::execute::{reply_with, wait_for};
+use super::held::Told;
 use super::transaction::{Queued, Transaction};
 use super::work::{Asker, Errand, Package, Purpose, What};
 
@@ -67,6 +68,9 @@ impl<S: ServerCommands> Engine<S> {
         if let Some(step) = self.elsewhere(client, command_route) {
             return step;
         }
+        if let Some(step) = self.refused_in_transaction(client, command, command_route) {
+            return step;
+        }
         let transaction = client.session.transaction.get_or_insert_default();
         transaction.route = all;
         transaction.bytes += bytes;
@@ -85,6 +89,31 @@ impl<S: ServerCommands> Engine<S> {
         Some(self.moved(core, slot, client))
     }
 
+    /// What a client is told whose command could not be run here if EXEC came now. What is held now is queued: EXEC
+    /// waits.
+    fn refused_in_transaction(
+        &mut self,
+        client: &mut Client<'_>,
+        command: &'static Command,
+        route: Route,
+    ) -> Option<Step> {
+        let Route::One { partition, slot } = route else { return None };
+        let Place::Here(at) = self.place(partition) else { return None };
+        if self.parts.hosted[at].role.is_open() {
+            return None;
+        }
+        let writes = command.flags.has(Flags::WRITE);
+        let told = self.admit(at, writes, client.session.access, slot, self.arrived).err()?;
+        if told == Told::Hold {
+            return None;
+        }
+        if let Some(transaction) = client.session.transaction.as_deref_mut() {
+            transaction.broken |= transaction.open;
+        }
+        told.count(self.parts.server.metrics());
+        Some(client.reply(|encoder| told.write(encoder)))
+    }
+
     #[cfg(feature = "shared-memory")]
     #[expect(clippy::unused_self, reason = "the other mode needs it")]
     fn elsewhere(&mut self, _client: &mut Client<'_>, _route: Route) -> Option<Step> {
@@ -98,6 +127,9 @@ impl<S: ServerCommands> Engine<S> {
             return client.reply(|encoder| encoder.error(CROSS_SLOT));
         };
         if let Some(step) = self.elsewhere(client, keys) {
+            return step;
+        }
+        if let Some(step) = self.refused_in_transaction(client, command, keys) {
             return step;
         }
         if !self.has_room(partition, client.id) {
@@ -157,6 +189,7 @@ impl<S: ServerCommands> Engine<S> {
                         partition,
                         protocol,
                         durability: self.durability(client.session),
+                        access: client.session.access,
                         what,
                     },
                 );

@@ -6,6 +6,7 @@ use std::time::Instant;
 use windrow_proto::resp::Protocol;
 
 use super::transaction::Transaction;
+use crate::role::Access;
 use crate::settings::Durability;
 
 /// Which replies a client wants (`CLIENT REPLY`).
@@ -71,6 +72,8 @@ pub struct Session {
     pub no_evict: bool,
     /// `CLIENT DURABILITY`: `None` where the node's setting holds.
     pub durability: Option<Durability>,
+    /// `READONLY`, `CLIENT STALENESS`.
+    pub access: Access,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
     /// The name of the last command, in lower case and without allocating: a `'static` name from the command table.
@@ -104,6 +107,7 @@ impl Session {
             database: 0,
             no_evict: false,
             durability: None,
+            access: Access::default(),
             no_touch: false,
             last_command: "",
             traffic: Traffic::default(),

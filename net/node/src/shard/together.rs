@@ -41,7 +41,15 @@ impl<S: ServerCommands> Engine<S> {
         self.parts.server.metrics().counters().commands_forwarded.increment();
         self.send_errand(
             core,
-            Errand { asker, conn: client.id, partition, protocol, durability: self.durability(client.session), what },
+            Errand {
+                asker,
+                conn: client.id,
+                partition,
+                protocol,
+                durability: self.durability(client.session),
+                access: client.session.access,
+                what,
+            },
         );
         Step::Next
     }

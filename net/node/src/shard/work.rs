@@ -2,16 +2,18 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Instant;
 
 use windrow_core::types::PartitionId;
-use windrow_proto::command::Command;
+use windrow_proto::command::{Command, Flags};
 use windrow_proto::data::Version;
 use windrow_proto::resp::{ArgsBuf, Protocol};
 
-use super::CoreView;
 use super::transaction::Queued;
+use super::{CoreView, ReplicaWait};
 use crate::net::Ticket;
 use crate::ring::ConnId;
+use crate::role::Access;
 use crate::settings::Durability;
 
 /// Who waits for an answer, on the core that asked.
@@ -42,6 +44,8 @@ pub(crate) struct Errand {
     pub(crate) protocol: Protocol,
     /// When its answer may go out.
     pub(crate) durability: Durability,
+    /// What its client wants of a follower.
+    pub(crate) access: Access,
     pub(crate) what: What,
 }
 
@@ -56,6 +60,8 @@ pub(crate) enum What {
     Watch(Vec<Box<[u8]>>),
     /// Answers once everything appended so far is flushed.
     Flush,
+    /// Answers once so many replicas have flushed everything appended so far, or at the deadline.
+    Count { wait: ReplicaWait, deadline: Instant },
 }
 
 /// A transaction that is ready to be executed.
@@ -65,6 +71,13 @@ pub(crate) struct Package {
     /// The replies of those queued commands that are not about data; they have been executed.
     pub(crate) replies: Vec<Option<Vec<u8>>>,
     pub(crate) watched: Vec<(Box<[u8]>, Version)>,
+}
+
+impl Package {
+    /// Whether it may change data.
+    pub(crate) fn writes(&self) -> bool {
+        self.queued.iter().any(|queued| queued.command.flags.has(Flags::WRITE))
+    }
 }
 
 /// What came of an errand or a task.
@@ -84,6 +97,8 @@ pub(crate) enum Outcome {
     Versions(Vec<(Box<[u8]>, Version)>),
     /// The result of a task.
     Piece(Box<dyn Any + Send>),
+    /// Whether it is flushed here, and how many replicas have flushed it.
+    Counted { local: bool, replicas: usize },
 }
 
 impl std::fmt::Debug for Outcome {
@@ -92,6 +107,7 @@ impl std::fmt::Debug for Outcome {
             Self::Reply(bytes) => f.debug_tuple("Reply").field(&bytes.len()).finish(),
             Self::Versions(versions) => f.debug_tuple("Versions").field(versions).finish(),
             Self::Piece(_) => f.write_str("Piece"),
+            Self::Counted { local, replicas } => f.debug_tuple("Counted").field(local).field(replicas).finish(),
         }
     }
 }

@@ -167,3 +167,19 @@ fn one_send_takes_a_bounded_number_of_parts() {
     assert_eq!(rig.release([0, 0]).len(), PARTS_MAX * CHUNK_LEN);
     assert_eq!(rig.release([0, 0]).len(), 3 * CHUNK_LEN);
 }
+
+#[test]
+fn what_can_no_longer_be_committed_becomes_an_error_and_nothing_else_does() {
+    let mut rig = Rig::new();
+    rig.reply("sure", commit(P0, 10, 0));
+    rig.reply("other", commit(P1, 20, 0));
+    rig.reply("lost", commit(P0, 30, 20));
+    rig.reply("lost too", commit(P0, 31, 20));
+    rig.reply("", Wait::Ready);
+    rig.reply("behind", commit(P0, 40, 35));
+    assert!(rig.output.fail(P0, Lsn::new(10), b"-no\r\n"));
+    assert!(!rig.output.fail(P0, Lsn::new(10), b"-no\r\n"), "once is enough");
+    assert_eq!(rig.release([10, 0]), "sure");
+    assert_eq!(rig.release([10, 20]), "other-no\r\n-no\r\n-no\r\n");
+    assert_eq!((rig.output.len(), rig.output.replies()), (0, 0));
+}

@@ -20,6 +20,7 @@ fn errand(number: u16) -> Message {
         partition,
         protocol: Protocol::Resp2,
         durability: Durability::Commit,
+        access: crate::role::Access::default(),
         what: What::Flush,
     })
 }

@@ -80,4 +80,7 @@ static CLIENT: &[Command] = &[
     command(Id::ClientSetname, "client|setname", 3, NOSCRIPT.and(LOADING).and(STALE))
         .in_group(Group::Connection, Categories::CONNECTION)
         .documented("2.6.9", "O(1)", "Names this connection."),
+    command(Id::ClientStaleness, "client|staleness", -2, NOSCRIPT.and(LOADING).and(STALE))
+        .in_group(Group::Connection, Categories::CONNECTION)
+        .documented("7.2.0", "O(1)", "Chooses how old the data may be that a follower reads from for this connection."),
 ];

@@ -74,6 +74,7 @@ pub enum Id {
     ClientReply,
     ClientSetinfo,
     ClientSetname,
+    ClientStaleness,
     Echo,
     Hello,
     Ping,

@@ -1,0 +1,56 @@
+//! What clients are told that cannot be served. A refused command has done nothing.
+
+use std::time::Duration;
+
+/// The reply to a write that was appended by a leader that was deposed before it was committed, or whose commit
+/// cannot be waited for any longer.
+pub const UNCONFIRMED: &str = "UNCONFIRMED This node no longer leads, or cannot reach a majority: the command may or \
+                               may not have been executed. Read before you write again";
+/// The reply to a read on a follower that would have shown a record that was cut before it was committed.
+pub const UNSETTLED: &str = "TRYAGAIN What this reply would have shown was never committed: nothing was done";
+
+const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
+const NO_QUORUM: &str = "NOREPLICAS This leader is not in touch with a majority of the replicas: nothing was done";
+#[cfg(feature = "shared-nothing")]
+const NO_LEADER: &str = "CLUSTERDOWN No leader is known at the moment: nothing was done";
+#[cfg(feature = "shared-memory")]
+const NO_LEADER: &str = "MASTERDOWN No leader is known at the moment: nothing was done";
+
+/// Why a command was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It writes, and this is a follower.
+    ReadOnly,
+    /// This leader is not sure that it still leads.
+    NoQuorum,
+    /// Nobody leads, as far as is known here.
+    NoLeader,
+    /// The client does not want to read what is so old.
+    TooStale {
+        /// How old it is; `None` where that is not known.
+        age: Option<Duration>,
+        /// What the client accepts.
+        bound: Duration,
+    },
+}
+
+impl Refusal {
+    /// The error reply, without the leading `-`.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Self::ReadOnly => READ_ONLY.to_owned(),
+            Self::NoQuorum => NO_QUORUM.to_owned(),
+            Self::NoLeader => NO_LEADER.to_owned(),
+            Self::TooStale { age: None, bound } => format!(
+                "STALE This replica does not know how old its data is, and the connection accepts {} ms",
+                bound.as_millis()
+            ),
+            Self::TooStale { age: Some(age), bound } => format!(
+                "STALE This replica was last up to date {} ms ago, and the connection accepts {} ms",
+                age.as_millis(),
+                bound.as_millis()
+            ),
+        }
+    }
+}

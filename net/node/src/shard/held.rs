@@ -1,0 +1,192 @@
+//! What a core lets clients do with its partitions, and what becomes of their replies when that changes.
+//!
+//! A partition's [`Role`] is looked at before every data command; where it is [`Role::Alone`], that is all. When a
+//! leader is deposed, or a log is cut, replies that wait for records beyond the committed watermark must never go
+//! out: those positions may be taken by other records. They are answered with an error instead.
+
+use std::time::Instant;
+
+use windrow_core::types::{Lsn, Slot};
+use windrow_proto::resp::{ArgsBuf, Encoder, Protocol};
+
+use super::client::{Client, Step};
+use super::clients::Clients;
+use super::commands::{ReplicaWait, ServerCommands};
+use super::engine::Engine;
+use super::hosted::Hosted;
+use super::work::{Answer, Asker, Outcome};
+use crate::metrics::CoreMetrics;
+use crate::role::{Access, Address, Refusal, Role, Verdict};
+
+/// Somebody who waits until so many replicas have flushed what was appended.
+#[derive(Debug)]
+pub(super) struct Counting {
+    pub(super) asker: Asker,
+    pub(super) end: Lsn,
+    pub(super) wait: ReplicaWait,
+    pub(super) deadline: Instant,
+}
+
+/// What a command is told that is not run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    /// It is tried again when the role has changed.
+    Hold,
+    /// Where the leader is.
+    Moved(Slot, Address),
+    /// Why not.
+    Refused(Refusal),
+}
+
+impl Told {
+    /// Writes the error reply.
+    pub(super) fn write(&self, encoder: &mut Encoder<'_>) {
+        match self {
+            Self::Moved(slot, Address { host, port }) => {
+                encoder.error_fmt(format_args!("MOVED {} {host}:{port}", slot.get()));
+            }
+            Self::Refused(refusal) => encoder.error(&refusal.text()),
+            Self::Hold => unreachable!("nobody is told to wait"),
+        }
+    }
+}
+
+impl Hosted {
+    /// How many replicas have flushed everything below `end`.
+    fn replicas_with(&self, end: Lsn) -> usize {
+        self.replicas_flushed.iter().filter(|&&flushed| flushed >= end).count()
+    }
+
+    /// What each follower has flushed, while this process leads.
+    #[allow(dead_code, reason = "called by whoever drives replication")]
+    pub(crate) fn set_replicas_flushed(&mut self, flushed: impl Iterator<Item = Lsn>) {
+        self.replicas_flushed.clear();
+        self.replicas_flushed.extend(flushed);
+    }
+
+    /// Waits until so many replicas have flushed what is appended now.
+    pub(super) fn count(&mut self, asker: Asker, wait: ReplicaWait, deadline: Instant) {
+        self.want_flush();
+        let end = self.partition.appended();
+        self.counting.push(Counting { asker, end, wait, deadline });
+    }
+
+    /// How many wait so.
+    pub(super) fn counting(&self) -> usize {
+        self.counting.len()
+    }
+
+    /// Answers those who have waited long enough, or for what has come.
+    pub(crate) fn settle_counts(&mut self, at: Instant, is_closing: bool, answered: &mut Vec<Answer>) {
+        if self.counting.is_empty() {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.counting);
+        waiting.retain(|one| {
+            let local = self.partition.durable() >= one.end;
+            let replicas = self.replicas_with(one.end);
+            let met = replicas >= one.wait.replicas && (local || one.wait.local != Some(true));
+            let over = met || is_closing || at >= one.deadline || !self.role.is_leader();
+            if over {
+                let result = Outcome::Counted { local, replicas };
+                answered.push(Answer { asker: one.asker, result, spent: ArgsBuf::new() });
+            }
+            !over
+        });
+        self.counting = waiting;
+    }
+}
+
+impl<S: ServerCommands> Engine<S> {
+    /// Whether a command may run on a partition of this core now; if not, what its client is told.
+    #[cold]
+    pub(super) fn admit(
+        &self,
+        at: usize,
+        writes: bool,
+        access: Access,
+        slot: Option<Slot>,
+        arrived: Instant,
+    ) -> Result<(), Told> {
+        let hosted = &self.parts.hosted[at];
+        // What names no key is about the node that is asked.
+        let access = if slot.is_none() { Access { read_only: true, ..access } } else { access };
+        match hosted.role.verdict(writes, access, arrived) {
+            Verdict::Run => Ok(()),
+            Verdict::Hold => Err(Told::Hold),
+            Verdict::Refuse(refusal) => Err(Told::Refused(refusal)),
+            Verdict::AskLeader => {
+                let leader = self.parts.node.replication.partition(hosted.id).leader.clone();
+                Err(match (slot, leader) {
+                    (Some(slot), Some(leader)) if cfg!(feature = "shared-nothing") => Told::Moved(slot, leader),
+                    (Some(_), None) if cfg!(feature = "shared-nothing") => Told::Refused(Refusal::NoLeader),
+                    _ => Told::Refused(Refusal::ReadOnly),
+                })
+            }
+        }
+    }
+
+    /// As [`admit`](Self::admit), for a command of a connection: replies where it is not run.
+    #[cold]
+    pub(super) fn admit_client(
+        &mut self,
+        at: usize,
+        writes: bool,
+        slot: Option<Slot>,
+        client: &mut Client<'_>,
+    ) -> Result<(), Step> {
+        self.admit(at, writes, client.session.access, slot, self.arrived).map_err(|told| {
+            if told == Told::Hold {
+                self.parts.hosted[at].stall(client.id);
+                return Step::Again;
+            }
+            told.count(self.parts.server.metrics());
+            client.reply(|encoder| told.write(encoder))
+        })
+    }
+
+    /// This process has another part in a partition now. What waited for that goes on. Where a leader is deposed,
+    /// [`fail_held`](Self::fail_held) comes first.
+    #[allow(dead_code, reason = "called by whoever drives replication")]
+    pub(crate) fn set_role(&mut self, at: usize, role: Role, clients: &mut Clients) {
+        let hosted = &mut self.parts.hosted[at];
+        let was_held = matches!(hosted.role, Role::HandingOver { .. });
+        hosted.role = role;
+        if was_held && !matches!(role, Role::HandingOver { .. }) {
+            hosted.resume_stalled(clients);
+            self.unpark(at);
+        }
+    }
+
+    /// Answers with `error` everything that waits for records of this partition that are not committed.
+    #[allow(dead_code, reason = "called by whoever drives replication")]
+    pub(crate) fn fail_held(&mut self, at: usize, error: &str, clients: &mut Clients) {
+        let hosted = &mut self.parts.hosted[at];
+        let (partition, committed) = (hosted.id, hosted.partition.committed());
+        let mut line = Vec::with_capacity(error.len() + 3);
+        Encoder::new(&mut line, Protocol::Resp2).error(error);
+        for mut answer in hosted.take_held() {
+            if let Outcome::Reply(bytes) = &mut answer.result {
+                bytes.clear();
+                bytes.extend_from_slice(&line);
+            }
+            self.answered.push(answer);
+        }
+        let mut failed = Vec::new();
+        for connection in clients.slab.iter_mut() {
+            if connection.output.fail(partition, committed, &line) {
+                connection.waiting = false;
+                failed.push(connection.id);
+            }
+        }
+        failed.into_iter().for_each(|id| clients.touch(id));
+    }
+}
+
+impl Told {
+    pub(super) fn count(&self, metrics: &mut CoreMetrics) {
+        let mut line = Vec::new();
+        self.write(&mut Encoder::new(&mut line, Protocol::Resp2));
+        metrics.error_reply(&line[1..]);
+    }
+}
