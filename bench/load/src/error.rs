@@ -13,6 +13,11 @@ pub(crate) enum Error {
     Handshake { address: String, command: &'static str, message: String },
     #[error("{address} does not speak RESP: {source}")]
     Protocol { address: String, source: Malformed },
+    #[error(
+        "{address} has answered nothing for {seconds} s, with {outstanding} requests under way and {left} still to be \
+         sent by this thread: the server hangs. --stall sets how long is waited"
+    )]
+    Stalled { address: String, seconds: u64, outstanding: usize, left: u64 },
     #[error("cannot pin a thread to core {core}: {source}")]
     Pin { core: usize, source: io::Error },
     #[error("the client's own {what} failed: {source}")]

@@ -44,6 +44,10 @@ pub(crate) struct Link {
     pub(crate) flights: VecDeque<Flight>,
     /// Whether it is in its node's queue of free connections.
     pub(crate) queued: bool,
+    /// Requests of the batch that are answered and wait for the answer to its end: operation, and when they were due.
+    pub(crate) held: Vec<(usize, u64)>,
+    /// Whether the batch's end has been sent.
+    pub(crate) closing: bool,
 }
 
 /// How a read of the socket ended.
@@ -66,6 +70,8 @@ impl Link {
             filled: 0,
             flights: VecDeque::with_capacity(pipeline.min(1 << 16)),
             queued: false,
+            held: Vec::new(),
+            closing: false,
         }
     }
 
@@ -118,6 +124,7 @@ impl Link {
         self.sent = 0;
         self.filled = 0;
         self.queued = false;
+        self.closing = false;
     }
 }
 

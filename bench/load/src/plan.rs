@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::command::Template;
+use crate::error::Usage;
 use crate::keys::{Distribution, KeyText};
 use crate::mix::Mix;
 use crate::values::Sizes;
@@ -27,6 +29,21 @@ pub(crate) enum Pace {
     Open { per_second: f64, poisson: bool },
 }
 
+/// A command after each batch, on whose answer the batch's requests wait.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BatchEnd {
+    pub(crate) template: Template,
+    /// A number in reply that is smaller says that it was not reached: `WAIT 1 …` answered with 0.
+    pub(crate) at_least: i64,
+}
+
+impl BatchEnd {
+    pub(crate) fn parse(line: &str, keys: &KeyText) -> Result<Self, Usage> {
+        let at_least = line.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(i64::MIN);
+        Ok(Self { template: Template::parse(line, keys)?, at_least })
+    }
+}
+
 /// When a run ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
@@ -48,10 +65,14 @@ pub(crate) struct Plan {
     pub(crate) pipeline: usize,
     /// Sends only when nothing is under way on the connection.
     pub(crate) batched: bool,
+    /// What is sent after each batch, and how it must be answered.
+    pub(crate) batch_end: Option<BatchEnd>,
     pub(crate) pace: Pace,
     pub(crate) end: End,
     pub(crate) warmup: Duration,
     pub(crate) drain: Duration,
+    /// A run by number ends with an error when nothing has been answered for this long.
+    pub(crate) stall: Duration,
     pub(crate) interval: Duration,
     pub(crate) spin: bool,
     /// A request sent later than this by the client's own fault counts as late.

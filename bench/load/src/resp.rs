@@ -8,7 +8,8 @@ pub(crate) enum Reply<'a> {
     Nil,
     /// An announcement that answers nothing.
     Push,
-    /// A status, a number, an array: an answer whose content does not matter here.
+    Number(i64),
+    /// A status, an array: an answer whose content does not matter here.
     Other,
 }
 
@@ -25,6 +26,7 @@ pub(crate) fn parse(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malforme
         b'-' => Reply::Error(head.line),
         b'$' | b'*' if head.nil => Reply::Nil,
         b'_' => Reply::Nil,
+        b':' => signed(head.line).map_or(Reply::Other, Reply::Number),
         b'$' | b'=' | b'!' => {
             let Some(body) = input.get(head.end..head.end + head.length) else { return Ok(None) };
             let end = head.end + head.length + 2;
@@ -76,6 +78,10 @@ fn number(digits: &[u8]) -> Option<usize> {
         return None;
     }
     digits.iter().try_fold(0_usize, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + usize::from(digit - b'0')))
+}
+
+fn signed(digits: &[u8]) -> Option<i64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// The end of the first value with everything in it, or nothing if it is not whole yet.
@@ -158,7 +164,7 @@ mod tests {
         for (input, reply) in [
             (&b"+OK\r\n"[..], Reply::Other),
             (b"-ERR no\r\n", Reply::Error(b"ERR no")),
-            (b":12\r\n", Reply::Other),
+            (b":12\r\n", Reply::Number(12)),
             (b"$3\r\nabc\r\n", Reply::Bulk(b"abc")),
             (b"$0\r\n\r\n", Reply::Bulk(b"")),
             (b"$-1\r\n", Reply::Nil),

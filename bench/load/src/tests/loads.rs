@@ -41,6 +41,29 @@ fn batches_are_whole_and_a_fixed_rate_is_kept() {
     assert_eq!(open.client.lag.count, open.latency.count);
 }
 
+/// A run of two threads that ends each batch with `WAIT`.
+fn run_with_batch_end(stub: &Stub) -> RunResult {
+    let line = "run --mix set=1 --requests 1k --pipeline 16 --batched --connections 3 --threads 2";
+    let words = ["windrow-load"].into_iter().chain(line.split_whitespace());
+    let words = words.chain(["--quiet", "--address", stub.address(), "--batch-end", "WAIT 1 0"]);
+    let cli = <crate::args::Cli as clap::Parser>::try_parse_from(words).expect("a command line");
+    let crate::args::Command::Run(args) = &cli.command else { panic!("a run") };
+    run(&args.plan().expect("a plan")).expect("a run").result
+}
+
+#[test]
+fn a_batch_is_answered_when_its_end_is() {
+    let stub = Stub::start();
+    let result = run_with_batch_end(&stub);
+    assert_eq!((result.counts.completed, result.latency.count, stub.seen("SET")), (1000, 1000, 1000));
+    // Each thread has 500 requests in batches of 16; only the last of a connection may be smaller.
+    assert!((64..=66).contains(&stub.seen("WAIT")), "{}", stub.seen("WAIT"));
+    stub.replicas(0);
+    let result = run_with_batch_end(&stub);
+    assert_eq!((result.counts.completed, result.counts.errors), (0, 1000));
+    assert_eq!(result.errors, [("the batch's end was answered with less".to_owned(), 1000)]);
+}
+
 #[test]
 fn ycsb_d_reads_what_has_been_inserted_and_f_writes_what_it_has_read() {
     let stub = Stub::start();
@@ -115,6 +138,8 @@ fn settings_that_do_not_go_together_are_refused() {
         ("run --verify --mix del=1", "not del"),
         ("run --threads 4 --connections 2", "at least one"),
         ("run --rate 10 --batched", "without --rate"),
+        ("run --batched --batch-end PING --mix rmw=1", "without rmw"),
+        ("run --stall 0s --requests 5", "more than nothing"),
         ("run --theta 1", "below 1"),
         ("run --mix get=0", "no operation"),
     ] {

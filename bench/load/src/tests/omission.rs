@@ -83,6 +83,25 @@ fn what_never_got_an_answer_counts_with_the_time_that_it_waited() {
 }
 
 #[test]
+fn a_run_by_number_on_a_server_that_hangs_ends_and_says_so() {
+    let stub = Stub::start();
+    let line = "run --mix get=1 --requests 100 --stall 200ms --connections 2 --pipeline 4 --keys 10";
+    let plan = plan(stub.address(), line);
+    let error = thread::scope(|scope| {
+        let (closed, is_closed) = std::sync::mpsc::channel();
+        let (ended, has_ended) = std::sync::mpsc::channel();
+        let stub = &stub;
+        scope.spawn(move || stub.stall_until(&closed, &has_ended));
+        is_closed.recv().expect("a closed gate");
+        let error = run(&plan).map(|_| ()).expect_err("nothing is ever answered");
+        ended.send(()).expect("a stalled server");
+        error.to_string()
+    });
+    assert!(error.contains("has answered nothing for") && error.contains("8 requests under way"), "{error}");
+    assert!(error.contains("92 still to be sent"), "{error}");
+}
+
+#[test]
 fn a_late_client_is_named_as_the_limit() {
     let plan = plan("127.0.0.1:1", "run --rate 1000 --duration 1s");
     let mut lag = histogram();

@@ -30,6 +30,8 @@ struct State {
     /// Where this one sends its clients, as an error's text.
     redirect: Mutex<Option<String>>,
     slots: Mutex<Option<String>>,
+    /// What `WAIT` is answered with.
+    replicas: Mutex<i64>,
     streams: Mutex<Vec<TcpStream>>,
 }
 
@@ -45,6 +47,7 @@ impl Stub {
             seen: Mutex::default(),
             redirect: Mutex::default(),
             slots: Mutex::default(),
+            replicas: Mutex::new(1),
             streams: Mutex::default(),
         });
         let stub = Self { address, state };
@@ -87,6 +90,11 @@ impl Stub {
     /// Answers `CLUSTER SLOTS` with this.
     pub(super) fn slots(&self, reply: String) {
         *self.state.slots.lock().expect("slots") = Some(reply);
+    }
+
+    /// Answers `WAIT` with this.
+    pub(super) fn replicas(&self, count: i64) {
+        *self.state.replicas.lock().expect("replicas") = count;
     }
 
     /// Answers nothing for this long, from now on.
@@ -152,6 +160,9 @@ impl State {
             ("SET", [_, key, value]) => {
                 store.insert(key.clone(), value.clone());
                 out.extend_from_slice(b"+OK\r\n");
+            }
+            ("WAIT", [_, _count, _time]) => {
+                out.extend_from_slice(format!(":{}\r\n", self.replicas.lock().expect("replicas")).as_bytes());
             }
             ("SETEX", [_, _key, seconds, _value]) if seconds == b"60" => out.extend_from_slice(b"+OK\r\n"),
             ("HELLO", [_, version]) if version == b"3" => {

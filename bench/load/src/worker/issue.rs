@@ -18,7 +18,9 @@ impl Worker<'_> {
         let mut now = self.now();
         let mut written = 0_usize;
         loop {
-            let Some(request) = self.pending.take().or_else(|| self.next_request(now)) else { return };
+            let Some(request) = self.pending.take().or_else(|| self.next_request(now)) else {
+                return self.close_last_batch(now);
+            };
             let node = self.owner(request.key);
             let Some(&link) = self.free[node].front() else {
                 self.pending = Some(request);
@@ -118,6 +120,7 @@ impl Worker<'_> {
         self.outstanding += 1;
         let node = self.links[link].node;
         if self.links[link].flights.len() >= self.plan.pipeline {
+            self.close_batch(link);
             self.free[node].pop_front();
             self.links[link].queued = false;
             return true;
@@ -126,6 +129,29 @@ impl Worker<'_> {
             self.free[node].rotate_left(1);
         }
         false
+    }
+
+    /// Sends what ends a batch, where a batch is ended by something.
+    fn close_batch(&mut self, at: usize) {
+        let Some(end) = &self.plan.batch_end else { return };
+        let link = &mut self.links[at];
+        if link.out.is_empty() {
+            self.dirty.push(at);
+        }
+        end.template.write(0, 0, 0, &mut link.out);
+        link.closing = true;
+    }
+
+    /// The run's last batch is seldom a whole one.
+    fn close_last_batch(&mut self, now: u64) {
+        if self.plan.batch_end.is_none() || !self.has_drawn_all(now) {
+            return;
+        }
+        for at in 0..self.links.len() {
+            if !self.links[at].flights.is_empty() && !self.links[at].closing {
+                self.close_batch(at);
+            }
+        }
     }
 
     /// Puts a request on a connection, as new or as a repetition.

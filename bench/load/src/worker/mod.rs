@@ -88,6 +88,8 @@ pub(crate) struct Worker<'a> {
     stop_at: u64,
     /// When the last request was drawn, for runs by number.
     exhausted_at: Option<u64>,
+    /// When a reply last came in, or when the run began.
+    last_reply: u64,
     version: u64,
     key_text: Vec<u8>,
     record: Record,
@@ -139,6 +141,7 @@ impl<'a> Worker<'a> {
                 End::Requests(_) => u64::MAX,
             },
             exhausted_at: None,
+            last_reply: 0,
             version: plan.base,
             key_text: Vec::with_capacity(plan.keys.len()),
             record: Record::new(plan, sender),
@@ -167,6 +170,7 @@ impl<'a> Worker<'a> {
             if self.is_finished() {
                 break;
             }
+            self.check_progress(now)?;
             self.wait(&mut events)?;
             for event in events.drain(..) {
                 let event: epoll::Event = event;
@@ -236,6 +240,21 @@ impl<'a> Worker<'a> {
         !waiting || now.saturating_sub(since) > patience
     }
 
+    /// A run by number has no end of its own where the server takes requests and answers none.
+    fn check_progress(&self, now: u64) -> Result<(), Error> {
+        let silent = now.saturating_sub(self.last_reply);
+        let by_number = matches!(self.plan.end, End::Requests(_));
+        if !by_number || self.outstanding == 0 || silent <= units::nanos(self.plan.stall) {
+            return Ok(());
+        }
+        Err(Error::Stalled {
+            address: self.plan.address.clone(),
+            seconds: silent / units::SECOND,
+            outstanding: self.outstanding,
+            left: self.quota,
+        })
+    }
+
     fn finish(mut self) -> Outcome {
         let now = self.now();
         self.give_up(now);
@@ -254,9 +273,10 @@ impl<'a> Worker<'a> {
     /// What has no answer yet has waited at least until now: leaving it out would flatter the server.
     fn give_up(&mut self, now: u64) {
         for link in &mut self.links {
-            for flight in link.flights.drain(..) {
-                self.record.given_up(flight.due, now);
-                if let Some(counts) = self.record.counts(flight.due) {
+            let held = link.held.drain(..).map(|(_, due)| due);
+            for due in link.flights.drain(..).map(|flight| flight.due).chain(held) {
+                self.record.given_up(due, now);
+                if let Some(counts) = self.record.counts(due) {
                     counts.unanswered += 1;
                 }
             }

@@ -73,7 +73,11 @@ impl Worker<'_> {
     /// Makes the connection available again if more may be sent on it.
     pub(super) fn offer(&mut self, at: usize, now: u64) {
         let link = &mut self.links[at];
-        let room = if self.plan.batched { link.flights.is_empty() } else { link.flights.len() < self.plan.pipeline };
+        let room = if self.plan.batched {
+            link.flights.is_empty() && !link.closing
+        } else {
+            link.flights.len() < self.plan.pipeline
+        };
         if !room || link.queued || link.stream.is_none() {
             return;
         }
@@ -90,7 +94,8 @@ impl Worker<'_> {
         if reply == Reply::Push {
             return true;
         }
-        let Some(flight) = self.links[at].flights.pop_front() else { return false };
+        self.last_reply = now;
+        let Some(flight) = self.links[at].flights.pop_front() else { return self.take_batch_end(at, &reply, now) };
         if let Reply::Error(text) = reply {
             self.take_error(at, flight, text, now);
             return true;
@@ -112,8 +117,39 @@ impl Worker<'_> {
                 self.shared.inserts.confirm(flight.key);
             }
         }
+        if self.plan.batch_end.is_some() {
+            self.links[at].held.push((flight.operation, flight.due));
+            return true;
+        }
         self.outstanding -= 1;
         self.record.answered(flight.operation, flight.due, now);
+        true
+    }
+
+    /// The answer to what ended a batch: its requests are answered with it, well or ill.
+    fn take_batch_end(&mut self, at: usize, reply: &Reply<'_>, now: u64) -> bool {
+        let Some(end) = &self.plan.batch_end else { return false };
+        if !std::mem::take(&mut self.links[at].closing) {
+            return false;
+        }
+        let fault = match reply {
+            Reply::Error(text) => Some(*text),
+            Reply::Number(number) if *number < end.at_least => Some(&b"the batch's end was answered with less"[..]),
+            _ => None,
+        };
+        let mut held = std::mem::take(&mut self.links[at].held);
+        self.outstanding -= held.len();
+        for (operation, due) in held.drain(..) {
+            if let Some(text) = fault {
+                self.record.errors.note(text);
+                if let Some(counts) = self.record.counts(due) {
+                    counts.errors += 1;
+                }
+            } else {
+                self.record.answered(operation, due, now);
+            }
+        }
+        self.links[at].held = held;
         true
     }
 

@@ -48,6 +48,13 @@ impl Worker<'_> {
         if self.down == self.links.len() {
             self.all_down_since = Some(now);
         }
+        let held = std::mem::take(&mut self.links[at].held);
+        self.outstanding -= held.len();
+        for (_, due) in held {
+            if let Some(counts) = self.record.counts(due) {
+                counts.lost += 1;
+            }
+        }
         while let Some(flight) = self.links[at].flights.pop_front() {
             if let Some(counts) = self.record.counts(flight.due) {
                 counts.lost += 1;
