@@ -28,8 +28,14 @@ usage: cargo xtask <command>
   fix                      formats, and applies what clippy can mend
   test [--long]            check, and every test, in both modes, with a short crash loop
        [--rounds N]        rounds of the crash loop; --long means 200, more of all that is random, and the simulator
-  bench [--quick]          the node beside Redis, in one run: tables of medians and ratios
-        [--rounds N] [--keys N] [--out FILE]
+  bench [--quick]          the node beside Redis and Valkey, the library beside other stores; writes docs/benchmarks.md
+        [--rounds N] [--seconds S]         of one measurement
+        [--keys N] [--store-keys N]        for memory and opening, of the node (0: none) and of embedded stores
+        [--rocksdb]                        with RocksDB: long to build, needs g++ and libclang
+        [--redis PROGRAM] [--valkey PROGRAM]   where they are not in PATH
+        [--without STAGE]                  servers, memory, stores or parts; may be given several times
+        [--build-only | --render-only]     only builds; or makes the document again from the last figures
+        [--out FILE]                       instead of docs/benchmarks.md; plots go to a folder beside it
   sim --seed N | --seeds A..B | --minutes M | --mutations
                            the deterministic simulator; `--seed N --verbose` repeats one run event by event
   fuzz [TARGET] [--minutes M] [--keep]

@@ -4,35 +4,34 @@ use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use super::server::{Kind, Scratch, Server};
+use super::samples::Samples;
+use super::server::{Kind, Programs, Scratch, Server, ask};
 
 const VALUE: [u8; 100] = [b'v'; 100];
 const BATCH: u64 = 1_000;
 
-/// What was measured.
-pub(crate) struct Memory {
-    pub(crate) keys: u64,
-    pub(crate) bytes_per_key: f64,
-    pub(crate) log_gb: f64,
-    pub(crate) open_seconds: f64,
-}
-
 /// Writes `keys` keys, looks at the memory, kills the node and opens the log again.
-pub(crate) fn measure(keys: u64) -> Result<Memory, String> {
+pub(crate) fn measure(keys: u64, programs: &Programs, samples: &mut Samples) -> Result<(), String> {
     println!("bench: {keys} keys for memory and opening");
-    let scratch = Scratch::new()?;
-    let server = Server::start(Kind::Windrow, &scratch)?;
+    let kind = Kind::named("windrow").ok_or("there is no such server")?;
+    let scratch = Scratch::new("memory")?;
+    let server = Server::start(kind, programs, &scratch)?;
     let empty = server.anonymous_bytes();
     fill(server.port, keys).map_err(|error| format!("the node stopped answering: {error}"))?;
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
-    let bytes_per_key = (server.anonymous_bytes() - empty) / keys as f64;
+    let count = keys as f64;
+    let mut add = |metric: &str, value: f64| samples.add("node", "windrow", metric, 0, value);
+    add("keys", count);
+    add("bytes-per-key", (server.anonymous_bytes() - empty) / count);
     let log_gb = info_number(server.port, "log_bytes").unwrap_or(f64::NAN) / 1e9;
-    server.kill();
+    drop(server);
     let started = Instant::now();
-    let server = Server::start(Kind::Windrow, &scratch)?;
-    let open_seconds = started.elapsed().as_secs_f64();
-    server.kill();
-    Ok(Memory { keys, bytes_per_key, log_gb, open_seconds })
+    let server = Server::start(kind, programs, &scratch)?;
+    let seconds = started.elapsed().as_secs_f64();
+    drop(server);
+    add("log-gb", log_gb);
+    add("open-seconds", seconds);
+    Ok(())
 }
 
 /// Sets every key once, a batch of them in flight.
@@ -65,10 +64,7 @@ fn fill(port: u16, keys: u64) -> std::io::Result<()> {
 
 /// One number of `INFO`.
 fn info_number(port: u16, field: &str) -> Option<f64> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.write_all(b"INFO everything\r\nQUIT\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
+    let text = ask(port, "INFO everything\r\nQUIT\r\n")?;
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.trim().parse().ok()
 }

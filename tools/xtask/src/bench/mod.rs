@@ -1,124 +1,200 @@
-//! `cargo xtask bench`: the node beside Redis, in one run.
+//! `cargo xtask bench`: the node beside Redis and Valkey, the library beside other embedded stores, in one run.
 //!
-//! Each server is pinned to the first core and the client to the second, so that the server's own cost decides. The
-//! servers are asked in turn, round by round, and what is reported are medians and ratios: these machines are noisy,
-//! and an absolute figure proves nothing. Needs `redis-server`, `redis-benchmark` and `taskset`.
+//! Each server is pinned to the first core and the client to the second, so that the server's own cost decides. Who is
+//! measured changes within each round, and what is reported are medians and ratios of one round: these machines are
+//! noisy, and an absolute figure proves nothing. What cannot be measured is left out and said so; the rest goes on.
+//! Needs `taskset`; `redis-server` and `valkey-server` are used where they are.
 
-mod client;
+mod document;
+mod json;
+mod load;
+mod machine;
 mod memory;
-mod report;
+mod parts;
+mod plot;
+mod samples;
 mod server;
+mod stores;
+mod tables;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
-use client::Load;
-use report::{Figure, Table};
-use server::{Kind, Server};
+use samples::Samples;
+use server::Programs;
+
+use crate::run;
 
 /// What to measure, and how long.
 #[derive(Debug)]
 pub(crate) struct Options {
     rounds: usize,
-    /// Requests in a pipelined run; others do a part of them.
-    requests: u64,
-    /// Keys for the memory and the opening measurement; none where zero.
+    /// Of one measurement.
+    seconds: f64,
+    /// Keys for the memory and the opening of the node; none where zero.
     keys: u64,
-    out: Option<PathBuf>,
+    /// Keys for those of the embedded stores.
+    store_keys: u64,
+    rocksdb: bool,
+    redis: Option<PathBuf>,
+    valkey: Option<PathBuf>,
+    /// Stages to leave out.
+    without: Vec<String>,
+    build_only: bool,
+    /// Makes the document again from the last results.
+    render_only: bool,
+    /// Where the document goes; plots go to a folder beside it.
+    out: PathBuf,
 }
+
+const STAGES: [&str; 4] = ["servers", "stores", "memory", "parts"];
 
 impl Options {
     pub(crate) fn parse(flags: &[&str]) -> Result<Self, String> {
-        let mut options = Self { rounds: 5, requests: 1_000_000, keys: 10_000_000, out: None };
+        let quick = flags.contains(&"--quick");
+        let mut options = Self {
+            rounds: if quick { 3 } else { 7 },
+            seconds: if quick { 1.0 } else { 4.0 },
+            keys: 10_000_000,
+            store_keys: if quick { 300_000 } else { 2_000_000 },
+            rocksdb: false,
+            redis: server::find("redis-server"),
+            valkey: server::find("valkey-server"),
+            without: Vec::new(),
+            build_only: false,
+            render_only: false,
+            out: run::root().join("docs").join("benchmarks.md"),
+        };
         let mut flags = flags.iter();
         while let Some(flag) = flags.next() {
-            let mut value = || flags.next().ok_or(format!("{flag} takes a value"));
+            let mut value = || flags.next().copied().ok_or(format!("{flag} takes a value"));
             match *flag {
-                "--quick" => {
-                    (options.rounds, options.requests, options.keys) = (3, 300_000, 1_000_000);
-                }
+                "--quick" => {}
                 "--rounds" => options.rounds = number::<usize>(flag, value()?)?.max(1),
+                "--seconds" => options.seconds = number::<f64>(flag, value()?)?.clamp(0.05, 600.0),
                 "--keys" => options.keys = number(flag, value()?)?,
-                "--out" => options.out = Some(PathBuf::from(value()?)),
+                "--store-keys" => options.store_keys = number::<u64>(flag, value()?)?.max(1),
+                "--rocksdb" => options.rocksdb = true,
+                "--redis" => options.redis = Some(program(value()?)?),
+                "--valkey" => options.valkey = Some(program(value()?)?),
+                "--without" => options.without.push(stage(value()?)?),
+                "--build-only" => options.build_only = true,
+                "--render-only" => options.render_only = true,
+                "--out" => options.out = PathBuf::from(value()?),
                 other => return Err(format!("`bench` does not know `{other}`")),
             }
         }
         Ok(options)
     }
+
+    fn wants(&self, stage: &str) -> bool {
+        !self.without.iter().any(|other| other == stage)
+    }
 }
 
 fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{flag} takes a whole number, not `{text}`"))
+    text.parse().map_err(|_| format!("{flag} takes a number, not `{text}`"))
 }
 
-/// Runs everything. The error says what could not be done.
+fn program(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    if path.is_file() { Ok(path) } else { Err(format!("there is no program {}", path.display())) }
+}
+
+fn stage(name: &str) -> Result<String, String> {
+    if STAGES.contains(&name) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("--without takes one of {}, not `{name}`", STAGES.join(", ")))
+    }
+}
+
+/// Cargo's target directory.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from)
+}
+
+/// A program of the workspace, as it was built.
+pub(crate) fn built(name: &str) -> PathBuf {
+    target().join("release").join(name)
+}
+
+/// Says, now and in the document, what could not be measured.
+pub(crate) fn problem(samples: &mut Samples, text: &str) {
+    eprintln!("bench: {text}");
+    samples.say("problem", text);
+}
+
+/// Runs everything. The error says what could not be done at all.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    server::build()?;
-    let mut table = Table::new(options.rounds);
-    println!("bench: {} rounds of {} pipelined requests", options.rounds, options.requests);
-    {
-        let scratch = server::Scratch::new()?;
-        let servers = [
-            Server::start(Kind::Windrow, &scratch)?,
-            Server::start(Kind::RedisMemory, &scratch)?,
-            Server::start(Kind::RedisAlways, &scratch)?,
-        ];
-        for round in 0..options.rounds {
-            for load in loads(options) {
-                for server in &servers {
-                    let run = client::run(server, &load)?;
-                    println!("  round {} {:32} {:16} {run}", round + 1, load.name, server.kind.name());
-                    table.add(load.name, server.kind, run);
-                }
-            }
-            for server in &servers {
-                let (alone, beside) = client::reader_beside_writers(server)?;
-                println!(
-                    "  round {} {:32} {:16} p99 {alone:.3} ms alone, {beside:.3} ms beside",
-                    round + 1,
-                    "reader",
-                    server.kind.name()
-                );
-                table.reader(server.kind, alone, beside);
-            }
+    let results = target().join("bench-results.tsv");
+    let mut samples = if options.render_only { Samples::read(&results)? } else { Samples::default() };
+    if !options.render_only {
+        measure(options, &mut samples)?;
+        if options.build_only {
+            return Ok(());
         }
+        samples.write(&results)?;
+        println!("bench: figures are in {}", results.display());
     }
-    let memory = if options.keys > 0 { Some(memory::measure(options.keys)?) } else { None };
-    let text = report::render(&table, memory.as_ref());
-    println!("\n{text}");
-    if let Some(path) = &options.out {
-        std::fs::write(path, &text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    document::write(&samples, &options.out)
+}
+
+fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
+    let programs = Programs { windrow: built("windrow"), redis: options.redis.clone(), valkey: options.valkey.clone() };
+    let node = run::passes(run::cargo(&["build", "--release", "--locked", "-p", "windrow-cli", "-p", "windrow-load"]));
+    node.into_iter().next().map_or(Ok(()), Err)?;
+    // Everything is built before anything is measured.
+    let stores = options.wants("stores").then(|| stores::build(options.rocksdb, samples));
+    let parts = options.wants("parts").then(parts::build);
+    if options.build_only {
+        return Ok(());
     }
+    let started = Instant::now();
+    machine::describe(&programs, samples);
+    samples.say("rounds", &options.rounds.to_string());
+    samples.say("seconds", &options.seconds.to_string());
+    let stage = |name: &str, samples: &mut Samples, work: &mut dyn FnMut(&mut Samples) -> Result<(), String>| {
+        println!("bench: {name}, {:.0} s after the start", started.elapsed().as_secs_f64());
+        if options.wants(name)
+            && let Err(text) = work(samples)
+        {
+            problem(samples, &format!("{name}: {text}"));
+        }
+    };
+    stage("servers", samples, &mut |samples| load::measure(options, &programs, samples));
+    stage("memory", samples, &mut |samples| match options.keys {
+        0 => Ok(()),
+        keys => memory::measure(keys, &programs, samples),
+    });
+    stage("stores", samples, &mut |samples| match &stores {
+        Some(Ok(with_rocksdb)) => stores::measure(options, *with_rocksdb, samples),
+        Some(Err(problem)) => Err(problem.clone()),
+        None => Ok(()),
+    });
+    stage("parts", samples, &mut |samples| match &parts {
+        Some(Ok(())) => parts::measure(samples),
+        Some(Err(problem)) => Err(problem.clone()),
+        None => Ok(()),
+    });
+    samples.say("minutes", &format!("{:.0}", started.elapsed().as_secs_f64() / 60.0));
     Ok(())
 }
 
-fn loads(options: &Options) -> Vec<Load> {
-    let few = options.requests / 10;
-    vec![
-        Load {
-            name: "SET, 50 connections, pipeline 16",
-            command: "set",
-            connections: 50,
-            pipeline: 16,
-            requests: options.requests,
-        },
-        Load { name: "SET, 50 connections", command: "set", connections: 50, pipeline: 1, requests: few },
-        Load { name: "SET, 1 connection", command: "set", connections: 1, pipeline: 1, requests: few / 10 },
-        Load {
-            name: "GET, 50 connections, pipeline 16",
-            command: "get",
-            connections: 50,
-            pipeline: 16,
-            requests: options.requests,
-        },
-        Load { name: "GET, 50 connections", command: "get", connections: 50, pipeline: 1, requests: few },
-        Load { name: "GET, 1 connection", command: "get", connections: 1, pipeline: 1, requests: few / 10 },
-    ]
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The figures of one kind of run, by what is asked of them.
-pub(crate) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    #[test]
+    fn flags_are_understood_or_refused() {
+        let options = Options::parse(&["--quick", "--rounds", "2", "--without", "parts", "--keys", "0"]).unwrap();
+        assert_eq!(
+            (options.rounds, options.keys, options.wants("parts"), options.wants("stores")),
+            (2, 0, false, true)
+        );
+        assert!(Options::parse(&["--seconds", "0.5"]).is_ok());
+        for flags in [&["--rounds"][..], &["--rounds", "x"], &["--without", "x"], &["--redis", "/nowhere"], &["x"]] {
+            assert!(Options::parse(flags).is_err(), "{flags:?}");
+        }
+    }
 }
-
-pub(crate) type Runs = Vec<Figure>;

@@ -7,47 +7,96 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::run;
-
-/// The core that servers run on; clients have the next one.
-const SERVER_CORE: &str = "0";
-/// How long a server may take to answer its first `PING`.
+/// The core that servers run on; clients have the next one, and so have replicas.
+pub(crate) const SERVER_CORE: &str = "0";
+pub(crate) const CLIENT_CORE: &str = "1";
+/// How long a server may take to answer its first `PING`, and a replica to catch up.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// Clock ticks a second in `/proc/PID/stat` (`getconf CLK_TCK`; the same on every Linux of today).
-const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Which server, and how it keeps what it is told.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Kind {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Product {
     Windrow,
-    RedisMemory,
-    RedisAlways,
+    Redis,
+    Valkey,
 }
 
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Windrow, Self::RedisMemory, Self::RedisAlways];
+/// How a server keeps what it is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// A reply after the flush.
+    Always,
+    /// A reply at once, a flush within a second or so.
+    Later,
+    Never,
+    /// As `Always`, on two servers, and `WAIT 1 0` after each batch.
+    Replica,
+}
 
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Windrow => "Windrow, durable",
-            Self::RedisMemory => "Redis, nothing persisted",
-            Self::RedisAlways => "Redis, appendfsync always",
+/// Which server, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Kind {
+    pub(crate) product: Product,
+    pub(crate) mode: Mode,
+    /// The name in results.
+    pub(crate) id: &'static str,
+    /// The name in tables.
+    pub(crate) name: &'static str,
+}
+
+const fn kind(product: Product, mode: Mode, id: &'static str, name: &'static str) -> Kind {
+    Kind { product, mode, id, name }
+}
+
+pub(crate) const KINDS: [Kind; 10] = [
+    kind(Product::Windrow, Mode::Always, "windrow", "Windrow"),
+    kind(Product::Windrow, Mode::Later, "windrow-memory", "Windrow, `memory`"),
+    kind(Product::Redis, Mode::Never, "redis-none", "Redis, nothing persisted"),
+    kind(Product::Redis, Mode::Later, "redis-everysec", "Redis, `everysec`"),
+    kind(Product::Redis, Mode::Always, "redis-always", "Redis, `always`"),
+    kind(Product::Redis, Mode::Replica, "redis-wait", "Redis, `always`, replica, `WAIT`"),
+    kind(Product::Valkey, Mode::Never, "valkey-none", "Valkey, nothing persisted"),
+    kind(Product::Valkey, Mode::Later, "valkey-everysec", "Valkey, `everysec`"),
+    kind(Product::Valkey, Mode::Always, "valkey-always", "Valkey, `always`"),
+    kind(Product::Valkey, Mode::Replica, "valkey-wait", "Valkey, `always`, replica, `WAIT`"),
+];
+
+impl Kind {
+    pub(crate) fn named(id: &str) -> Option<Self> {
+        KINDS.into_iter().find(|kind| kind.id == id)
+    }
+}
+
+/// Where the programs are; what is not there is left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) windrow: PathBuf,
+    pub(crate) redis: Option<PathBuf>,
+    pub(crate) valkey: Option<PathBuf>,
+}
+
+impl Programs {
+    pub(crate) fn of(&self, product: Product) -> Option<&Path> {
+        match product {
+            Product::Windrow => Some(&self.windrow),
+            Product::Redis => self.redis.as_deref(),
+            Product::Valkey => self.valkey.as_deref(),
         }
     }
 }
 
-/// Builds the node.
-pub(crate) fn build() -> Result<(), String> {
-    let problems = run::passes(run::cargo(&["build", "--release", "-p", "windrow-cli"]));
-    problems.into_iter().next().map_or(Ok(()), Err)
+/// The program of this name in `PATH`.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
-/// A directory that is removed when this is dropped.
+/// A directory that is removed when this is dropped. It is in cargo's target directory, which is on a disk where that
+/// of temporary files may not be.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(crate) fn new() -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("windrow-bench-{}", std::process::id()));
+    pub(crate) fn new(name: &str) -> Result<Self, String> {
+        let path = super::target().join(format!("bench-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
         Ok(Self(path))
     }
@@ -63,108 +112,113 @@ impl Drop for Scratch {
     }
 }
 
-/// A running server.
+/// A running server, and its replica if it has one.
 pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) port: u16,
-    child: Child,
+    processes: Vec<Child>,
 }
 
 impl Server {
-    pub(crate) fn start(kind: Kind, scratch: &Scratch) -> Result<Self, String> {
+    /// Starts it; what has a replica is there when the replica has caught up.
+    pub(crate) fn start(kind: Kind, programs: &Programs, scratch: &Scratch) -> Result<Self, String> {
+        let program = programs.of(kind.product).ok_or_else(|| format!("{} is not installed", kind.name))?;
         let port = free_port()?;
-        let dir = scratch.path().join(format!("{kind:?}"));
-        fs::create_dir_all(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
-        let mut command = Command::new("taskset");
-        command.args(["-c", SERVER_CORE]).args(arguments(kind, port, &dir));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().map_err(|error| format!("cannot run taskset: {error}"))?;
-        let mut server = Self { kind, port, child };
-        server.await_ready()?;
+        let mut server = Self { kind, port, processes: Vec::new() };
+        server.spawn(program, SERVER_CORE, &scratch.path().join(kind.id), port, None)?;
+        if kind.mode == Mode::Replica {
+            let replica = free_port()?;
+            server.spawn(program, CLIENT_CORE, &scratch.path().join(format!("{}-2", kind.id)), replica, Some(port))?;
+            server.wait_until("its replica has not caught up", || {
+                ask(replica, "INFO replication\r\nQUIT\r\n").is_some_and(|text| text.contains("master_link_status:up"))
+            })?;
+        }
         Ok(server)
     }
 
-    fn await_ready(&mut self) -> Result<(), String> {
+    fn spawn(&mut self, program: &Path, core: &str, dir: &Path, port: u16, of: Option<u16>) -> Result<(), String> {
+        fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
+        let mut command = Command::new("taskset");
+        command.args(["-c", core]).arg(program).args(arguments(self.kind, port, dir));
+        if let Some(primary) = of {
+            command.args(["--replicaof", &format!("127.0.0.1 {primary}")]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.processes.push(command.spawn().map_err(|error| format!("cannot run taskset: {error}"))?);
+        self.wait_until("it does not answer", || {
+            ask(port, "PING\r\nQUIT\r\n").is_some_and(|text| text.starts_with("+PONG"))
+        })
+    }
+
+    fn wait_until(&mut self, problem: &str, is_there: impl Fn() -> bool) -> Result<(), String> {
         let started = Instant::now();
-        while started.elapsed() < START_LIMIT {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("{} ended at once: {status}", self.kind.name()));
+        while !is_there() {
+            for process in &mut self.processes {
+                if let Ok(Some(status)) = process.try_wait() {
+                    return Err(format!("{} ended: {status}", self.kind.name));
+                }
             }
-            if self.answers() {
-                return Ok(());
+            if started.elapsed() > START_LIMIT {
+                return Err(format!("{}: {problem} after {START_LIMIT:?}", self.kind.name));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        Err(format!("{} did not answer within {START_LIMIT:?}", self.kind.name()))
+        Ok(())
     }
 
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let mut reply = [0; 7];
-        stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut reply).is_ok() && &reply == b"+PONG\r\n"
-    }
-
-    /// Processor time that all its threads have taken so far.
-    pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-        (ticks(11) + ticks(12)) / TICKS_PER_SECOND
+    /// Its processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Child::id).collect()
     }
 
     /// Memory that is no file's, in bytes.
     pub(crate) fn anonymous_bytes(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1024.0
-    }
-
-    /// Ends it without a warning.
-    pub(crate) fn kill(mut self) {
-        let _ended_already = self.child.kill();
-        let _reaped = self.child.wait();
+        let of = |child: &Child| {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
+            line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1024.0
+        };
+        self.processes.iter().map(of).sum()
     }
 }
 
 impl Drop for Server {
+    /// Ends it without a warning.
     fn drop(&mut self) {
-        let _ended_already = self.child.kill();
-        let _reaped = self.child.wait();
+        for process in &mut self.processes {
+            let _ended_already = process.kill();
+            let _reaped = process.wait();
+        }
     }
+}
+
+/// Everything that is answered to a question that ends with `QUIT`.
+pub(crate) fn ask(port: u16, question: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(question.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn arguments(kind: Kind, port: u16, dir: &Path) -> Vec<String> {
     let (dir, port) = (dir.display().to_string(), port.to_string());
-    let words: Vec<&str> = match kind {
-        Kind::Windrow => {
-            vec!["--dir", &dir, "--port", &port, "--admin-port", "0", "--cores", "0-0", "--partitions", "1"]
+    let mut words = match kind.product {
+        Product::Windrow => vec!["serve", "--admin-port", "0", "--cores", "0-0", "--partitions", "1", "--durability"],
+        Product::Redis | Product::Valkey => {
+            vec!["--save", "", "--auto-aof-rewrite-percentage", "0", "--repl-diskless-sync-delay", "0", "--appendonly"]
         }
-        Kind::RedisMemory => vec!["--dir", &dir, "--port", &port, "--save", "", "--appendonly", "no"],
-        Kind::RedisAlways => vec![
-            "--dir",
-            &dir,
-            "--port",
-            &port,
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-            "--auto-aof-rewrite-percentage",
-            "0",
-        ],
     };
-    let program = match kind {
-        Kind::Windrow => vec![binary().display().to_string(), "serve".to_owned()],
-        Kind::RedisMemory | Kind::RedisAlways => vec!["redis-server".to_owned()],
-    };
-    program.into_iter().chain(words.into_iter().map(str::to_owned)).collect()
-}
-
-fn binary() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    target.join("release").join("windrow")
+    words.extend(match (kind.product, kind.mode) {
+        (Product::Windrow, Mode::Later | Mode::Never) => &["memory"][..],
+        (Product::Windrow, Mode::Always | Mode::Replica) => &["commit"],
+        (_, Mode::Never) => &["no"],
+        (_, Mode::Later) => &["yes", "--appendfsync", "everysec"],
+        (_, Mode::Always | Mode::Replica) => &["yes", "--appendfsync", "always"],
+    });
+    words.extend(["--dir", &dir, "--port", &port]);
+    words.into_iter().map(str::to_owned).collect()
 }
 
 fn free_port() -> Result<u16, String> {

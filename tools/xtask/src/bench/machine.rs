@@ -1,0 +1,59 @@
+//! What the figures were taken on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::samples::Samples;
+use super::server::{Product, Programs};
+use crate::run;
+
+/// Notes the machine, the versions and the commit.
+pub(crate) fn describe(programs: &Programs, samples: &mut Samples) {
+    samples.say("machine", &machine());
+    for (name, product) in [("redis", Product::Redis), ("valkey", Product::Valkey)] {
+        match programs.of(product).and_then(version) {
+            Some(version) => samples.say(name, &version),
+            None => samples.say(name, &format!("not installed, and no `--{name} PATH` given: left out")),
+        }
+    }
+    let commit = run::output(git(&["describe", "--always", "--dirty", "--abbrev=10"]));
+    samples.say(
+        "windrow",
+        &format!("{}, commit {}", env!("CARGO_PKG_VERSION"), commit.as_deref().unwrap_or("unknown").trim()),
+    );
+}
+
+fn machine() -> String {
+    let processor = first_line("/proc/cpuinfo", "model name");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory: u64 = first_line("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut place = Command::new("df");
+    place.args(["--output=fstype,source"]).arg(super::target());
+    let disk = run::output(place).and_then(|text| text.lines().nth(1).map(str::to_owned)).unwrap_or_default();
+    let disk = disk.split_whitespace().collect::<Vec<_>>().join(" on ");
+    let virtual_machine = if first_line("/proc/cpuinfo", "flags").contains("hypervisor") { "virtual, " } else { "" };
+    format!("{virtual_machine}{cores} cores ({processor}), {} GiB, kernel {}, {disk}", memory >> 20, kernel.trim())
+}
+
+/// What follows the colon in the first line that starts so.
+fn first_line(path: &str, name: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_once(':').map_or("", |(_, value)| value).trim().to_owned()
+}
+
+/// `7.0.15` of `Redis server v=7.0.15 sha=…`.
+fn version(program: &Path) -> Option<String> {
+    let mut command = Command::new(program);
+    command.arg("--version");
+    let text = run::output(command)?;
+    text.split_whitespace().find_map(|word| word.strip_prefix("v=")).map(str::to_owned)
+}
+
+fn git(args: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.args(args).current_dir(run::root());
+    command
+}
