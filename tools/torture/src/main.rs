@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use windrow_torture::linear::system::SingleNode;
-use windrow_torture::{crash, linear};
+use windrow_torture::{Error, crash, linear};
 
 const USAGE: &str = "\
 usage: windrow-torture crash [--rounds N] [--kill N] [--faults N] [--seed S] [--binary PATH] [--out FILE] [-- FLAGS]
@@ -19,6 +19,7 @@ usage: windrow-torture crash [--rounds N] [--kill N] [--faults N] [--seed S] [--
     --planted       at most N power cuts of a server that confirms before it flushes: succeeds if the loss is found
   linearize         concurrent clients on a server that is killed and paused; what they saw must have one order
     --minutes M     how long (1)
+    --planted       the server loses its data when it is killed: succeeds if that is found
     --rate R        replies a second, on average, below which the run does not count (200)
 
   --seed S          repeats the choices of another run; its timing is the machine's (by the clock)
@@ -31,14 +32,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.split_first() {
-        Some((&"crash", rest)) if rest.contains(&"--planted") => {
-            let rest: Vec<&str> = rest.iter().copied().filter(|flag| *flag != "--planted").collect();
-            match Common::parse(&rest, &["--rounds"]) {
-                Ok(common) => planted(&common),
-                Err(problem) => usage(&problem),
-            }
-        }
         Some((&"crash", rest)) => match Common::parse(rest, &["--rounds", "--kill", "--faults"]) {
+            Ok(common) if common.planted => planted(&common),
             Ok(common) => crash(&common),
             Err(problem) => usage(&problem),
         },
@@ -61,6 +56,8 @@ struct Common {
     binary: PathBuf,
     out: Option<PathBuf>,
     flags: Vec<String>,
+    /// Something is broken on purpose, and must be found.
+    planted: bool,
     numbers: Vec<(String, f64)>,
 }
 
@@ -69,12 +66,17 @@ impl Common {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let beside = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("windrow");
         let seed = u64::from(clock.subsec_nanos());
-        let mut common = Self { seed, binary: beside, out: None, flags: Vec::new(), numbers: Vec::new() };
+        let mut common =
+            Self { seed, binary: beside, out: None, flags: Vec::new(), planted: false, numbers: Vec::new() };
         let mut args = args.iter();
         while let Some(&arg) = args.next() {
             if arg == "--" {
                 common.flags = args.map(|&flag| flag.to_owned()).collect();
                 break;
+            }
+            if arg == "--planted" {
+                common.planted = true;
+                continue;
             }
             let value = args.next().ok_or_else(|| format!("{arg} takes a value"))?;
             let wrong = |_| format!("{arg} {value}: not a number");
@@ -178,9 +180,17 @@ fn linearize(common: &Common) -> ExitCode {
         dump: common.out.as_ref().map(|path| path.with_extension("history")),
     };
     println!("seed {}, commit {}, server {}", options.seed, commit(), common.binary.display());
-    let outcome = SingleNode::start(&common.binary, &common.flags)
+    let outcome = SingleNode::start(&common.binary, &common.flags, common.planted)
         .and_then(|mut system| linear::run(&mut system, &options, &mut |line| println!("{line}")));
     match outcome {
+        Err(Error::Violation(text)) if common.planted => {
+            println!("found: {}", text.lines().next().unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        _ if common.planted => {
+            eprintln!("windrow-torture: the planted loss was not found");
+            ExitCode::FAILURE
+        }
         Ok(outcome) => common.finish("linearize", outcome.to_json(), &[]),
         Err(error) => common.finish("linearize", serde_json::json!({}), &[error.to_string()]),
     }

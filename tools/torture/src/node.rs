@@ -136,6 +136,11 @@ impl Node {
         end(&mut self.child);
     }
 
+    /// What it has written to stderr since it was last asked.
+    pub fn said(&self) -> Vec<String> {
+        self.messages.try_iter().collect()
+    }
+
     /// Waits until it ends by itself. Returns its status, none for a signal, and what it wrote to stderr.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ pub(crate) fn command(name: &str, flags: &[&str]) -> ExitCode {
 pub(crate) fn all(report: &mut Report, long: bool) {
     report.step("crashes", || run(if long { CRASH_LONG } else { CRASH_SHORT }));
     report.step("crashes, a planted loss", || run(&["crash", "--planted", "--rounds", "20"]));
+    report.step("linearizability, a planted loss", || run(&["linearize", "--planted", "--minutes", "0.03"]));
     report.step("linearizability", || run(if long { LINEARIZE_LONG } else { LINEARIZE_SHORT }));
 }
 

@@ -137,6 +137,7 @@ impl Bench {
         match checked {
             Ok((node, lost)) => {
                 self.promise = Promise::Confirmed;
+                tally.add_recovery(&node.said());
                 tally.add("recoveries checked", 1);
                 tally.add("unconfirmed writes lost", lost);
                 Ok(Some(node))
@@ -163,12 +164,15 @@ impl Bench {
             match plan.cut {
                 Cut::AtRequest => {
                     fs.disk.cut_after(random.u64(..30));
+                    if random.bool() {
+                        write_back_some(&dir, random);
+                    }
                     if !fs.disk.await_cut(crate::node::PATIENCE) {
                         return Error::violation("the disk is asked for nothing while clients write");
                     }
                 }
                 Cut::WithWriteBack => {
-                    write_back_some(&dir, random)?;
+                    write_back_some(&dir, random);
                     fs.disk.cut();
                 }
                 // The cut that was set for the start may have come only now.
@@ -178,7 +182,9 @@ impl Bench {
             node.kill();
             Ok(())
         })?;
-        if done.refused > 0 && !self.fs.disk.is_off() {
+        // After the cut nothing more can be allocated, which the server may notice before it is killed.
+        let went_off = self.fs.disk.is_off() || plan.cut == Cut::Shutdown;
+        if done.refused > 0 && !went_off {
             return Error::violation("writes were refused for lack of space although there was room");
         }
         self.promise = plan.promise;
@@ -198,25 +204,18 @@ impl Bench {
     }
 }
 
-/// Starts to write arbitrary pages of the newest segments, as the kernel may do at any time.
-fn write_back_some(dir: &Path, random: &mut fastrand::Rng) -> Result<(), Error> {
+/// Starts to write the dirty pages of some files, as the kernel may do at any time. Which of them are there after the
+/// cut is for the disk to choose.
+fn write_back_some(dir: &Path, random: &mut fastrand::Rng) {
     let mut files = Vec::new();
     collect(dir, &mut files);
     random.shuffle(&mut files);
-    for (file, len) in files.into_iter().take(3) {
-        let pages = len.div_ceil(4096).max(1);
-        let commands: Vec<String> =
-            (0..24).map(|_| format!("sync_range -w {} 4096", random.u64(..pages) * 4096)).collect();
-        let mut args = Vec::new();
-        for command in &commands {
-            args.extend(["-c", command.as_str()]);
-        }
-        let name = file.display().to_string();
-        args.push(&name);
+    files.truncate(8);
+    for (file, len) in files {
+        let command = format!("sync_range -w 0 {len}");
         // A file that has just been renamed is not there any more.
-        let _written = crate::device::run("xfs_io", &args);
+        let _written = crate::device::run("xfs_io", &["-c", &command, &file.display().to_string()]);
     }
-    Ok(())
 }
 
 /// The files of 4 KiB and more below `dir`, with their lengths.

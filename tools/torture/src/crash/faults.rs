@@ -65,6 +65,7 @@ impl Fault {
 fn restart_and_check(bench: &mut Bench, setup: &Setup, tally: &mut Tally) -> Result<Node, Error> {
     let node = Node::start(setup)?;
     let lost = bench.load.check(node.address, bench.promise)?;
+    tally.add_recovery(&node.said());
     tally.add("recoveries checked", 1);
     tally.add("unconfirmed writes lost", lost);
     Ok(node)

@@ -13,6 +13,19 @@ impl Tally {
         *self.0.entry(name).or_default() += count;
     }
 
+    /// Counts what a server said of its recovery.
+    pub fn add_recovery(&mut self, said: &[String]) {
+        for line in said {
+            if line.contains("had a torn tail") {
+                self.add("torn tails cut", 1);
+                self.add("torn tails with whole records behind a hole", u64::from(!line.contains("whole_records=0")));
+            }
+            if line.contains("what a failed flush had not written: dropped") {
+                self.add("page caches not believed", 1);
+            }
+        }
+    }
+
     /// A counter's value.
     #[must_use]
     pub fn get(&self, name: &str) -> u64 {

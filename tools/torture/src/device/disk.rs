@@ -263,6 +263,11 @@ impl Disk {
 
 impl State {
     fn write(&mut self, offset: usize, data: &[u8]) -> Result<usize, Failed> {
+        if self.cut_after == Some(0) && !self.dead {
+            // In the middle of this write: some of it may be there.
+            let fits = data.len().min(self.shown.len().saturating_sub(offset));
+            self.cache.push((offset, data[..fits].to_vec()));
+        }
         self.count_down();
         if self.dead {
             return Err(Failed);

@@ -43,7 +43,8 @@ fn a_cut_comes_at_the_request_that_it_was_set_to() {
     assert!(disk.write(1, &[2]).is_err(), "the third");
     assert!(disk.await_cut(Duration::ZERO));
     disk.reset();
-    assert_eq!(disk.read(0..2).unwrap(), [1, 0]);
+    let found = disk.read(0..2).unwrap();
+    assert!(found == [1, 0] || found == [1, 2], "what was being written may be there: {found:?}");
 }
 
 #[test]

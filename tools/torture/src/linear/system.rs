@@ -51,20 +51,22 @@ pub struct SingleNode {
     setup: Setup,
     node: Option<Node>,
     endpoints: Endpoints,
+    forgets: bool,
     _folder: tempfile::TempDir,
 }
 
 impl SingleNode {
-    /// Starts a node on an empty directory.
+    /// Starts a node on an empty directory. With `forgets`, it loses its data when it is killed: a loss that is
+    /// planted, to see that it is found.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(binary: &Path, flags: &[String]) -> Result<Self, Error> {
+    pub fn start(binary: &Path, flags: &[String], forgets: bool) -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::io("make a temporary folder"))?;
         let dir = folder.path().join("data");
         let mut setup = Setup::new(binary, &dir, &["--partitions", "3", "--segment-size", "1MiB"]);
         setup.flags.extend_from_slice(flags);
-        let mut system = Self { setup, node: None, endpoints: Endpoints::default(), _folder: folder };
+        let mut system = Self { setup, node: None, endpoints: Endpoints::default(), forgets, _folder: folder };
         system.up()?;
         Ok(system)
     }
@@ -94,6 +96,9 @@ impl System for SingleNode {
         let Some(node) = self.node.take() else { return self.up() };
         if fault == "kill" {
             node.kill();
+            if self.forgets {
+                std::fs::remove_dir_all(&self.setup.dir).map_err(Error::io("remove the data"))?;
+            }
             return self.up();
         }
         node.signal(Signal::STOP);
