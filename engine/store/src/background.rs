@@ -15,6 +15,7 @@ use crate::files::FileError;
 use crate::fill::FillMode;
 use crate::partition_dir::PartitionDir;
 use crate::segment::{MappedSegment, PrepareError};
+use crate::urgent::leave_the_core;
 
 /// Something to be done.
 #[derive(Debug)]
@@ -190,14 +191,6 @@ pub(crate) fn perform(job: Job) -> Done {
                 Err(error) => Done::SuperblockFailed { partition, error },
             }
         }
-    }
-}
-
-/// Lets this thread run wherever the process's main thread may. Failing only costs speed.
-fn leave_the_core() {
-    let main = rustix::process::getpid();
-    if let Ok(cores) = rustix::thread::sched_getaffinity(Some(main)) {
-        let _refused = rustix::thread::sched_setaffinity(None, &cores);
     }
 }
 

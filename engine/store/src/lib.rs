@@ -21,6 +21,7 @@ mod partition_dir;
 mod preflight;
 mod segment;
 mod sigbus;
+mod urgent;
 
 pub use background::{Background, BackgroundClient, Done, Job};
 pub use control::{CONTROL_LEN, CONTROL_VERSION, ControlError, ControlReader, ControlWriter, Progress};
@@ -40,3 +41,4 @@ pub use segment::{
     MappedSegment, PrepareError, SegmentView, cold_range, create_segment, parse_segment_file_name, segment_file_name,
 };
 pub use sigbus::{install_sigbus_handler, install_signal_handlers};
+pub use urgent::become_flush_thread;

@@ -27,7 +27,7 @@ use crate::ring::{CpuSet, Ring, probe};
 use crate::runtime::{self, CoreChoiceError, CoreThread};
 use crate::server::{Endpoint, Identity, Node, Phase, Server, random_id};
 use crate::settings::{Configured, Settings};
-use crate::shard::{Driver, Engine, EngineParts, Hosted, Now, Place};
+use crate::shard::{Driver, Engine, EngineParts, Flusher, Hosted, Now, Place};
 use crate::shared::Common;
 
 /// Why a node ended, in order.
@@ -185,9 +185,12 @@ fn start_core(
     let draw = u64::from_ne_bytes(draw) | 1;
     let main = move || async move {
         let ring = Ring::new(&workers, common.waker(core).eventfd());
-        let ended = match ring {
-            Err(error) => Err(ServeError::Ring(error)),
-            Ok(ring) => {
+        let waking = Arc::clone(&common);
+        let flusher = Flusher::start(&format!("windrow-flush-{core}"), move || waking.waker(core).wake());
+        let ended = match (ring, flusher) {
+            (Err(error), _) => Err(ServeError::Ring(error)),
+            (_, Err(source)) => Err(ServeError::System { step: "start a thread that flushes", source }),
+            (Ok(ring), Ok(flusher)) => {
                 let engine = Engine::new(EngineParts {
                     core,
                     common: Arc::clone(&common),
@@ -204,7 +207,7 @@ fn start_core(
                 // Nobody listens any more if another core has failed.
                 let _ = started.send(());
                 drop(started);
-                let ended = Driver::new(ring, seed.listeners, engine).run().await;
+                let ended = Driver::new(ring, seed.listeners, flusher, engine).run().await;
                 ended.map(drop).map_err(|source| ServeError::CoreStopped { core, source })
             }
         };

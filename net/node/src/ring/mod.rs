@@ -92,13 +92,6 @@ pub enum Completion {
         /// The memory that was sent from.
         parts: Vec<Part>,
     },
-    /// A flush is done, or has failed, which is fatal.
-    Flushed {
-        /// The number given to [`Ring::flush`].
-        ticket: u64,
-        /// The first error of any of its files.
-        result: io::Result<()>,
-    },
     /// A read is done, or has failed.
     Read {
         /// The number given to [`Ring::read`].
@@ -110,19 +103,12 @@ pub enum Completion {
     Timer,
 }
 
-struct FlushOp {
-    ticket: u64,
-    files_left: usize,
-    error: Option<i32>,
-}
-
 /// A core's own io_uring. See the module.
 pub struct Ring {
     // Dropped before the memory below it, on which operations may still work.
     io: ManuallyDrop<IoUring>,
     buffers: ManuallyDrop<Buffers>,
     sends: ManuallyDrop<Slots<SendOp>>,
-    flushes: Slots<FlushOp>,
     reads: ManuallyDrop<Slots<ReadOp>>,
     /// Where all reads go, at the same time: nobody looks at what arrives.
     scratch: ManuallyDrop<Pages>,
@@ -158,7 +144,6 @@ impl Ring {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),
             sends: ManuallyDrop::default(),
-            flushes: Slots::default(),
             reads: ManuallyDrop::default(),
             scratch: ManuallyDrop::new(scratch),
             timer: ManuallyDrop::new(Box::new(types::Timespec::new())),
@@ -215,22 +200,6 @@ impl Ring {
         let slot = self.sends.insert(SendOp::new(conn, socket.as_raw_fd(), parts));
         let entry = self.sends.get_mut(slot).entry(slot);
         self.push(entry);
-    }
-
-    /// Flushes the data of all `files`. The files must stay open until it is done.
-    ///
-    /// # Panics
-    /// Without files.
-    pub fn flush<'fd>(&mut self, ticket: u64, files: impl ExactSizeIterator<Item = BorrowedFd<'fd>>) {
-        assert!(files.len() > 0, "a flush covers at least one segment");
-        let slot = self.flushes.insert(FlushOp { ticket, files_left: files.len(), error: None });
-        for file in files {
-            let entry = opcode::Fsync::new(types::Fd(file.as_raw_fd()))
-                .flags(types::FsyncFlags::DATASYNC)
-                .build()
-                .user_data(Token::Flush { slot }.pack());
-            self.push(entry);
-        }
     }
 
     /// Brings a range of a segment's file into the page cache. It is not empty; it is read in parts, one at a time.
@@ -381,7 +350,6 @@ impl Ring {
                 Some(Completion::Received { conn, received: self.received(result, entry.flags()), armed })
             }
             Token::Send { slot } => self.sent(slot, result),
-            Token::Flush { slot } => self.flushed(slot, &result),
             Token::Read { slot } => self.was_read(slot, result),
             Token::Timer => {
                 self.timer_armed = false;
@@ -429,20 +397,6 @@ impl Ring {
         let conn = op.conn();
         let (sent, parts) = op.finish();
         Some(Completion::Sent { conn, result: error.map_or(Ok(sent), Err), parts })
-    }
-
-    fn flushed(&mut self, slot: u32, result: &io::Result<u32>) -> Option<Completion> {
-        let op = self.flushes.get_mut(slot);
-        op.files_left -= 1;
-        if let Err(error) = result {
-            op.error = op.error.or(error.raw_os_error());
-        }
-        if op.files_left > 0 {
-            return None;
-        }
-        let op = self.flushes.remove(slot);
-        let result = op.error.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)));
-        Some(Completion::Flushed { ticket: op.ticket, result })
     }
 
     fn was_read(&mut self, slot: u32, result: io::Result<u32>) -> Option<Completion> {

@@ -7,12 +7,11 @@ use super::error::{SetupError, release};
 use super::setup;
 
 /// Operations without which a core cannot work, and since when Linux has them.
-const REQUIRED: [(u8, &str); 7] = [
+const REQUIRED: [(u8, &str); 6] = [
     (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
     (opcode::RecvMulti::CODE, "IORING_OP_RECV"),
     (opcode::Send::CODE, "IORING_OP_SEND"),
     (opcode::SendMsg::CODE, "IORING_OP_SENDMSG"),
-    (opcode::Fsync::CODE, "IORING_OP_FSYNC"),
     (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
     (opcode::Timeout::CODE, "IORING_OP_TIMEOUT"),
 ];

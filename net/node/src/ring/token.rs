@@ -47,9 +47,6 @@ pub(super) enum Token {
     Send {
         slot: u32,
     },
-    Flush {
-        slot: u32,
-    },
     Read {
         slot: u32,
     },
@@ -64,10 +61,9 @@ impl Token {
             Self::Accept { listener } => (1, 0, listener),
             Self::Receive(conn) => (2, conn.generation, conn.index),
             Self::Send { slot } => (3, 0, slot),
-            Self::Flush { slot } => (4, 0, slot),
-            Self::Timer => (5, 0, 0),
-            Self::Cancel => (6, 0, 0),
-            Self::Read { slot } => (7, 0, slot),
+            Self::Timer => (4, 0, 0),
+            Self::Cancel => (5, 0, 0),
+            Self::Read { slot } => (6, 0, slot),
         };
         (kind << 56) | ((generation as u64) << 32) | index as u64
     }
@@ -81,10 +77,9 @@ impl Token {
             1 => Self::Accept { listener: index },
             2 => Self::Receive(ConnId { index, generation: u32::from_be_bytes([0, g2, g1, g0]) }),
             3 => Self::Send { slot: index },
-            4 => Self::Flush { slot: index },
-            5 => Self::Timer,
-            6 => Self::Cancel,
-            7 => Self::Read { slot: index },
+            4 => Self::Timer,
+            5 => Self::Cancel,
+            6 => Self::Read { slot: index },
             _ => panic!("a completion of an operation that was never started: {bits:#018x}"),
         }
     }
@@ -102,7 +97,6 @@ mod tests {
             Token::Receive(conn),
             Token::Receive(ConnId::new(0, 0)),
             Token::Send { slot: u32::MAX },
-            Token::Flush { slot: 3 },
             Token::Read { slot: 4 },
             Token::Timer,
             Token::Cancel,

@@ -193,7 +193,7 @@ impl<S: ServerCommands> Engine<S> {
         fetch
     }
 
-    pub(super) fn start_wanted_reads(&mut self, sink: &mut impl DiskSink) {
+    pub(super) fn start_wanted_reads(&mut self, sink: &mut impl DiskSink<SegmentView>) {
         for Wanted { fetch, segment, range } in self.fetches.wanted.drain(..) {
             sink.read(u64::from(fetch), segment, range);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use windrow_core::types::UnixMillis;
@@ -12,17 +12,21 @@ use windrow_store::SegmentView;
 
 use super::Now;
 use super::clients::Clients;
+use super::flusher::{Flush, Flusher};
 use super::handler::{DiskSink, Handler};
 use crate::net::limits::{DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
 use crate::net::{Connection, Limits, Listener, Wait, prepare};
 use crate::ring::{Completion, ConnId, Part, Ring};
 use crate::runtime::{EventWaiter, yield_if_needed};
 
+/// Bytes of input after which a round looks at flushes again: some 50 to 100 µs of small commands.
+const ROUND_INPUT_LEN: usize = 16 << 10;
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// One core: its ring, its connections, and what executes their commands.
-pub(crate) struct Driver<H> {
+pub(crate) struct Driver<H: Handler> {
     pub(super) ring: Ring,
+    flusher: Flusher<H::File>,
     pub(super) clients: Clients,
     pub(super) handler: H,
     pub(super) limits: Limits,
@@ -55,23 +59,27 @@ struct Accepting {
     armed: bool,
 }
 
-struct OnRing<'a>(&'a mut Ring);
+struct Disk<'a, F: Flush> {
+    ring: &'a mut Ring,
+    flusher: &'a mut Flusher<F>,
+}
 
-impl DiskSink for OnRing<'_> {
-    fn flush<'fd>(&mut self, ticket: u64, files: impl ExactSizeIterator<Item = BorrowedFd<'fd>>) {
-        self.0.flush(ticket, files);
+impl<F: Flush> DiskSink<F> for Disk<'_, F> {
+    fn flush(&mut self, ticket: u64, files: Vec<F>) {
+        self.flusher.submit(ticket, files);
     }
 
     fn read(&mut self, ticket: u64, segment: SegmentView, range: Range<usize>) {
-        self.0.read(ticket, segment, range);
+        self.ring.read(ticket, segment, range);
     }
 }
 
 impl<H: Handler> Driver<H> {
     /// A core that serves the clients of `listeners`.
-    pub(crate) fn new(ring: Ring, listeners: Vec<Listener>, handler: H) -> Self {
+    pub(crate) fn new(ring: Ring, listeners: Vec<Listener>, flusher: Flusher<H::File>, handler: H) -> Self {
         Self {
             ring,
+            flusher,
             clients: Clients::default(),
             limits: handler.limits(),
             handler,
@@ -100,11 +108,13 @@ impl<H: Handler> Driver<H> {
             self.handler.metrics().counters().loop_rounds.increment();
             self.ring.arm_timer(TICK);
             self.ring.enter()?;
-            let mut busy = self.take_completions();
+            let mut busy = self.take_flushes();
+            busy |= self.take_completions();
             busy |= self.handler.run(&mut self.clients, self.now);
             busy |= self.resume();
-            self.handler.start_flushes(&mut OnRing(&mut self.ring), self.now);
-            self.handler.start_reads(&mut OnRing(&mut self.ring));
+            let disk = &mut Disk { ring: &mut self.ring, flusher: &mut self.flusher };
+            self.handler.start_flushes(disk, self.now);
+            self.handler.start_reads(disk);
             busy |= self.send();
             if self.handler.is_closing() && self.close() {
                 return Ok(self.handler);
@@ -120,18 +130,28 @@ impl<H: Handler> Driver<H> {
         }
     }
 
+    fn take_flushes(&mut self) -> bool {
+        let mut any = false;
+        while let Some(flushed) = self.flusher.poll() {
+            any = true;
+            // The time of the round may be from before the wait.
+            self.handler.flushed(flushed, &mut self.clients, Now::read());
+        }
+        any
+    }
+
+    /// Takes what has completed, but not more input than fits a round: a flush that is done meanwhile is noticed, and
+    /// the next one started, between two rounds.
     fn take_completions(&mut self) -> bool {
         let mut any = false;
-        while let Some(completion) = self.ring.poll() {
+        let mut taken_in = 0;
+        while taken_in < ROUND_INPUT_LEN
+            && let Some(completion) = self.ring.poll()
+        {
             any = true;
             match completion {
-                Completion::Received { conn, received, armed } => self.received(conn, received, armed),
+                Completion::Received { conn, received, armed } => taken_in += self.received(conn, received, armed),
                 Completion::Sent { conn, result, parts } => self.sent(conn, result, parts),
-                Completion::Flushed { ticket, result } => {
-                    // The time of the tick is from before the wait.
-                    let now = Now::read();
-                    self.handler.flushed(ticket, result, &mut self.clients, now);
-                }
                 Completion::Read { ticket, result } => {
                     self.handler.was_read(ticket, result, &mut self.clients, self.now);
                 }

@@ -8,12 +8,13 @@ use std::time::Instant;
 use windrow_core::types::{KeyHash, Lsn, PartitionId, PartitionMap};
 use windrow_proto::data::Ctx;
 use windrow_proto::resp::ArgsBuf;
-use windrow_store::{BackgroundClient, Done};
+use windrow_store::{BackgroundClient, Done, SegmentView};
 
 use super::ahead::Ahead;
 use super::clients::Clients;
 use super::cold::Fetches;
 use super::commands::{CoreView, PartitionView, ServerCommands};
+use super::flusher::Flushed;
 use super::gathering::Gathering;
 use super::handler::{DiskSink, Handler, Progress};
 use super::hosted::{FlushPolicy, Hosted};
@@ -198,6 +199,8 @@ impl CoreView for View<'_> {
 }
 
 impl<S: ServerCommands> Handler for Engine<S> {
+    type File = SegmentView;
+
     fn limits(&self) -> Limits {
         self.parts.server.limits()
     }
@@ -246,20 +249,20 @@ impl<S: ServerCommands> Handler for Engine<S> {
         busy | self.announce(clients)
     }
 
-    fn start_flushes(&mut self, sink: &mut impl DiskSink, now: Now) {
+    fn start_flushes(&mut self, sink: &mut impl DiskSink<SegmentView>, now: Now) {
         for (at, hosted) in self.parts.hosted.iter_mut().enumerate() {
             hosted.start_flush(at as u64, self.policy, sink, now);
             hosted.submit_jobs(&self.parts.background);
         }
     }
 
-    fn flushed(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now) {
-        let at = usize::try_from(ticket).expect("tickets are places of partitions");
+    fn flushed(&mut self, flushed: Flushed<SegmentView>, clients: &mut Clients, now: Now) {
+        let at = usize::try_from(flushed.ticket).expect("tickets are places of partitions");
         let metrics = self.parts.server.metrics();
-        self.parts.hosted[at].flushed(result, clients, &mut self.answered, metrics, now);
+        self.parts.hosted[at].flushed(flushed, clients, &mut self.answered, metrics, now);
     }
 
-    fn start_reads(&mut self, sink: &mut impl DiskSink) {
+    fn start_reads(&mut self, sink: &mut impl DiskSink<SegmentView>) {
         self.start_wanted_reads(sink);
     }
 

@@ -3,12 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 
 use windrow_core::types::{Lsn, PartitionId};
 use windrow_store::SegmentView;
 
 use super::clients::Clients;
+use super::flusher::{Flush, Flushed};
 use super::{Now, Session};
 use crate::metrics::CoreMetrics;
 use crate::net::{Connection, Limits, Pool};
@@ -35,9 +35,9 @@ pub(crate) enum Stop {
 }
 
 /// What is to be done on disk.
-pub(crate) trait DiskSink {
-    /// Flushes all `files`, and reports it under `ticket`.
-    fn flush<'fd>(&mut self, ticket: u64, files: impl ExactSizeIterator<Item = BorrowedFd<'fd>>);
+pub(crate) trait DiskSink<F> {
+    /// Flushes all of `files`, and reports it under `ticket`.
+    fn flush(&mut self, ticket: u64, files: Vec<F>);
 
     /// Brings a range of a segment into memory, and reports it under `ticket`.
     fn read(&mut self, ticket: u64, segment: SegmentView, range: Range<usize>);
@@ -45,6 +45,9 @@ pub(crate) trait DiskSink {
 
 /// What executes the commands of one core's connections. Called by that core alone; must not block.
 pub(crate) trait Handler {
+    /// What it has flushed.
+    type File: Flush;
+
     /// The limits that hold now.
     fn limits(&self) -> Limits;
 
@@ -70,13 +73,13 @@ pub(crate) trait Handler {
     fn run(&mut self, clients: &mut Clients, now: Now) -> bool;
 
     /// Starts the flushes that are due.
-    fn start_flushes(&mut self, sink: &mut impl DiskSink, now: Now);
+    fn start_flushes(&mut self, sink: &mut impl DiskSink<Self::File>, now: Now);
 
     /// A flush is done. A failed one must not return.
-    fn flushed(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now);
+    fn flushed(&mut self, flushed: Flushed<Self::File>, clients: &mut Clients, now: Now);
 
     /// Starts the reads that are due.
-    fn start_reads(&mut self, sink: &mut impl DiskSink);
+    fn start_reads(&mut self, sink: &mut impl DiskSink<Self::File>);
 
     /// A read is done. After a failed one, whoever touches what could not be read finds out by himself.
     fn was_read(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now);

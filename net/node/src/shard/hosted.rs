@@ -1,7 +1,6 @@
 //! A partition on the core that hosts it: its flushes, its helper's jobs, and who waits for what.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,13 +8,14 @@ use windrow_core::partition::{Action, Partition};
 use windrow_core::types::{Lsn, PartitionId};
 use windrow_proto::data::LogRange;
 use windrow_store::{
-    BackgroundClient, ControlWriter, Done, FillMode, FlushFailed, Job, MappedSegment, OpenPartition, PartitionDir,
-    Progress, SegmentView, fatal_flush,
+    BackgroundClient, ControlWriter, Done, FillMode, Job, MappedSegment, OpenPartition, PartitionDir, Progress,
+    SegmentView, fatal_flush,
 };
 
 use super::Now;
 use super::clients::Clients;
 use super::cold::Held;
+use super::flusher::Flushed;
 use super::handler::DiskSink;
 use super::held::Counting;
 use super::work::{Answer, Errand};
@@ -57,8 +57,8 @@ pub(crate) struct Hosted {
     control: ControlWriter,
     fill: FillMode,
     in_flight: Option<InFlight>,
-    /// What the flush in flight works on, kept open until it is done.
-    flushing: Vec<SegmentView>,
+    /// A spare list for what a flush works on.
+    spare_views: Vec<SegmentView>,
     /// Records appended that no flush covers yet.
     records: u64,
     /// When something was appended that no flush covers yet.
@@ -98,7 +98,7 @@ impl Hosted {
             control: open.control,
             fill,
             in_flight: None,
-            flushing: Vec::new(),
+            spare_views: Vec::new(),
             records: 0,
             unflushed_since: None,
             flush_wanted: false,
@@ -172,7 +172,13 @@ impl Hosted {
     }
 
     /// Starts a flush if one is due.
-    pub(crate) fn start_flush(&mut self, local: u64, policy: FlushPolicy, sink: &mut impl DiskSink, now: Now) {
+    pub(crate) fn start_flush(
+        &mut self,
+        local: u64,
+        policy: FlushPolicy,
+        sink: &mut impl DiskSink<SegmentView>,
+        now: Now,
+    ) {
         if self.in_flight.is_some() || self.partition.appended() == self.partition.submitted() {
             return;
         }
@@ -190,7 +196,8 @@ impl Hosted {
         self.unflushed_since = None;
         self.flush_wanted = false;
         let segments = self.partition.log().segments().rev().map(windrow_core::log::LogSegment::memory);
-        self.flushing.extend(
+        let mut views = std::mem::take(&mut self.spare_views);
+        views.extend(
             segments
                 .skip_while(|segment| segment.base() > request.last_base)
                 .take_while(|segment| segment.base() >= request.first_base)
@@ -203,23 +210,23 @@ impl Hosted {
             records: std::mem::take(&mut self.records),
             since: now.instant,
         });
-        sink.flush(local, self.flushing.iter().map(std::os::fd::AsFd::as_fd));
+        sink.flush(local, views);
     }
 
     /// The flush is done: tells the core, and wakes who waited. A failed flush ends the process.
     pub(crate) fn flushed(
         &mut self,
-        result: io::Result<()>,
+        mut flushed: Flushed<SegmentView>,
         clients: &mut Clients,
         answered: &mut Vec<Answer>,
         metrics: &mut CoreMetrics,
         now: Now,
     ) {
-        if let Err(source) = result {
-            let path = self.flushing.first().map(|segment| segment.path().to_path_buf()).unwrap_or_default();
-            fatal_flush(&FlushFailed { path, source });
+        if let Err(failed) = flushed.result {
+            fatal_flush(&failed);
         }
-        self.flushing.clear();
+        flushed.files.clear();
+        self.spare_views = flushed.files;
         let done = self.in_flight.take().expect("one flush is in flight when one is done");
         self.partition.handle_flushed(done.ticket);
         metrics.flush_time(now.instant.saturating_duration_since(done.since));

@@ -16,6 +16,7 @@ mod driver;
 mod engine;
 mod errands;
 mod execute;
+mod flusher;
 mod gathering;
 mod handler;
 mod held;
@@ -37,6 +38,7 @@ use together::UNIT;
 
 pub(crate) use driver::Driver;
 pub(crate) use engine::{Engine, EngineParts, Place};
+pub(crate) use flusher::Flusher;
 pub(crate) use hosted::Hosted;
 #[cfg(feature = "shared-memory")]
 pub(crate) use work::Message;

@@ -13,6 +13,7 @@ use rustix::net::{self, AddressFamily, SocketType};
 
 use self::stub::Stub;
 use super::driver::Driver;
+use super::flusher::Flusher;
 use crate::net::{Limits, Listener};
 use crate::ring::{CpuSet, Ring};
 use crate::runtime::{self, CoreThread};
@@ -35,7 +36,11 @@ impl Server {
             let eventfd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
             let ring = Ring::new(&cpus, eventfd.as_fd()).unwrap();
             let stub = Stub::new(limits, handler_stop, password);
-            Driver::new(ring, vec![listener], stub).run().await.unwrap().closed
+            let woken = eventfd.try_clone().unwrap();
+            let flusher = Flusher::start("test", move || {
+                rustix::io::write(&woken, &1_u64.to_ne_bytes()).unwrap();
+            });
+            Driver::new(ring, vec![listener], flusher.unwrap(), stub).run().await.unwrap().closed
         });
         Self { address, stop, core: Some(core.unwrap()) }
     }

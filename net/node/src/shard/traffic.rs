@@ -15,8 +15,8 @@ use crate::net::{Connection, Overdue, Pool, Receiving, Stalled, Wait};
 use crate::ring::{ConnId, Lease, Part, Received};
 
 impl<H: Handler> Driver<H> {
-    /// Something was received, or can't be.
-    pub(super) fn received(&mut self, id: ConnId, received: Received, armed: bool) {
+    /// Something was received, or can't be. Returns how many bytes it was.
+    pub(super) fn received(&mut self, id: ConnId, received: Received, armed: bool) -> usize {
         if let Some(connection) = self.clients.slab.get_mut(id) {
             if !armed {
                 connection.receiving = Receiving::Stopped;
@@ -27,11 +27,14 @@ impl<H: Handler> Driver<H> {
                 Received::Data(_) | Received::NoBuffers | Received::Cancelled => {}
             }
         }
+        let mut len = 0;
         if let Received::Data(lease) = received {
+            len = self.ring.bytes(&lease).len();
             self.take_in(id, &lease);
             self.ring.give_back(lease);
         }
         self.clients.touch(id);
+        len
     }
 
     /// Executes what was received, as far as it is whole, and keeps the rest.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use windrow_node::ring;
 use windrow_node::runtime;
 use windrow_node::settings::Settings;
-use windrow_store::{DataDir, DataDirError, Preflight, preflight};
+use windrow_store::{DataDir, DataDirError, Preflight, become_flush_thread, preflight};
 
 use super::Finding;
 use crate::text::bytes;
@@ -42,6 +42,7 @@ pub(super) fn all(settings: &Settings) -> Vec<Finding> {
         }
         Err(error) => findings.push(Finding::fatal("data directory", error, "choose a directory that can be used")),
     }
+    findings.push(flush_priority());
     let is_running = data_dir(settings, &mut findings);
     if is_running {
         findings.push(Finding::good("addresses", "not looked at: a node is running in this data directory"));
@@ -83,6 +84,19 @@ fn io_uring(findings: &mut Vec<Finding>) {
     }
     if capabilities.iter().all(|capability| capability.present || !capability.required) {
         findings.push(Finding::good("io_uring", "every operation that is needed"));
+    }
+}
+
+fn flush_priority() -> Finding {
+    // Asked on a thread of its own, which ends with the answer.
+    match std::thread::spawn(become_flush_thread).join() {
+        Ok(Ok(())) => Finding::good("flushes", "go before ordinary threads"),
+        Ok(Err(error)) => Finding::warning(
+            "flushes",
+            format_args!("wait for the processor like ordinary threads: {error}"),
+            "for faster durable writes on busy cores: LimitRTPRIO=1 of the service, or CAP_SYS_NICE",
+        ),
+        Err(_) => Finding::warning("flushes", "could not be looked at", "see docs/operations.md"),
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +15,7 @@ use crate::metrics::{CoreMetrics, CoreShared};
 use crate::net::{Connection, Limits, Pool, Stalled, Wait, limits::PIPELINE_MAX};
 use crate::ring::ConnId;
 use crate::shard::clients::Clients;
+use crate::shard::flusher::Flushed;
 use crate::shard::handler::{DiskSink, Handler, Progress, Stop};
 use crate::shard::{Now, Session};
 
@@ -56,6 +56,8 @@ impl Stub {
 }
 
 impl Handler for Stub {
+    type File = File;
+
     fn limits(&self) -> Limits {
         self.limits
     }
@@ -150,20 +152,20 @@ impl Handler for Stub {
         false
     }
 
-    fn start_flushes(&mut self, sink: &mut impl DiskSink, _now: Now) {
+    fn start_flushes(&mut self, sink: &mut impl DiskSink<File>, _now: Now) {
         if self.submitted == self.durable && self.appended > self.submitted {
             self.submitted = self.appended;
-            sink.flush(self.submitted, [self.file.as_fd()].into_iter());
+            sink.flush(self.submitted, vec![self.file.try_clone().unwrap()]);
         }
     }
 
-    fn flushed(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, _now: Now) {
-        result.unwrap();
-        self.durable = ticket;
+    fn flushed(&mut self, flushed: Flushed<File>, clients: &mut Clients, _now: Now) {
+        flushed.result.unwrap();
+        self.durable = flushed.ticket;
         self.waiting.drain(..).for_each(|conn| clients.wake(conn));
     }
 
-    fn start_reads(&mut self, _sink: &mut impl DiskSink) {}
+    fn start_reads(&mut self, _sink: &mut impl DiskSink<File>) {}
 
     fn was_read(&mut self, _ticket: u64, _result: io::Result<()>, _clients: &mut Clients, _now: Now) {
         unreachable!("its values are not on disk")
