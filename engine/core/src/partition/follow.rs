@@ -35,6 +35,7 @@ impl<M: SegmentMemory> Partition<M> {
         let live = known.chain(added.iter().map(|(base, _)| (*base, 0))).collect();
         let mut replay = Replay::resume(self.seed, mem::take(&mut self.index), live, self.indexed_tombstones);
         let outcome = follow(&self.superblock, &mut start, added, limit, &mut |record| replay.apply(record));
+        replay.settle();
         self.log = Log::new(config, start);
         self.index = replay.index;
         self.indexed_tombstones = replay.tombstones;

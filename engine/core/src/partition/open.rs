@@ -40,6 +40,7 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
     ) -> Result<Self, RecoveryError> {
         let mut replay = Replay::new(superblock.hash_seed, segments.iter().map(|(base, _)| *base));
         let recovered = recover(&superblock, segments, &mut |record| replay.apply(record))?;
+        replay.settle();
         Ok(Self { recovered, replay, superblock, config })
     }
 
