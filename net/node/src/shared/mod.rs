@@ -7,8 +7,27 @@
 
 #[cfg(feature = "shared-memory")]
 mod peers;
+mod signal;
 mod waker;
+
+/// What the files that `tools/model` compiles a second time use of the outside.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicBool, Ordering};
+}
+#[cfg(feature = "shared-memory")]
+mod rings {
+    pub(super) use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+    /// Messages that fit into the ring of one direction between two cores.
+    pub(super) const RING_LEN: usize = 256;
+    /// Messages that wait for room in a ring; beyond it, connections that have more for that core stall.
+    pub(super) const OUTBOX_LEN: usize = 1_024;
+}
 
 #[cfg(feature = "shared-memory")]
 pub(crate) use peers::{Peers, connect};
 pub(crate) use waker::Common;
+
+// Not in the files themselves: the model has other things in the place of what they test with.
+#[cfg(all(test, feature = "shared-memory"))]
+mod tests;

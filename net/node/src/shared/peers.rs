@@ -1,18 +1,15 @@
 //! The rings between one core and each other one.
+//!
+//! `tools/model` compiles this file, too, around small rings of its own: what it goes through is when something is put
+//! into a ring, kept back, announced and seen, not how `rtrb` works inside.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rtrb::{Consumer, Producer, PushError, RingBuffer};
-
+use super::rings::{Consumer, OUTBOX_LEN, Producer, PushError, RING_LEN, RingBuffer};
 use super::waker::Common;
 use crate::ring::ConnId;
 use crate::shard::Message;
-
-/// Messages that fit into the ring of one direction between two cores.
-const RING_LEN: usize = 256;
-/// Messages that wait for room in a ring; beyond it, connections that have more for that core stall.
-const OUTBOX_LEN: usize = 1_024;
 
 struct Link {
     core: usize,
@@ -119,6 +116,3 @@ impl Peers {
         self.links.iter_mut().find_map(|link| link.from.pop().ok())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,21 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// How others tell a core that there is something for it.
-///
-/// Invariant: either the core sees `notified` before it falls asleep, or whoever set it sees `asleep` and writes to
-/// the eventfd. Both sides store first and load second, sequentially consistent.
+use super::signal::Signal;
+
+/// How others tell a core that there is something for it: a [`Signal`] and the eventfd that the core sleeps on.
 #[derive(Debug)]
 pub(crate) struct Waker {
     eventfd: OwnedFd,
-    notified: AtomicBool,
-    asleep: AtomicBool,
+    signal: Signal,
 }
 
 impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC)?;
-        Ok(Self { eventfd, notified: AtomicBool::new(false), asleep: AtomicBool::new(false) })
+        Ok(Self { eventfd, signal: Signal::new() })
     }
 
     /// What the core sleeps on.
@@ -30,7 +28,7 @@ impl Waker {
 
     /// There is something for the core. Any thread may call this.
     pub(crate) fn wake(&self) {
-        if !self.notified.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
+        if self.signal.notify() {
             // It fails only when 2^64 - 2 wakes are pending, and then the core is awake.
             let _full = rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes());
         }
@@ -38,23 +36,17 @@ impl Waker {
 
     /// Whether there is something, once. Only the core calls this, before it looks.
     pub(crate) fn take(&self) -> bool {
-        // The load alone is what a busy core pays when nobody has called.
-        self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::SeqCst)
+        self.signal.take()
     }
 
     /// The core is about to sleep. Returns whether it may.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
-        let may = !self.notified.load(Ordering::SeqCst);
-        if !may {
-            self.asleep.store(false, Ordering::SeqCst);
-        }
-        may
+        self.signal.fall_asleep()
     }
 
     /// The core is awake.
     pub(crate) fn woken(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+        self.signal.woken();
     }
 }
 

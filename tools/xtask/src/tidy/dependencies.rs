@@ -14,6 +14,7 @@ const DIRECTION: [(&str, &[&str]); 10] = [
     ("windrow-node", &["windrow-core", "windrow-proto", "windrow-store"]),
     ("windrow-cli", &["windrow-core", "windrow-proto", "windrow-store", "windrow-node"]),
     ("windrow-fuzz", &["windrow-core", "windrow-proto", "windrow-node"]),
+    ("windrow-model", &[]),
     ("windrow-sim", &["windrow-core", "windrow-proto"]),
     // What it tests is the binary, from outside.
     ("windrow-torture", &[]),

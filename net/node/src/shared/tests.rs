@@ -1,14 +1,17 @@
 //! Order, bounds and back-pressure between two cores.
 
+use std::sync::Arc;
 use std::thread;
 
 use windrow_core::types::PartitionId;
 use windrow_proto::resp::Protocol;
 
-use super::*;
+use super::peers::{Peers, connect};
+use super::rings::{OUTBOX_LEN, RING_LEN};
+use super::waker::Common;
 use crate::ring::ConnId;
 use crate::settings::Durability;
-use crate::shard::{Asker, Errand, Purpose, What};
+use crate::shard::{Asker, Errand, Message, Purpose, What};
 
 fn errand(number: u16) -> Message {
     let purpose = Purpose::Part { gathering: 0, part: usize::from(number) };
