@@ -57,7 +57,7 @@ impl Plan {
             memory: memory || planted,
             promise: if memory && !planted { Promise::LastCheck } else { Promise::Confirmed },
             segment: ["128KiB", "256KiB", "1MiB"][random.usize(..3)],
-            enough: random.u64(20..1_200),
+            enough: random.u64(20..600),
         }
     }
 
@@ -218,13 +218,13 @@ fn write_back_some(dir: &Path, random: &mut fastrand::Rng) {
     }
 }
 
-/// The files of 4 KiB and more below `dir`, with their lengths.
-fn collect(dir: &Path, files: &mut Vec<(PathBuf, u64)>) {
+/// The files below `dir` that are not empty, with their lengths.
+pub(super) fn collect(dir: &Path, files: &mut Vec<(PathBuf, u64)>) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_dir() {
             collect(&entry.path(), files);
-        } else if metadata.len() >= 4096 {
+        } else if metadata.len() > 0 {
             files.push((entry.path(), metadata.len()));
         }
     }

@@ -18,6 +18,8 @@ use crate::resp::{Client, Reply, encode};
 const STATUS_IO: i32 = 74;
 /// What a damaged log refuses the start with.
 const STATUS_DATA: i32 = 65;
+/// What damage to other files may refuse it with as well: a version or an identity that is not ours.
+const STATUSES_DAMAGED: [i32; 3] = [STATUS_DATA, 76, 78];
 /// How long a frozen disk is watched.
 const FROZEN: Duration = Duration::from_millis(300);
 /// How long a read may take while the disk is frozen, before it counts as held up.
@@ -223,28 +225,77 @@ fn bit_flip(
         (Some(0), _) => {}
         (status, said) => return Error::violation(format!("SIGTERM ended it with {status:?}: {said}")),
     }
+    let anywhere = pieces_of_files(&bench.dir(), random);
     bench.fs.unmount()?;
-    for _ in 0..4 {
-        let Some((offset, bit)) = place_of_a_value(bench, random) else {
-            return Err(Error::Idle("no value was found on the disk".to_owned()));
-        };
-        bench.fs.disk.flip(offset, bit);
-        bench.fs.mount()?;
-        match restart_and_check(bench, setup, tally) {
-            Err(Error::NotStarted { status: Some(STATUS_DATA), .. }) => tally.add("bit flips refused", 1),
+    let values: Vec<(usize, u8)> = (0..4).filter_map(|_| place_of_a_value(bench, random)).collect();
+    if values.is_empty() {
+        return Err(Error::Idle("no value was found on the disk".to_owned()));
+    }
+    for place in values {
+        if !refuses(bench, setup, place, &[STATUS_DATA], tally)? {
             // Blocks of files that are gone: nobody reads them.
-            Ok(node) => {
-                node.kill();
-                tally.add("bit flips in free space", 1);
-            }
-            Err(error) => return Err(error),
+            tally.add("bit flips in free space", 1);
         }
-        bench.fs.unmount()?;
-        bench.fs.disk.flip(offset, bit);
+    }
+    for piece in anywhere {
+        let Some(start) = random.choice(bench.fs.disk.find(&piece)) else { continue };
+        let place = (start + random.usize(..piece.len()), random.u8(..8));
+        if !refuses(bench, setup, place, &STATUSES_DAMAGED, tally)? {
+            tally.add("bit flips that did no harm", 1);
+        }
     }
     bench.fs.mount()?;
     restart_and_check(bench, setup, tally)?.kill();
     Ok(())
+}
+
+/// Flips a bit, tries to start, and flips it back. Either the start is refused, or everything is there.
+fn refuses(
+    bench: &mut Bench,
+    setup: &Setup,
+    place: (usize, u8),
+    with: &[i32],
+    tally: &mut Tally,
+) -> Result<bool, Error> {
+    bench.fs.disk.flip(place.0, place.1);
+    bench.fs.mount()?;
+    let refused = match restart_and_check(bench, setup, tally) {
+        Err(Error::NotStarted { status: Some(status), .. }) if with.contains(&status) => {
+            tally.add("bit flips refused", 1);
+            true
+        }
+        Ok(node) => {
+            node.signal(Signal::TERM);
+            node.wait()?;
+            false
+        }
+        Err(error) => return Err(error),
+    };
+    bench.fs.unmount()?;
+    if refused {
+        bench.fs.disk.flip(place.0, place.1);
+    }
+    Ok(refused)
+}
+
+/// Bytes of arbitrary places in the files of a data directory, zeros left out.
+fn pieces_of_files(dir: &Path, random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
+    let mut files = Vec::new();
+    super::cut::collect(dir, &mut files);
+    let mut pieces = Vec::new();
+    for _ in 0..200 {
+        let Some((path, _)) = random.choice(&files) else { break };
+        let Ok(bytes) = fs::read(path) else { continue };
+        let start = random.usize(..bytes.len().div_ceil(16)) * 16;
+        let piece = &bytes[start..bytes.len().min(start + 48)];
+        if piece.iter().filter(|&&byte| byte != 0).count() > 8 {
+            pieces.push(piece.to_vec());
+        }
+        if pieces.len() == 4 {
+            break;
+        }
+    }
+    pieces
 }
 
 /// A byte and a bit within the first page of a value on the disk.

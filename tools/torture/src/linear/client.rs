@@ -252,9 +252,10 @@ enum Meaning {
 }
 
 /// Errors that say that a command was not executed.
-const NOT_DONE: [&str; 6] = ["MOVED ", "READONLY ", "CLUSTERDOWN ", "LOADING ", "MASTERDOWN ", "TRYAGAIN "];
+const NOT_DONE: [&str; 7] =
+    ["MOVED ", "READONLY ", "CLUSTERDOWN ", "LOADING ", "MASTERDOWN ", "TRYAGAIN ", "NOREPLICAS "];
 /// An error that says that nobody knows.
-const UNKNOWN: &str = "UNKNOWN";
+const UNKNOWN: &str = "UNCONFIRMED ";
 
 fn meaning(input: &Input, reply: &Reply) -> Meaning {
     let output = match (input, reply) {
