@@ -163,6 +163,8 @@ impl<H: Handler> Driver<H> {
                     self.accepted(socket);
                 }
                 Completion::Timer => self.tick(),
+                // No client's connection asks for these.
+                Completion::Ready { .. } | Completion::ZeroCopySent { .. } => {}
             }
         }
         (any, taken_in > 0)
