@@ -43,7 +43,7 @@ fn open(c: &mut Criterion) {
     group.sample_size(10);
     for &mib in sizes(&LOG_MIB) {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory can be written");
-        let new = NewDataDir { cluster: None, partitions: 1, mode: BuildMode::Embedded };
+        let new = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::Embedded };
         let data_dir = DataDir::open_or_create(&dir.path().join("data"), &new).expect("a new directory");
         let log_len = mib << 20;
         let config = config(log_len);

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use windrow_core::log::{LogSegment, SegmentMemory, VecMemory};
 use windrow_core::partition::{Action, Change, Op, Partition, PartitionConfig, RecoveredPartition};
+use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::Superblock;
 use windrow_core::types::limits::SEGMENT_LEN_DEFAULT;
-use windrow_core::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis};
+use windrow_core::types::{ClusterId, HashSeed, Lsn, PartitionId, UnixMillis};
 
 const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN_DEFAULT, segments_ahead: 1 };
 
@@ -60,17 +61,8 @@ impl Driver {
     /// If the segments are not those of [`segments`](Self::segments): that is a bug.
     #[must_use]
     pub fn recover(segments: Vec<(Lsn, VecMemory)>) -> RecoveredPartition<VecMemory> {
-        let superblock = Superblock {
-            generation: 1,
-            cluster: ClusterId([1; 16]),
-            partition: PartitionId::new(0),
-            partition_count: 1,
-            epoch: Epoch::ZERO,
-            promised: Epoch::ZERO,
-            durable: Lsn::ZERO,
-            hash_seed: HashSeed([2; 16]),
-            features: 0,
-        };
+        let superblock =
+            Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]));
         RecoveredPartition::new(superblock, CONFIG, segments).expect("the log was written by this process")
     }
 

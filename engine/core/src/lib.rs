@@ -5,9 +5,9 @@
 //! `handle_*` and answers with `poll_*`, and it appends into memory that it is given (see [`log::SegmentMemory`]).
 //! That is why the simulator can run all of it.
 //!
-//! Modules, each of which sees only those before it: [`types`], [`codec`], [`log`], [`superblock`], [`recovery`],
-//! [`index`], and [`partition`], which composes them. [`replication`] decides who leads a partition and what is
-//! committed; it knows positions, epochs and chain values only.
+//! Modules, each of which sees only those before it: [`types`], [`codec`], [`replication`], [`log`], [`superblock`],
+//! [`recovery`], [`index`], and [`partition`], which composes them. [`replication`] decides who leads a partition and
+//! what is committed; it knows positions, epochs and chain values only.
 #![no_std]
 #![deny(unsafe_code)]
 

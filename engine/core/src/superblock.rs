@@ -6,16 +6,20 @@
 
 use thiserror::Error;
 
+use crate::codec::Chain;
+use crate::replication::{Position, Promised, ReplicaId};
 use crate::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId};
 
 /// Bytes of one slot; the file has two.
 pub const SLOT_LEN: usize = 4096;
 /// Bytes of a slot that mean something; the rest is zero.
-pub const SUPERBLOCK_LEN: usize = 128;
+pub const SUPERBLOCK_LEN: usize = 192;
 
 const MAGIC: [u8; 8] = *b"WINDROWS";
 /// The version of the superblock, segment and record formats, which change together.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+/// What stands for no position where one may be missing: no log gets there.
+const NOWHERE: u64 = u64::MAX;
 
 /// What a partition is, and what it has promised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,10 +32,23 @@ pub struct Superblock {
     pub partition: PartitionId,
     /// How many partitions the cluster has.
     pub partition_count: u16,
-    /// The newest epoch that this replica has written in or accepted from a leader.
+    /// Names this copy of the partition for ever: drawn with its data directory, the same for all its partitions.
+    pub replica: ReplicaId,
+    /// The newest epoch that this replica has led or followed.
     pub epoch: Epoch,
     /// The newest epoch that this replica has promised: it refuses everything older.
     pub promised: Epoch,
+    /// Records of this epoch and of later ones were written here, so the watermarks that they name are this replica's.
+    /// [`OTHERS_ONLY`](Self::OTHERS_ONLY): none were; they came from a leader, and name the leader's watermarks.
+    pub own_epoch: Epoch,
+    /// This replica once vouched for records up to here and no longer holds them.
+    pub floor: Option<Position>,
+    /// Where the log starts: the base of its first segment.
+    pub start: Lsn,
+    /// The chain value that the log starts from.
+    pub start_chain: Chain,
+    /// The log is being cut here: whatever stands behind is no longer part of it, however whole it looks.
+    pub cut: Option<Lsn>,
     /// Everything below was durable when this was written; a bad record below is corruption.
     pub durable: Lsn,
     /// Seeds the key hash of this replica's index.
@@ -98,6 +115,55 @@ pub enum SuperblockError {
 }
 
 impl Superblock {
+    /// The `own_epoch` of a replica whose records come from a leader.
+    pub const OTHERS_ONLY: Epoch = Epoch::new(u32::MAX);
+
+    /// The first superblock of a partition that is being made; `replica` and `hash_seed` were drawn at random.
+    #[must_use]
+    pub fn first(
+        cluster: ClusterId,
+        partition: PartitionId,
+        partition_count: u16,
+        replica: ReplicaId,
+        hash_seed: HashSeed,
+    ) -> Self {
+        Self {
+            generation: 1,
+            cluster,
+            partition,
+            partition_count,
+            replica,
+            epoch: Epoch::ZERO,
+            promised: Epoch::ZERO,
+            own_epoch: Epoch::ZERO,
+            floor: None,
+            start: Lsn::ZERO,
+            start_chain: Chain::origin(cluster, partition),
+            cut: None,
+            durable: Lsn::ZERO,
+            hash_seed,
+            features: 0,
+        }
+    }
+
+    /// What this replica has promised, as the protocol knows it.
+    #[must_use]
+    pub const fn promise(&self) -> Promised {
+        Promised { promised: self.promised, epoch: self.epoch, floor: self.floor }
+    }
+
+    /// Puts in what the protocol wants to be durable.
+    pub(crate) const fn set_promise(&mut self, promised: Promised) {
+        self.promised = promised.promised;
+        self.epoch = promised.epoch;
+        self.floor = promised.floor;
+    }
+
+    /// Whether a watermark that a record of `epoch` names was this replica's own.
+    pub(crate) fn is_own(&self, epoch: Epoch) -> bool {
+        self.own_epoch != Self::OTHERS_ONLY && epoch >= self.own_epoch
+    }
+
     /// The slot that this superblock belongs in: 0 or 1.
     #[must_use]
     pub const fn slot(&self) -> usize {
@@ -116,9 +182,17 @@ impl Superblock {
         bytes[42..44].copy_from_slice(&self.partition_count.to_le_bytes());
         bytes[44..48].copy_from_slice(&self.epoch.get().to_le_bytes());
         bytes[48..52].copy_from_slice(&self.promised.get().to_le_bytes());
+        bytes[52..56].copy_from_slice(&self.own_epoch.get().to_le_bytes());
         bytes[56..64].copy_from_slice(&self.durable.get().to_le_bytes());
         bytes[64..80].copy_from_slice(&self.hash_seed.0);
         bytes[80..88].copy_from_slice(&self.features.to_le_bytes());
+        bytes[88..96].copy_from_slice(&self.replica.get().to_le_bytes());
+        bytes[96..104].copy_from_slice(&self.start.get().to_le_bytes());
+        bytes[104..112].copy_from_slice(&self.cut.map_or(NOWHERE, Lsn::get).to_le_bytes());
+        let floor = self.floor.unwrap_or_default();
+        bytes[112..120].copy_from_slice(&floor.lsn.get().to_le_bytes());
+        bytes[120..124].copy_from_slice(&floor.epoch.get().to_le_bytes());
+        bytes[124..128].copy_from_slice(&self.start_chain.get().to_le_bytes());
         let checksum = checksum(&bytes);
         bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -151,6 +225,11 @@ impl Superblock {
         if features != 0 {
             return Err(SlotError::Features { found: features });
         }
+        let floor = Position {
+            epoch: Epoch::new(u32::from_le_bytes(field(bytes, 120))),
+            lsn: Lsn::new(u64::from_le_bytes(field(bytes, 112))),
+        };
+        let cut = u64::from_le_bytes(field(bytes, 104));
         Ok(Self {
             generation: u64::from_le_bytes(field(bytes, 16)),
             cluster: ClusterId(field(bytes, 24)),
@@ -158,6 +237,12 @@ impl Superblock {
             partition_count: u16::from_le_bytes(field(bytes, 42)),
             epoch: Epoch::new(u32::from_le_bytes(field(bytes, 44))),
             promised: Epoch::new(u32::from_le_bytes(field(bytes, 48))),
+            replica: ReplicaId::new(u64::from_le_bytes(field(bytes, 88))),
+            own_epoch: Epoch::new(u32::from_le_bytes(field(bytes, 52))),
+            floor: (floor.epoch > Epoch::ZERO).then_some(floor),
+            start: Lsn::new(u64::from_le_bytes(field(bytes, 96))),
+            start_chain: Chain::new(u32::from_le_bytes(field(bytes, 124))),
+            cut: (cut != NOWHERE).then_some(Lsn::new(cut)),
             durable: Lsn::new(u64::from_le_bytes(field(bytes, 56))),
             hash_seed: HashSeed(field(bytes, 64)),
             features,

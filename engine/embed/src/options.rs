@@ -137,6 +137,6 @@ impl Options {
     }
 
     pub(crate) const fn new_data_dir(&self) -> NewDataDir {
-        NewDataDir { cluster: None, partitions: self.partitions, mode: BuildMode::Embedded }
+        NewDataDir { cluster: None, replica: None, partitions: self.partitions, mode: BuildMode::Embedded }
     }
 }

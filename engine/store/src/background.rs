@@ -4,17 +4,19 @@
 //! come back through the client's own queue, and a callback wakes the owner. Jobs are done in the order given.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use windrow_core::partition::{Partition, ReplicaAction};
 use windrow_core::superblock::Superblock;
 use windrow_core::types::{Lsn, PartitionId};
 
 use crate::files::FileError;
 use crate::fill::FillMode;
 use crate::partition_dir::PartitionDir;
-use crate::segment::{MappedSegment, PrepareError};
+use crate::segment::{MappedSegment, PrepareError, SegmentView};
 use crate::urgent::leave_the_core;
 
 /// Something to be done.
@@ -39,6 +41,66 @@ pub enum Job {
         /// What.
         superblock: Superblock,
     },
+    /// Copy a part of a segment that is being cut.
+    PutAside {
+        /// Where.
+        dir: Arc<PartitionDir>,
+        /// Names the cut.
+        label: u64,
+        /// The position of the first byte.
+        from: Lsn,
+        /// The segment.
+        segment: SegmentView,
+        /// Which part of it.
+        range: Range<usize>,
+    },
+    /// Move segments aside.
+    MoveAside {
+        /// Where.
+        dir: Arc<PartitionDir>,
+        /// Names the cut.
+        label: u64,
+        /// Which.
+        bases: Vec<Lsn>,
+    },
+    /// Remove segments that hold nothing.
+    Remove {
+        /// Where.
+        dir: Arc<PartitionDir>,
+        /// Which.
+        bases: Vec<Lsn>,
+    },
+}
+
+impl Job {
+    /// The job that a replica asks for; `None` where it asks for none, but has something to tell.
+    #[must_use]
+    pub fn for_replica(
+        partition: &Partition<MappedSegment>,
+        dir: &Arc<PartitionDir>,
+        action: &ReplicaAction,
+    ) -> Option<Self> {
+        let dir = Arc::clone(dir);
+        match action {
+            ReplicaAction::PutAside { from, upto, label } => {
+                let part = partition.bytes(*from, *upto).ok()?.next()?;
+                Some(Self::PutAside {
+                    dir,
+                    label: *label,
+                    from: *from,
+                    segment: part.memory.share(),
+                    range: part.range,
+                })
+            }
+            ReplicaAction::MoveAside { bases, label } => {
+                Some(Self::MoveAside { dir, label: *label, bases: bases.clone() })
+            }
+            ReplicaAction::Remove { bases } => Some(Self::Remove { dir, bases: bases.clone() }),
+            ReplicaAction::PromiseWritten { .. } | ReplicaAction::CutDone { .. } | ReplicaAction::ResetDone { .. } => {
+                None
+            }
+        }
+    }
 }
 
 /// What came of a job.
@@ -69,6 +131,32 @@ pub enum Done {
         partition: PartitionId,
         /// Its generation.
         generation: u64,
+    },
+    /// A part of a segment has been copied aside, or could not be: tell
+    /// [`Partition::handle_put_aside`](windrow_core::partition::Partition::handle_put_aside).
+    PutAside {
+        /// The partition that it is of.
+        partition: PartitionId,
+        /// Why not.
+        result: Result<(), FileError>,
+    },
+    /// Segments have been moved aside.
+    MovedAside {
+        /// The partition that they were of.
+        partition: PartitionId,
+    },
+    /// Segments have been removed.
+    Removed {
+        /// The partition that they were of.
+        partition: PartitionId,
+    },
+    /// Segments could not be moved aside or removed. As fatal as a failed flush: see
+    /// [`fatal_flush`](crate::fatal_flush).
+    ClearingFailed {
+        /// The partition that they are of.
+        partition: PartitionId,
+        /// Why.
+        error: FileError,
     },
     /// A superblock could not be written. As fatal as a failed flush: see [`fatal_flush`](crate::fatal_flush).
     SuperblockFailed {
@@ -189,6 +277,23 @@ pub(crate) fn perform(job: Job) -> Done {
             match dir.write_superblock(&superblock) {
                 Ok(()) => Done::SuperblockWritten { partition, generation: superblock.generation },
                 Err(error) => Done::SuperblockFailed { partition, error },
+            }
+        }
+        Job::PutAside { dir, label, from, segment, range } => {
+            Done::PutAside { partition: dir.partition(), result: dir.put_aside(label, from, &segment, range) }
+        }
+        Job::MoveAside { dir, label, bases } => {
+            let partition = dir.partition();
+            match dir.move_aside(label, &bases) {
+                Ok(()) => Done::MovedAside { partition },
+                Err(error) => Done::ClearingFailed { partition, error },
+            }
+        }
+        Job::Remove { dir, bases } => {
+            let partition = dir.partition();
+            match dir.remove_segments(&bases) {
+                Ok(()) => Done::Removed { partition },
+                Err(error) => Done::ClearingFailed { partition, error },
             }
         }
     }

@@ -33,7 +33,8 @@ pub use files::FileError;
 pub use fill::{FillMode, UnknownFillMode};
 pub use flush::{FlushFailed, FlushTask, fatal_flush};
 pub use open::{
-    OpenConfig, OpenError, OpenPartition, OpenReport, ReadOnlyPartition, RefreshError, open_partition, open_read_only,
+    OpenConfig, OpenError, OpenPartition, OpenReplica, OpenReport, ReadOnlyPartition, RefreshError, open_partition,
+    open_read_only, open_replica,
 };
 pub use partition_dir::{Listing, PartitionDir, SegmentFile, SuperblockFile, SuperblockFileError};
 pub use preflight::{FileSystem, Limits, Preflight, preflight, raise_open_file_limit};

@@ -20,7 +20,7 @@ use windrow_store::{
     BuildMode, DataDir, FillMode, FlushTask, MappedSegment, NewDataDir, OpenConfig, OpenPartition, open_partition,
 };
 
-const NEW: NewDataDir = NewDataDir { cluster: None, partitions: 1, mode: BuildMode::Embedded };
+const NEW: NewDataDir = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::Embedded };
 const CONFIG: OpenConfig = OpenConfig { segment_len: 32 << 10, segments_ahead: 1, fill: FillMode::Write4K };
 const NOW: UnixMillis = UnixMillis::new(1_000_000).unwrap();
 const PAGE: u64 = 4096;

@@ -16,7 +16,7 @@ use windrow_store::{
 
 const CASE: &str = "WINDROW_TEST_CASE";
 const DIR: &str = "WINDROW_TEST_DIR";
-const NEW: NewDataDir = NewDataDir { cluster: None, partitions: 1, mode: BuildMode::Embedded };
+const NEW: NewDataDir = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::Embedded };
 
 fn run(case: &str, dir: &Path) -> Output {
     let this = std::env::current_exe().unwrap();

@@ -255,7 +255,7 @@ fn raise_descriptor_limit(settings: &Settings) {
 fn open_data_dir(settings: &Settings, cores: usize) -> Result<DataDir, ServeError> {
     let mode = if Identity::IS_CLUSTER { BuildMode::SharedNothing } else { BuildMode::SharedMemory };
     let partitions = settings.partitions.unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX));
-    let data_dir = DataDir::open_or_create(&settings.dir, &NewDataDir { cluster: None, partitions, mode })?;
+    let data_dir = DataDir::open_or_create(&settings.dir, &NewDataDir { cluster: None, replica: None, partitions, mode })?;
     let found = data_dir.identity().partitions;
     match settings.partitions {
         Some(asked) if asked != found => Err(ServeError::Partitions { path: settings.dir.clone(), found, asked }),

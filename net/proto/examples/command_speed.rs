@@ -7,8 +7,9 @@ use std::time::Instant;
 use windrow_core::{
     log::VecMemory,
     partition::{Action, Partition, PartitionConfig, RecoveredPartition},
+    replication::ReplicaId,
     superblock::Superblock,
-    types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, PartitionMap, UnixMillis, limits::SEGMENT_LEN_DEFAULT},
+    types::{ClusterId, HashSeed, Lsn, PartitionId, PartitionMap, UnixMillis, limits::SEGMENT_LEN_DEFAULT},
 };
 use windrow_proto::{
     command::resolve,
@@ -40,17 +41,8 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let superblock = Superblock {
-            generation: 1,
-            cluster: ClusterId([1; 16]),
-            partition: PartitionId::new(0),
-            partition_count: 1,
-            epoch: Epoch::ZERO,
-            promised: Epoch::ZERO,
-            durable: Lsn::ZERO,
-            hash_seed: HashSeed([2; 16]),
-            features: 0,
-        };
+        let superblock =
+            Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]));
         let config = PartitionConfig { segment_len: SEGMENT_LEN_DEFAULT, segments_ahead: 1 };
         let recovered = RecoveredPartition::new(superblock, config, Vec::new()).expect("nothing to recover");
         let superblock = recovered.next_superblock().expect("epochs are left");

@@ -33,7 +33,7 @@ fn stderr(output: &Output) -> String {
 
 /// A data directory with two partitions of three puts each, every one flushed.
 fn make_log(dir: &Path) {
-    let new = NewDataDir { cluster: None, partitions: 2, mode: BuildMode::Embedded };
+    let new = NewDataDir { cluster: None, replica: None, partitions: 2, mode: BuildMode::Embedded };
     let data_dir = DataDir::open_or_create(dir, &new).unwrap();
     let config = OpenConfig { segment_len: SEGMENT_LEN_MIN, segments_ahead: 1, fill: FillMode::Write4K };
     for number in 0..2 {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use windrow_core::codec::{Chain, OP_LEN, RecordHeader, RecordKind, SegmentFooter, SegmentHeader, batch_len};
 use windrow_core::partition::{Change, Op};
+use windrow_core::replication::{Position, ReplicaId};
 use windrow_core::superblock::{FORMAT_VERSION, SLOT_LEN, SUPERBLOCK_LEN, Superblock};
 use windrow_core::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN, SEGMENT_LEN_MIN};
 use windrow_core::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis};
@@ -160,6 +161,12 @@ fn superblocks_are_as_documented() {
         partition_count: 0x0B0C,
         epoch: Epoch::new(0x0D0E_0F10),
         promised: Epoch::new(0x1112_1314),
+        own_epoch: Epoch::new(0x1D1E_1F20),
+        replica: ReplicaId::new(0x2122_2324_2526_2728),
+        floor: Some(Position { epoch: Epoch::new(0x292A_2B2C), lsn: Lsn::new(0x2D2E_2F30_3132_3334) }),
+        start: Lsn::new(0x3536_3738_393A_3B3C),
+        start_chain: Chain::new(0x3D3E_3F40),
+        cut: Some(Lsn::new(0x4142_4344_4546_4748)),
         durable: Lsn::new(0x1516_1718_191A_1B1C),
         hash_seed: HashSeed(*b"fedcba9876543210"),
         features: 0,
@@ -174,12 +181,21 @@ fn superblocks_are_as_documented() {
         ("partition_count", 0x0B0C),
         ("epoch", 0x0D0E_0F10),
         ("promised", 0x1112_1314),
+        ("own_epoch", 0x1D1E_1F20),
+        ("replica", 0x2122_2324_2526_2728),
+        ("floor_epoch", 0x292A_2B2C),
+        ("floor_lsn", 0x2D2E_2F30_3132_3334),
+        ("start", 0x3536_3738_393A_3B3C),
+        ("start_chain", 0x3D3E_3F40),
+        ("cut", 0x4142_4344_4546_4748),
         ("durable", 0x1516_1718_191A_1B1C),
         ("features", 0),
     ];
     let others: [(&str, &[u8]); 3] =
         [("magic", b"WINDROWS"), ("cluster", &CLUSTER.0), ("hash_seed", b"fedcba9876543210")];
     compare("## superblock", &bytes, &values, &others);
+    let uncut = Superblock { cut: None, ..superblock }.encode();
+    assert_eq!(uncut[104..112], [0xff; 8]);
     assert_eq!(superblock.slot(), 0);
     assert_eq!(Superblock { generation: 7, ..superblock }.slot(), 1);
 }
@@ -202,7 +218,7 @@ fn target(bytes: &[u8], at: usize, len: usize) -> &[u8] {
 fn files_are_as_documented() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("data");
-    let new = NewDataDir { cluster: Some(CLUSTER), partitions: 1, mode: BuildMode::Embedded };
+    let new = NewDataDir { cluster: Some(CLUSTER), replica: None, partitions: 1, mode: BuildMode::Embedded };
     let data_dir = DataDir::open_or_create(&dir, &new).unwrap();
     let config = OpenConfig { segment_len: SEGMENT_LEN_MIN, segments_ahead: 1, fill: FillMode::Write4K };
     let now = UnixMillis::new(1_000).unwrap();

@@ -5,25 +5,16 @@ use std::collections::BTreeMap;
 use windrow_core::{
     log::VecMemory,
     partition::{Action, Partition, PartitionConfig, RecoveredPartition},
+    replication::ReplicaId,
     superblock::Superblock,
-    types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis},
+    types::{ClusterId, HashSeed, Lsn, PartitionId, UnixMillis},
 };
 
 pub(crate) const SEGMENT_LEN: u64 = 4 << 10;
 pub(crate) const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN, segments_ahead: 1 };
 
 pub(crate) fn superblock() -> Superblock {
-    Superblock {
-        generation: 1,
-        cluster: ClusterId([1; 16]),
-        partition: PartitionId::new(0),
-        partition_count: 1,
-        epoch: Epoch::ZERO,
-        promised: Epoch::ZERO,
-        durable: Lsn::ZERO,
-        hash_seed: HashSeed([2; 16]),
-        features: 0,
-    }
+    Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]))
 }
 
 pub(crate) fn now() -> UnixMillis {

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use windrow_core::log::SegmentMemory;
 use windrow_core::partition::{Partition, PartitionConfig};
+use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::Superblock;
 use windrow_core::types::limits::SEGMENT_LEN_MIN;
-use windrow_core::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
+use windrow_core::types::{ClusterId, Lsn, PartitionId, UnixMillis};
 
 use crate::disk::{Flush, PartitionDisk, SimMemory};
 use crate::keys::hash_seed;
@@ -50,17 +51,8 @@ pub(crate) struct Flight {
 impl Replica {
     pub(crate) fn new(number: u16, swarm: &Swarm, rng: &mut Rng) -> Self {
         let id = PartitionId::new(number);
-        let superblock = Superblock {
-            generation: 1,
-            cluster: ClusterId([7; 16]),
-            partition: id,
-            partition_count: swarm.partitions,
-            epoch: Epoch::ZERO,
-            promised: Epoch::ZERO,
-            durable: Lsn::ZERO,
-            hash_seed: hash_seed(swarm, rng),
-            features: 0,
-        };
+        let superblock =
+            Superblock::first(ClusterId([7; 16]), id, swarm.partitions, ReplicaId::new(1), hash_seed(swarm, rng));
         Self {
             config: PartitionConfig { segment_len: swarm.segment_len, segments_ahead: swarm.segments_ahead },
             disk: PartitionDisk::new(&superblock),

@@ -12,6 +12,7 @@ use rkyv::ser::writer::Buffer;
 use rkyv::with::InlineAsBox;
 use rkyv::{Archive, Serialize};
 
+use crate::types::limits::RECORD_ALIGN;
 use crate::types::{Lsn, UnixMillis};
 
 /// Bytes that each operation takes in a record beside its key and its value.
@@ -186,7 +187,9 @@ impl<'a> Batch<'a> {
         let root = rkyv::access::<ArchivedBatch, Failure>(body).ok()?;
         let batch = Self { ops: &root.ops };
         let known = batch.ops.iter().all(|op| {
-            OpKind::from_bits(op.kind.to_native()).is_some() && UnixMillis::new(op.expires_at_ms.to_native()).is_some()
+            OpKind::from_bits(op.kind.to_native()).is_some()
+                && UnixMillis::new(op.expires_at_ms.to_native()).is_some()
+                && op.supersedes.to_native().is_multiple_of(RECORD_ALIGN as u64)
         });
         known.then_some(batch)
     }
@@ -207,6 +210,12 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn only(self) -> Option<OpView<'a>> {
         if let [only] = self.ops { Some(view(only)) } else { None }
+    }
+
+    /// The operation number `index`, in the order of their keys.
+    #[must_use]
+    pub fn get(self, index: usize) -> Option<OpView<'a>> {
+        self.ops.get(index).map(view)
     }
 
     /// The operations, in the order of their keys.

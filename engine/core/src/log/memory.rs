@@ -9,7 +9,7 @@ pub struct Unverified<'a>(pub &'a [u8]);
 /// One segment's memory: a mapping of its file, or the simulator's pages.
 ///
 /// Invariants, kept by the implementation and relied on by whoever holds a view of published bytes:
-/// - bytes below the published end never change again while the segment lives;
+/// - bytes below the published end never change again while the segment lives, unless the log is cut there;
 /// - only the holder of `&mut self` writes, and only at or above the published end.
 ///
 /// Every replica of the partition has the same bytes at the same place.
@@ -36,6 +36,15 @@ pub trait SegmentMemory {
     /// # Panics
     /// If `end` lies below the published end or past the segment: that is a bug of the caller.
     fn publish(&mut self, end: usize);
+
+    /// Takes back what was published behind `end`: it may be written again.
+    ///
+    /// Only for a log that is being cut. Nobody holds a view of what is taken back: it was never confirmed to anybody,
+    /// or it is lost by an operator's leave.
+    ///
+    /// # Panics
+    /// If `end` lies above the published end: that is a bug of the caller.
+    fn retract(&mut self, end: usize);
 
     /// A part of what is not published, to write to.
     ///
@@ -95,6 +104,11 @@ impl SegmentMemory for VecMemory {
 
     fn publish(&mut self, end: usize) {
         assert!(end >= self.published && end <= self.bytes.len(), "published end out of order");
+        self.published = end;
+    }
+
+    fn retract(&mut self, end: usize) {
+        assert!(end <= self.published, "only what was published is taken back");
         self.published = end;
     }
 

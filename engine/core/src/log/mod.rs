@@ -5,19 +5,27 @@
 //! covers all that was appended when it was asked for. Fault model: a flush that fails never comes back here, because
 //! it ends the process; preparing a segment may fail, which stops appends and nothing else.
 
+mod cut;
 mod memory;
+mod ranges;
 mod reader;
+mod receive;
 mod segment;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::mem;
 
+pub(crate) use cut::CutPoint;
 pub use memory::{SegmentMemory, Unverified, VecMemory};
+pub use ranges::{LogPart, LogParts};
 pub use reader::{ReadError, Records};
+pub use receive::{BadBytes, ReceiveError};
 pub use segment::LogSegment;
 use thiserror::Error;
 
-use crate::codec::{Batch, Chain, RecordHeader, RecordKind, SegmentHeader, padded};
+use crate::codec::{Batch, Chain, RecordHeader, RecordKind, SegmentHeader, padded, read_record};
 use crate::types::limits::{PARTITION_LOG_LEN_MAX, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN, record_len_max};
 use crate::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
 
@@ -66,6 +74,9 @@ pub enum RoomError {
     /// The next segment could not be prepared: the disk is full, or refused.
     #[error("there is no space for the next log segment")]
     NoSpace,
+    /// The log is that of a follower: its leader writes it.
+    #[error("this replica does not lead: only the leader appends")]
+    NotLeader,
     /// The record is longer than a segment can hold.
     #[error("a record of {len} bytes is longer than the {max} bytes that a segment can hold")]
     TooLarge {
@@ -82,10 +93,30 @@ pub enum RoomError {
 /// The log of one partition.
 pub struct Log<M> {
     config: LogConfig,
+    start: Lsn,
+    is_appendable: bool,
     segments: VecDeque<LogSegment<M>>,
     prepared: VecDeque<(Lsn, M)>,
-    preparing: Option<Lsn>,
+    /// The segment that is being prepared, and its length.
+    preparing: Option<(Lsn, u64)>,
     prepare_failed: bool,
+    /// Bytes of the segments to be prepared: a follower's are as long as its leader's.
+    next_len: u64,
+    /// No segment is prepared and nothing flushed: the log is about to be cut.
+    is_paused: bool,
+    /// Everything below has arrived from the leader, whole records or not.
+    received: Lsn,
+    /// Memory up to here may hold what was received.
+    dirty: Lsn,
+    /// The header of the leader's next segment, while one of its length is being prepared.
+    held_header: Option<Box<[u8; SEGMENT_HEADER_LEN]>>,
+    /// Segments that are out of use, whose files are to be removed.
+    discarded: Vec<Lsn>,
+    is_removing: bool,
+    /// What is being prepared will be of no use.
+    is_preparing_in_vain: bool,
+    /// The log was cut: what took the place of the tail has to be flushed although nothing was appended.
+    flush_wanted: bool,
     chain: Chain,
     epoch: Epoch,
     appended: Lsn,
@@ -97,6 +128,7 @@ pub struct Log<M> {
 
 /// Where a log continues: what recovery found, or nothing.
 pub(crate) struct LogStart<M> {
+    pub(crate) start: Lsn,
     pub(crate) segments: VecDeque<LogSegment<M>>,
     pub(crate) prepared: VecDeque<(Lsn, M)>,
     pub(crate) chain: Chain,
@@ -109,6 +141,7 @@ impl<M: SegmentMemory> Log<M> {
     /// Takes the log apart, for a follower that goes on from its end. What stands prepared is let go.
     pub(crate) fn suspend(&mut self) -> LogStart<M> {
         LogStart {
+            start: self.start,
             segments: mem::take(&mut self.segments),
             prepared: VecDeque::new(),
             chain: self.chain,
@@ -123,10 +156,21 @@ impl<M: SegmentMemory> Log<M> {
         assert!(start.durable <= start.end, "nothing beyond the end can be durable");
         Self {
             config,
+            start: start.start,
+            is_appendable: true,
             segments: start.segments,
             prepared: start.prepared,
             preparing: None,
             prepare_failed: false,
+            next_len: config.segment_len,
+            is_paused: false,
+            received: start.end,
+            dirty: start.end,
+            held_header: None,
+            discarded: Vec::new(),
+            is_removing: false,
+            is_preparing_in_vain: false,
+            flush_wanted: false,
             chain: start.chain,
             epoch: start.epoch,
             appended: start.end,
@@ -142,6 +186,12 @@ impl<M: SegmentMemory> Log<M> {
     #[must_use]
     pub const fn config(&self) -> &LogConfig {
         &self.config
+    }
+
+    /// Where the log starts: the base of its first segment.
+    #[must_use]
+    pub const fn start(&self) -> Lsn {
+        self.start
     }
 
     /// Where the log ends: everything below is in memory.
@@ -223,6 +273,20 @@ impl<M: SegmentMemory> Log<M> {
         segment.batch_at(lsn)
     }
 
+    /// The operations of the batch at `lsn`, if a whole record that has any stands there: for a position that nobody
+    /// vouches for.
+    pub(crate) fn verified_batch_at(&self, lsn: Lsn) -> Option<Batch<'_>> {
+        let segment = self.segment_of(lsn)?;
+        let end = segment.memory().published_end();
+        let limit = end.min(usize::try_from(segment.records_limit()).ok()?);
+        let offset = usize::try_from(lsn.since(segment.base())).ok()?;
+        let published = Unverified(segment.memory().published(0..end));
+        if offset >= limit {
+            return None;
+        }
+        read_record(published, segment.base(), self.config.partition, offset, limit).ok()?.batch
+    }
+
     /// Where the record at `lsn` ends, a position that the index holds.
     pub(crate) fn record_end(&self, lsn: Lsn) -> Lsn {
         lsn.plus(self.segment_of(lsn).expect("the index points into the log").record_len_at(lsn))
@@ -233,8 +297,36 @@ impl<M: SegmentMemory> Log<M> {
         self.segments.iter_mut().for_each(|segment| segment.set_live(0));
     }
 
+    /// Lets records no longer be appended here, only received.
+    pub(crate) fn receive_only(&mut self) {
+        self.is_appendable = false;
+        self.received = self.appended;
+        self.dirty = self.dirty.max(self.appended);
+    }
+
+    /// Makes room for the first record of `epoch`, which a leader writes here from now on.
+    ///
+    /// # Panics
+    /// If the epoch is not newer than what the log holds: nobody leads with such a log, so that is a bug.
+    pub(crate) fn begin_epoch(&mut self, epoch: Epoch) -> Result<(), RoomError> {
+        assert!(epoch > self.epoch, "every leadership has an epoch of its own");
+        self.end_receiving();
+        // The pad in front of the record is of the new epoch, too.
+        let before = mem::replace(&mut self.epoch, epoch);
+        self.is_appendable = true;
+        let room = self.reserve(0);
+        if room.is_err() {
+            self.epoch = before;
+            self.is_appendable = false;
+        }
+        room
+    }
+
     /// Makes room for a record with a body of `body_len` bytes, opening the next segment if this one is full.
     pub(crate) fn reserve(&mut self, body_len: u64) -> Result<(), RoomError> {
+        if !self.is_appendable {
+            return Err(RoomError::NotLeader);
+        }
         let len = padded(RECORD_HEADER_LEN as u64 + body_len);
         let max = record_len_max(self.config.segment_len);
         if len > max || u32::try_from(body_len).is_err() {
@@ -246,8 +338,7 @@ impl<M: SegmentMemory> Log<M> {
         if self.prepared.is_empty() {
             return Err(if self.prepare_failed { RoomError::NoSpace } else { RoomError::NotReady });
         }
-        let start = self.segments.front().map_or(Lsn::ZERO, LogSegment::base);
-        if self.appended.since(start) + 2 * self.config.segment_len >= PARTITION_LOG_LEN_MAX {
+        if self.appended.since(self.start) + 2 * self.config.segment_len >= PARTITION_LOG_LEN_MAX {
             return Err(RoomError::LogFull);
         }
         self.roll();
@@ -314,7 +405,8 @@ impl<M: SegmentMemory> Log<M> {
 
     /// The next flush to do, if there is something new and none in flight.
     pub fn poll_flush(&mut self) -> Option<FlushRequest> {
-        if self.flight.is_some() || self.submitted == self.appended {
+        let is_new = self.submitted != self.appended || self.flush_wanted;
+        if self.flight.is_some() || !is_new || self.is_paused {
             return None;
         }
         let last = self.segments.back()?.base();
@@ -322,6 +414,7 @@ impl<M: SegmentMemory> Log<M> {
         let request =
             FlushRequest { ticket: self.next_ticket, first_base: first, last_base: last, upto: self.appended };
         self.next_ticket += 1;
+        self.flush_wanted = false;
         self.submitted = self.appended;
         self.flight = Some(request);
         Some(request)
@@ -346,16 +439,16 @@ impl<M: SegmentMemory> Log<M> {
 
     /// The next segment to prepare: its base and its length. Asked for once.
     pub fn poll_prepare(&mut self) -> Option<(Lsn, u64)> {
-        if self.preparing.is_some() || self.prepare_failed || self.prepared.len() >= self.config.segments_ahead {
+        let is_enough = self.prepared.len() >= self.config.segments_ahead;
+        if self.preparing.is_some() || self.prepare_failed || is_enough || self.is_paused || self.is_discarding() {
             return None;
         }
-        let base = match (self.prepared.back(), self.segments.back()) {
-            (Some((base, memory)), _) => base.plus(memory.segment_len()),
-            (None, Some(segment)) => segment.base().plus(segment.segment_len()),
-            (None, None) => Lsn::ZERO,
+        let base = match self.prepared.back() {
+            Some((base, memory)) => base.plus(memory.segment_len()),
+            None => self.next_base(),
         };
-        self.preparing = Some(base);
-        Some((base, self.config.segment_len))
+        self.preparing = Some((base, self.next_len));
+        self.preparing
     }
 
     /// A segment has been prepared: it is zeroed and durable, and so is its name.
@@ -363,15 +456,20 @@ impl<M: SegmentMemory> Log<M> {
     /// # Panics
     /// If it is not the one that was asked for: that is a bug of the driver.
     pub fn handle_prepared(&mut self, base: Lsn, memory: M) {
-        assert_eq!(self.preparing.take(), Some(base), "a segment is prepared once");
-        assert_eq!(memory.segment_len(), self.config.segment_len, "a segment has the length asked for");
-        self.prepared.push_back((base, memory));
+        let asked = self.preparing.take();
+        assert_eq!(asked, Some((base, memory.segment_len())), "a segment is prepared once, as long as asked for");
+        if mem::take(&mut self.is_preparing_in_vain) {
+            self.discarded.push(base);
+        } else {
+            self.prepared.push_back((base, memory));
+        }
     }
 
     /// A segment could not be prepared. [`retry_prepare`](Self::retry_prepare) asks again.
     pub fn handle_prepare_failed(&mut self, base: Lsn) {
-        assert_eq!(self.preparing.take(), Some(base), "a segment is prepared once");
-        self.prepare_failed = true;
+        let asked = self.preparing.take();
+        assert_eq!(asked.map(|(asked, _)| asked), Some(base), "a segment is prepared once");
+        self.prepare_failed = !mem::take(&mut self.is_preparing_in_vain);
     }
 
     /// Asks again for what could not be prepared.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Log, LogSegment, SegmentMemory, Unverified};
+use super::{Log, SegmentMemory, Unverified};
 use crate::codec::{Record, RecordError, RecordKind, read_record};
 use crate::types::Lsn;
 use crate::types::limits::SEGMENT_HEADER_LEN;
@@ -42,7 +42,7 @@ impl<M: SegmentMemory> Log<M> {
     /// # Errors
     /// [`ReadError::Gone`] where `from` lies before the log's first segment.
     pub fn records(&self, from: Lsn, limit: Lsn) -> Result<Records<'_, M>, ReadError> {
-        let start = self.segments.front().map_or(Lsn::ZERO, LogSegment::base);
+        let start = self.start;
         if from < start && from != Lsn::ZERO {
             return Err(ReadError::Gone { lsn: from, start });
         }

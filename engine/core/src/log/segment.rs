@@ -30,6 +30,18 @@ impl<M: SegmentMemory> LogSegment<M> {
         Self { base, memory, record_count, newest_time, live_bytes: 0 }
     }
 
+    /// Takes a prepared segment into use whose header came from the leader, and was believed.
+    pub(super) fn begin_received(base: Lsn, mut memory: M, time: UnixMillis) -> Self {
+        memory.publish(SEGMENT_HEADER_LEN);
+        Self { base, memory, record_count: 0, newest_time: time, live_bytes: 0 }
+    }
+
+    /// Ends with the footer that came from the leader, and was believed.
+    pub(super) fn seal_received(&mut self) {
+        let end = usize::try_from(self.memory.segment_len()).expect("a segment fits the address space");
+        self.memory.publish(end);
+    }
+
     /// The memory, for a follower whose leader has written more of it.
     pub(crate) const fn memory_mut(&mut self) -> &mut M {
         &mut self.memory
@@ -40,6 +52,19 @@ impl<M: SegmentMemory> LogSegment<M> {
         self.memory.publish(end);
         self.record_count = record_count;
         self.newest_time = newest_time;
+    }
+
+    /// The memory alone; the segment is out of the log.
+    pub(crate) fn into_memory(self) -> M {
+        self.memory
+    }
+
+    /// Lets a segment that was sealed end with its last record again: what follows is written once more.
+    pub(crate) fn unseal(&mut self) {
+        let limit = usize::try_from(self.records_limit()).expect("a segment is mapped, so it fits the address space");
+        if self.memory.published_end() > limit {
+            self.memory.retract(limit);
+        }
     }
 
     /// The position of the segment's first byte.
@@ -155,6 +180,18 @@ impl<M: SegmentMemory> LogSegment<M> {
         chain
     }
 
+    /// Ends with the record that ends at `end`; what was behind it is zeros from now on, also what was received and not
+    /// published, up to `dirty`.
+    pub(super) fn cut(&mut self, end: usize, record_count: u64, newest_time: UnixMillis, dirty: Lsn) {
+        let received = dirty.get().saturating_sub(self.base.get()).min(self.memory.segment_len());
+        let used =
+            usize::try_from(received).expect("a segment fits the address space").max(self.memory.published_end());
+        self.memory.retract(end);
+        self.memory.write(end..used).fill(0);
+        self.record_count = record_count;
+        self.newest_time = newest_time;
+    }
+
     /// Overwrites everything behind the last record with zeros.
     pub(crate) fn zero_tail(&mut self) {
         let len = usize::try_from(self.memory.segment_len()).expect("a segment fits the address space");
@@ -171,8 +208,12 @@ impl<M: SegmentMemory> LogSegment<M> {
 
     /// The batches of the segment in order, and where they stand.
     pub(crate) fn batches(&self) -> impl Iterator<Item = (Lsn, Batch<'_>)> {
+        self.batches_from(self.base.plus(SEGMENT_HEADER_LEN as u64))
+    }
+
+    /// The batches of the segment from `next` on, where a record starts, in order, and where they stand.
+    pub(crate) fn batches_from(&self, mut next: Lsn) -> impl Iterator<Item = (Lsn, Batch<'_>)> {
         let end = (self.memory.published_end() as u64).min(self.records_limit());
-        let mut next = self.base.plus(SEGMENT_HEADER_LEN as u64);
         core::iter::from_fn(move || {
             while next < self.base.plus(end) {
                 let lsn = next;

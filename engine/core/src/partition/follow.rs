@@ -37,6 +37,7 @@ impl<M: SegmentMemory> Partition<M> {
         let outcome = follow(&self.superblock, &mut start, added, limit, &mut |record| replay.apply(record));
         replay.settle();
         self.log = Log::new(config, start);
+        self.committed = self.log.durable();
         self.index = replay.index;
         self.indexed_tombstones = replay.tombstones;
         for (base, bytes) in replay.live {

@@ -8,9 +8,13 @@
 mod follow;
 mod open;
 mod read;
+mod receive;
 mod replay;
+mod replica;
+mod surgery;
 mod write;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +22,14 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub use open::{PartitionConfig, RecoveredPartition};
 pub use read::{Entry, Lookup, ScanCursor, ScanStep};
 use replay::shares_fragment;
+use replica::Replication;
+pub use replica::{ReplicaAction, Role};
+pub use surgery::CutError;
 pub use write::{AppendError, Change, Op};
 
+use crate::codec::Chain;
 use crate::index::Index;
-use crate::log::{FlushRequest, Log, LogSegment, ReadError, Records, SegmentMemory};
+use crate::log::{FlushRequest, Log, LogParts, LogSegment, ReadError, Records, SegmentMemory};
 use crate::superblock::Superblock;
 use crate::types::{Epoch, HashSeed, KeyHash, Lsn, PartitionId, UnixMillis};
 
@@ -55,6 +63,10 @@ pub struct Partition<M> {
     superblock: Superblock,
     superblock_in_flight: Option<u64>,
     superblock_wanted: bool,
+    /// Everything below is committed; never beyond what is durable here.
+    committed: Lsn,
+    /// What only a partition with replicas has.
+    replication: Option<Box<Replication>>,
     /// Never goes back, so that an expired key does not return when the machine's clock does.
     /// Atomic only so that several threads may read a partition that nobody writes meanwhile.
     clock: AtomicU64,
@@ -62,7 +74,8 @@ pub struct Partition<M> {
     /// How many of them the index still points to: the rest were superseded before they were committed.
     indexed_tombstones: usize,
     expiries: BTreeSet<(UnixMillis, KeyHash)>,
-    /// The end of the newest record that cleared the partition.
+    /// Whoever finds nothing waits for this: the end of the newest record that cleared the partition, or of what
+    /// opening or cutting left, behind which deletions are not told from keys that never were.
     cleared_end: Lsn,
     idle_since: Lsn,
     /// The key of a deletion that the partition itself appends.
@@ -141,11 +154,11 @@ impl<M: SegmentMemory> Partition<M> {
         self.log.durable()
     }
 
-    /// Everything below is durable on as many replicas as the commit rule asks for. Without followers, that is what
-    /// is durable here.
+    /// Everything below is durable on as many replicas as the commit rule asks for, and here. Without followers, that
+    /// is what is durable here.
     #[must_use]
     pub const fn committed(&self) -> Lsn {
-        self.log.durable()
+        self.committed
     }
 
     /// The log.
@@ -174,10 +187,24 @@ impl<M: SegmentMemory> Partition<M> {
         self.log.records(from, self.committed())
     }
 
+    /// The bytes of the log from `from` to `upto`, or to its end: one part for each segment, in order.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] where `from` is no longer in the log.
+    pub fn bytes(&self, from: Lsn, upto: Lsn) -> Result<LogParts<'_, M>, ReadError> {
+        self.log.bytes(from, upto)
+    }
+
+    /// The chain value of the record that ends at `lsn`; `None` where none is known to.
+    #[must_use]
+    pub fn chain_at(&self, lsn: Lsn) -> Option<Chain> {
+        self.log.chain_at(lsn)
+    }
+
     /// Keys, those included whose expiry has passed and that have not been swept yet.
     #[must_use]
     pub fn len(&self) -> u64 {
-        (self.index.len() - self.indexed_tombstones) as u64
+        self.index.len().saturating_sub(self.indexed_tombstones) as u64
     }
 
     /// Whether there are no keys.
@@ -200,7 +227,7 @@ impl<M: SegmentMemory> Partition<M> {
             segments: segments.len() as u64,
             segments_prepared: prepared,
             index_bytes: self.index.memory_bytes() as u64,
-            start: self.log.segments().next().map_or(Lsn::ZERO, LogSegment::base),
+            start: self.log.start(),
             appended: self.log.appended(),
             submitted: self.log.submitted(),
             durable: self.log.durable(),
@@ -229,7 +256,16 @@ impl<M: SegmentMemory> Partition<M> {
     /// If it is not the one in flight: that is a bug of the driver.
     pub fn handle_flushed(&mut self, ticket: u64) {
         self.log.handle_flushed(ticket);
-        let committed = self.committed();
+        self.advance_committed();
+    }
+
+    /// Moves the committed watermark as far as it may go, and lets go of the deletions below.
+    fn advance_committed(&mut self) {
+        let durable = self.log.durable();
+        let committed =
+            self.replication.as_ref().map_or(durable, |replication| replication.committed_told.min(durable));
+        self.committed = self.committed.max(committed);
+        let committed = self.committed;
         while let Some(tombstone) = self.tombstones.front()
             && tombstone.end <= committed
         {
@@ -250,7 +286,7 @@ impl<M: SegmentMemory> Partition<M> {
         if self.superblock_wanted && self.superblock_in_flight.is_none() {
             self.superblock_wanted = false;
             self.superblock.generation += 1;
-            self.superblock.durable = self.log.durable();
+            self.superblock.durable = self.superblock.cut.map_or(self.log.durable(), |cut| cut.min(self.log.durable()));
             self.superblock_in_flight = Some(self.superblock.generation);
             return Some(Action::WriteSuperblock(self.superblock));
         }
@@ -285,9 +321,10 @@ impl<M: SegmentMemory> Partition<M> {
     pub fn handle_tick(&mut self, now: UnixMillis) {
         self.observe(now);
         self.log.retry_prepare();
+        self.tick_surgery();
         let durable = self.log.durable();
         let is_idle = durable == self.log.appended() && durable == self.idle_since;
-        if is_idle && self.superblock.durable < durable {
+        if (is_idle || self.owes_witness()) && self.superblock.durable < durable {
             self.superblock_wanted = true;
         }
         self.idle_since = durable;

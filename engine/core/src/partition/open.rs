@@ -8,6 +8,7 @@ use super::Partition;
 use super::replay::Replay;
 use crate::log::{Log, LogConfig, SegmentMemory};
 use crate::recovery::{Cut, Recovered, RecoveryError, Repair, SegmentInput, recover};
+use crate::replication::LogState;
 use crate::superblock::Superblock;
 use crate::types::{Lsn, UnixMillis};
 
@@ -78,6 +79,8 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
             generation: self.superblock.generation + 1,
             epoch,
             promised: epoch,
+            own_epoch: epoch,
+            cut: None,
             durable: self.recovered.durable().min(self.recovered.end()),
             ..self.superblock
         })
@@ -96,12 +99,45 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
         assemble(log, self.replay, superblock, time)
     }
 
+    /// The superblock that has to be durable before the partition is a replica: a cut that was under way is done, and
+    /// from now on nothing in the log counts as written here until it is.
+    #[must_use]
+    pub fn replica_superblock(&self) -> Superblock {
+        Superblock {
+            generation: self.superblock.generation + 1,
+            // What is in the log was promised before; only a partition that was alone may not say so.
+            promised: self.superblock.promised.max(self.recovered.epoch()),
+            epoch: self.superblock.epoch.max(self.recovered.epoch()),
+            own_epoch: Superblock::OTHERS_ONLY,
+            cut: None,
+            durable: self.recovered.durable().min(self.recovered.end()),
+            ..self.superblock
+        }
+    }
+
+    /// The partition as one of several replicas, which follows, and what the protocol has to know of its log. Nothing is
+    /// appended. `superblock` is durable.
+    ///
+    /// # Panics
+    /// If the tail was not repaired, or the superblock is not [`replica_superblock`](Self::replica_superblock): bugs of
+    /// the driver.
+    #[must_use]
+    pub fn into_replica(self, superblock: Superblock) -> (Partition<M>, LogState) {
+        assert!(self.replica_superblock() == superblock, "a replica does not forget what it promised");
+        let (start, time, state) = self.recovered.into_replica();
+        let log = Log::new(log_config(&superblock, self.config), start);
+        let mut partition = assemble(log, self.replay, superblock, time);
+        partition.become_replica();
+        (partition, state)
+    }
+
     /// The partition, to be read only: everything recovered counts as committed.
     #[must_use]
     pub fn into_read_only(self) -> Partition<M> {
         let (start, time) = self.recovered.into_read_only();
         let log = Log::new(log_config(&self.superblock, self.config), start);
-        assemble(log, self.replay, self.superblock, time)
+        // A writer that was cutting its log has told what is left of it.
+        assemble(log, self.replay, Superblock { cut: None, ..self.superblock }, time)
     }
 }
 
@@ -126,7 +162,7 @@ fn assemble<M: SegmentMemory>(
         }
     }
     let has_expiries = replay.has_expiries;
-    let idle_since = log.durable();
+    let durable = log.durable();
     let mut partition = Partition {
         log,
         index: replay.index,
@@ -134,12 +170,14 @@ fn assemble<M: SegmentMemory>(
         superblock,
         superblock_in_flight: None,
         superblock_wanted: false,
+        committed: durable,
+        replication: None,
         clock: AtomicU64::new(time.get()),
         tombstones: VecDeque::new(),
         indexed_tombstones: replay.tombstones,
         expiries: BTreeSet::new(),
         cleared_end: Lsn::ZERO,
-        idle_since,
+        idle_since: durable,
         scratch: Vec::new(),
     };
     if has_expiries {
@@ -150,7 +188,7 @@ fn assemble<M: SegmentMemory>(
 
 impl<M: SegmentMemory> Partition<M> {
     /// Finds the keys that have an expiry, by a walk over the log.
-    fn collect_expiries(&mut self) {
+    pub(super) fn collect_expiries(&mut self) {
         let mut expiries = BTreeSet::new();
         for segment in self.log.segments() {
             for (lsn, batch) in segment.batches() {

@@ -62,7 +62,10 @@ impl Replay {
 
     pub(super) fn apply(&mut self, record: &Record<'_>) {
         let Some(batch) = record.batch else { return };
-        let lsn = record.header.lsn;
+        self.apply_batch(record.header.lsn, batch);
+    }
+
+    pub(super) fn apply_batch(&mut self, lsn: Lsn, batch: Batch<'_>) {
         if batch.len() == 1 {
             for op in batch.iter() {
                 self.pending.push(Pending::new(lsn, self.seed.hash(op.key), &op));

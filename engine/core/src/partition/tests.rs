@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::VecMemory;
+use crate::replication::ReplicaId;
 use crate::types::ClusterId;
 use crate::types::limits::SEGMENT_LEN_MIN;
 
@@ -19,17 +20,7 @@ pub(crate) struct Driver {
 }
 
 pub(crate) fn blank_superblock() -> Superblock {
-    Superblock {
-        generation: 1,
-        cluster: ClusterId([1; 16]),
-        partition: PartitionId::new(0),
-        partition_count: 1,
-        epoch: Epoch::ZERO,
-        promised: Epoch::ZERO,
-        durable: Lsn::ZERO,
-        hash_seed: HashSeed([2; 16]),
-        features: 0,
-    }
+    Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]))
 }
 
 pub(crate) const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN_MIN, segments_ahead: 1 };

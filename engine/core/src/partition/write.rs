@@ -5,7 +5,7 @@ use core::mem;
 
 use thiserror::Error;
 
-use super::{Partition, Tombstone};
+use super::{Partition, Role, Tombstone};
 use crate::codec::{OP_LEN, OpKind, RecordKind, WriteOp, batch_len, write_batch};
 use crate::log::{Appended, RoomError, SegmentMemory};
 use crate::types::limits::{BATCH_OPS_MAX, KEY_LEN_MAX};
@@ -69,6 +69,12 @@ impl AppendError {
     #[must_use]
     pub const fn is_not_ready(&self) -> bool {
         matches!(self, Self::Room(RoomError::NotReady))
+    }
+
+    /// Whether another replica is the one to ask.
+    #[must_use]
+    pub const fn is_not_leader(&self) -> bool {
+        matches!(self, Self::Room(RoomError::NotLeader))
     }
 }
 
@@ -217,21 +223,30 @@ impl<M: SegmentMemory> Partition<M> {
         }];
         let body_len = u32::try_from(body_len).expect("one operation is short");
         let appended = self.log.append(RecordKind::Batch, time, body_len, |body| write_batch(&op, body));
+        self.clear_index(appended.end);
+        Ok(appended)
+    }
+
+    /// Nothing is there any more; whoever is told so waits for `end`.
+    pub(super) fn clear_index(&mut self, end: Lsn) {
         self.index.clear();
         self.tombstones.clear();
         self.indexed_tombstones = 0;
         self.expiries.clear();
         self.log.clear_live();
-        self.cleared_end = appended.end;
-        Ok(appended)
+        self.cleared_end = end;
     }
 
-    /// Deletes keys whose expiry has passed, `budget` of them at most. Returns how many.
+    /// Deletes keys whose expiry has passed, `budget` of them at most. Returns how many: none on a follower, whose
+    /// leader decides.
     ///
     /// # Errors
     /// [`AppendError::Room`]: the rest was not deleted; no reader sees the keys in any case.
     pub fn sweep_expired(&mut self, now: UnixMillis, budget: usize) -> Result<usize, AppendError> {
         let now = self.observe(now);
+        if self.role() == Role::Follower {
+            return Ok(0);
+        }
         for swept in 0..budget {
             let Some(&(at, hash)) = self.expiries.first() else { return Ok(swept) };
             if at > now {

@@ -25,7 +25,8 @@ pub(super) struct Evidence {
 /// Looks at everything behind the end of the chain.
 ///
 /// A record counts as evidence if it is whole, stands where it says, and is of the newest epoch on the chain or a
-/// later one: older bytes belong to a tail that was cut before, whose watermarks were settled then.
+/// later one: older bytes belong to a tail that was cut before, whose watermarks were settled then. What a leader wrote
+/// names the leader's watermarks, which say nothing of this copy.
 pub(super) fn behind<M: SegmentMemory>(
     superblock: &Superblock,
     segments: &[SegmentInput<M>],
@@ -49,6 +50,7 @@ pub(super) fn behind<M: SegmentMemory>(
                 if let Ok(header) = SegmentHeader::decode(bytes.0)
                     && !header_is_foreign(&header, superblock, *base)
                     && header.epoch >= found.epoch
+                    && superblock.is_own(header.epoch)
                 {
                     evidence.durable = evidence.durable.max(header.durable);
                 }
@@ -85,7 +87,9 @@ fn records(
             if names_itself { read_record(bytes, base, superblock.partition, offset, limit).ok() } else { None };
         match record {
             Some(record) if record.header.epoch >= found.epoch && record.header.durable <= record.header.lsn => {
-                evidence.durable = evidence.durable.max(record.header.durable);
+                if superblock.is_own(record.header.epoch) {
+                    evidence.durable = evidence.durable.max(record.header.durable);
+                }
                 evidence.whole_records += u64::from(record.header.kind != RecordKind::Pad);
                 offset = usize::try_from(record.end().since(base)).unwrap_or(limit);
             }

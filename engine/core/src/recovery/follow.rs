@@ -25,13 +25,13 @@ pub(crate) fn follow<M: SegmentMemory>(
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> Result<(), RecoveryError> {
     let mut found = Found {
-        segments: Vec::new(),
         end: start.end,
+        record_end: start.end,
         chain: start.chain,
         epoch: start.epoch,
         time: start.segments.back().map_or(UnixMillis::ZERO, LogSegment::newest_time),
         durable: limit,
-        stop: Stop::NoSegment,
+        ..Found::nothing(superblock)
     };
     let outcome = go_on(superblock, start, added, &mut found, visit);
     start.end = found.end;
@@ -60,7 +60,7 @@ fn go_on<M: SegmentMemory>(
             .map_err(|cause| RecoveryError::CorruptSegment { base, part: "header", durable: found.durable, cause })?;
         let end = last.memory().published_end();
         found.segments.push(SegmentInfo { end, record_count: last.record_count(), newest_time: last.newest_time() });
-        let sealed = scan_segment(&header, last.memory(), found, visit);
+        let sealed = scan_segment(superblock, &header, last.memory(), found, visit);
         if let Some(info) = found.segments.pop() {
             last.advance(info.end, info.record_count, info.newest_time);
         }
@@ -73,9 +73,8 @@ fn go_on<M: SegmentMemory>(
             found.stop = Stop::NoSegment;
             break;
         }
-        let is_first = start.segments.is_empty();
-        let Some(header) = begin_segment(superblock, base, &memory, is_first, found)? else { break };
-        let sealed = scan_segment(&header, &memory, found, visit);
+        let Some(header) = begin_segment(superblock, base, &memory, found)? else { break };
+        let sealed = scan_segment(superblock, &header, &memory, found, visit);
         if let Some(info) = found.segments.pop() {
             memory.publish(info.end);
             start.segments.push_back(LogSegment::recovered(base, memory, info.record_count, info.newest_time));

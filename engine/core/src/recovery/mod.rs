@@ -28,7 +28,9 @@ use thiserror::Error;
 
 use crate::codec::{Chain, Record, RecordError, SegmentHeader, SegmentHeaderError};
 use crate::log::{LogSegment, LogStart, SegmentMemory};
+use crate::replication::{History, LogState};
 use crate::superblock::Superblock;
+use crate::types::limits::SEGMENT_HEADER_LEN;
 use crate::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
 
 /// The tail that recovery does not believe, and that has to be made unreadable before the log is written again.
@@ -120,7 +122,14 @@ pub enum RecoveryError {
 pub struct Recovered<M> {
     pub(crate) segments: VecDeque<LogSegment<M>>,
     behind: Vec<(Lsn, M)>,
+    start: Lsn,
+    start_chain: Chain,
     end: Lsn,
+    /// Where the last record ends: before a footer and a header that may follow it.
+    record_end: Lsn,
+    history: History,
+    /// The log was being cut when the process stopped.
+    was_cut: bool,
     chain: Chain,
     epoch: Epoch,
     time: UnixMillis,
@@ -135,7 +144,7 @@ pub type SegmentInput<M> = (Lsn, M);
 
 /// Finds out where the log ends. Calls `visit` with every record that is believed, in order, pads left out.
 ///
-/// Reads only. The first segment given is where the log starts.
+/// Reads only. The superblock says where the log starts, and where it ends at the latest if it was being cut.
 ///
 /// # Errors
 /// [`RecoveryError`] where the log cannot be believed; `visit` may have been called by then.
@@ -147,7 +156,7 @@ pub fn recover<M: SegmentMemory>(
     let found = scan::scan(superblock, &segments, visit)?;
     let durable = found.durable.max(superblock.durable);
     let evidence = evidence::behind(superblock, &segments, &found);
-    let durable = durable.max(evidence.durable);
+    let durable = durable.max(evidence.durable).min(superblock.cut.unwrap_or(Lsn::new(u64::MAX)));
     if durable > found.end {
         return Err(refusal(segments.iter().map(|(base, _)| *base), &found, durable));
     }
@@ -167,7 +176,12 @@ pub fn recover<M: SegmentMemory>(
     Ok(Recovered {
         segments: used,
         behind: inputs.collect(),
+        start: superblock.start,
+        start_chain: superblock.start_chain,
         end: found.end,
+        record_end: found.record_end,
+        history: found.history,
+        was_cut: superblock.cut.is_some(),
         chain: found.chain,
         epoch: found.epoch,
         time: found.time,
@@ -178,7 +192,7 @@ pub fn recover<M: SegmentMemory>(
 
 fn refusal(mut bases: impl DoubleEndedIterator<Item = Lsn>, found: &scan::Found, durable: Lsn) -> RecoveryError {
     match found.stop {
-        scan::Stop::NoSegment => RecoveryError::Missing { lsn: found.end, durable },
+        scan::Stop::NoSegment | scan::Stop::Cut => RecoveryError::Missing { lsn: found.end, durable },
         scan::Stop::Header { base, cause } => RecoveryError::CorruptSegment { base, part: "header", durable, cause },
         scan::Stop::Footer { base, cause } => RecoveryError::CorruptSegment { base, part: "footer", durable, cause },
         scan::Stop::Record { cause } => {
@@ -221,17 +235,17 @@ impl<M: SegmentMemory> Recovered<M> {
 
     /// Makes the tail unreadable, in memory. Until the segments have been flushed, the log must not be written.
     ///
-    /// Returns what the driver has left to do: flush the segments in `flush`, remove those in `remove` (and make
-    /// their removal durable).
+    /// Returns what the driver has left to do: flush the segments in `flush`, put those in `aside` aside, remove those
+    /// in `remove` (and make that durable).
     pub fn repair(&mut self, segment_len: u64) -> Repair {
-        let mut repair = Repair { flush: Vec::new(), remove: Vec::new() };
+        let mut repair = Repair { flush: Vec::new(), aside: Vec::new(), remove: Vec::new() };
         if self.cut.is_some()
             && let Some(last) = self.segments.back_mut()
         {
             last.zero_tail();
             repair.flush.push(last.base());
         }
-        let mut next = self.segments.back().map_or(Lsn::ZERO, |last| last.base().plus(last.segment_len()));
+        let mut next = self.segments.back().map_or(self.start, |last| last.base().plus(last.segment_len()));
         let discarded = self.cut.take().map(|cut| cut.segments).unwrap_or_default();
         let mut kept = Vec::new();
         for (base, memory) in self.behind.drain(..) {
@@ -240,6 +254,8 @@ impl<M: SegmentMemory> Recovered<M> {
             if usable {
                 next = base.plus(segment_len);
                 kept.push((base, memory));
+            } else if self.was_cut && discarded.contains(&base) {
+                repair.aside.push(base);
             } else {
                 repair.remove.push(base);
             }
@@ -259,6 +275,7 @@ impl<M: SegmentMemory> Recovered<M> {
             "every opening is a new epoch"
         );
         let start = LogStart {
+            start: self.start,
             segments: self.segments,
             prepared: self.behind.into(),
             chain: self.chain,
@@ -269,9 +286,49 @@ impl<M: SegmentMemory> Recovered<M> {
         (start, self.time)
     }
 
+    /// The log, to be gone on with by whoever leads, and what the protocol has to know of it. Ends with its last record:
+    /// the footer and the header behind it come again with the next one, and the next leader's header may be another.
+    ///
+    /// # Panics
+    /// If the tail has not been repaired: that is a bug of the driver.
+    pub(crate) fn into_replica(mut self) -> (LogStart<M>, UnixMillis, LogState) {
+        assert!(self.cut.is_none(), "a torn tail is repaired before the log is written");
+        if self.segments.back().is_some_and(|last| last.record_count() == 0)
+            && let Some(last) = self.segments.pop_back()
+        {
+            let (base, mut memory) = (last.base(), last.into_memory());
+            memory.retract(0);
+            memory.write(0..SEGMENT_HEADER_LEN).fill(0);
+            self.behind.insert(0, (base, memory));
+        }
+        if let Some(last) = self.segments.back_mut() {
+            last.unseal();
+        }
+        let durable = self.durable.min(self.record_end);
+        let log = LogState {
+            start: self.start,
+            start_chain: self.start_chain,
+            end: self.record_end,
+            chain: self.chain,
+            durable,
+            history: self.history,
+        };
+        let start = LogStart {
+            start: self.start,
+            segments: self.segments,
+            prepared: self.behind.into(),
+            chain: self.chain,
+            epoch: self.epoch,
+            end: self.record_end,
+            durable,
+        };
+        (start, self.time, log)
+    }
+
     /// The log, to be read only: segments behind the end are let go, and nothing is prepared.
     pub(crate) fn into_read_only(self) -> (LogStart<M>, UnixMillis) {
         let start = LogStart {
+            start: self.start,
             segments: self.segments,
             prepared: VecDeque::new(),
             chain: self.chain,
@@ -288,6 +345,8 @@ impl<M: SegmentMemory> Recovered<M> {
 pub struct Repair {
     /// Flush these segments.
     pub flush: Vec<Lsn>,
+    /// Put these segments aside, durably: they were being cut, which keeps what it cuts.
+    pub aside: Vec<Lsn>,
     /// Remove these segments, and sync the directory.
     pub remove: Vec<Lsn>,
 }

@@ -7,6 +7,7 @@ use crate::codec::{
     Chain, Record, RecordError, RecordKind, SegmentFooter, SegmentHeader, SegmentHeaderError, read_record,
 };
 use crate::log::SegmentMemory;
+use crate::replication::History;
 use crate::superblock::Superblock;
 use crate::types::limits::{SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
 use crate::types::{Epoch, Lsn, UnixMillis};
@@ -22,13 +23,15 @@ pub(super) enum Stop {
     Footer { base: Lsn, cause: SegmentHeaderError },
     /// There is no further whole record that continues the log.
     Record { cause: RecordError },
+    /// The log was being cut here.
+    Cut,
 }
 
 impl Stop {
     pub(super) const fn record_error(self) -> RecordError {
         match self {
             Self::Record { cause } => cause,
-            Self::NoSegment | Self::Header { .. } | Self::Footer { .. } => RecordError::NoRoom,
+            Self::NoSegment | Self::Header { .. } | Self::Footer { .. } | Self::Cut => RecordError::NoRoom,
         }
     }
 }
@@ -44,12 +47,40 @@ pub(super) struct SegmentInfo {
 pub(super) struct Found {
     pub(super) segments: Vec<SegmentInfo>,
     pub(super) end: Lsn,
+    /// Where the last record ends: before a footer and a header that may follow it.
+    pub(super) record_end: Lsn,
+    pub(super) history: History,
     pub(super) chain: Chain,
     pub(super) epoch: Epoch,
     pub(super) time: UnixMillis,
-    /// The highest durable watermark named by anything on the chain.
+    /// The highest durable watermark named by anything on the chain that was written here.
     pub(super) durable: Lsn,
     pub(super) stop: Stop,
+}
+
+impl Found {
+    /// The log as far as it has been walked: nothing of it yet.
+    pub(super) fn nothing(superblock: &Superblock) -> Self {
+        Self {
+            segments: Vec::new(),
+            end: superblock.start,
+            record_end: superblock.start,
+            history: History::new(),
+            chain: superblock.start_chain,
+            epoch: Epoch::ZERO,
+            time: UnixMillis::ZERO,
+            durable: Lsn::ZERO,
+            stop: Stop::NoSegment,
+        }
+    }
+
+    fn ends_with(&mut self, superblock: &Superblock) -> bool {
+        let is_cut = superblock.cut.is_some_and(|cut| self.record_end >= cut);
+        if is_cut {
+            self.stop = Stop::Cut;
+        }
+        is_cut
+    }
 }
 
 pub(super) fn scan<M: SegmentMemory>(
@@ -57,23 +88,18 @@ pub(super) fn scan<M: SegmentMemory>(
     segments: &[SegmentInput<M>],
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> Result<Found, RecoveryError> {
-    let mut found = Found {
-        segments: Vec::with_capacity(segments.len()),
-        end: segments.first().map_or(Lsn::ZERO, |(base, _)| *base),
-        chain: Chain::origin(superblock.cluster, superblock.partition),
-        epoch: Epoch::ZERO,
-        time: UnixMillis::ZERO,
-        durable: Lsn::ZERO,
-        stop: Stop::NoSegment,
-    };
-    for (index, (base, memory)) in segments.iter().enumerate() {
+    let mut found = Found::nothing(superblock);
+    for (base, memory) in segments {
+        if found.ends_with(superblock) {
+            break;
+        }
         // Where the segment before this one ended, the log goes on at the next base.
         if *base != found.end {
             found.stop = Stop::NoSegment;
             break;
         }
-        match begin_segment(superblock, *base, memory, index == 0, &mut found)? {
-            Some(header) if !scan_segment(&header, memory, &mut found, visit) => break,
+        match begin_segment(superblock, *base, memory, &mut found)? {
+            Some(header) if !scan_segment(superblock, &header, memory, &mut found, visit) => break,
             Some(_) => {}
             None => break,
         }
@@ -86,7 +112,6 @@ pub(super) fn begin_segment<M: SegmentMemory>(
     superblock: &Superblock,
     base: Lsn,
     memory: &M,
-    is_first: bool,
     found: &mut Found,
 ) -> Result<Option<SegmentHeader>, RecoveryError> {
     let header = match SegmentHeader::decode(memory.unverified().0) {
@@ -105,25 +130,26 @@ pub(super) fn begin_segment<M: SegmentMemory>(
             found_base: header.base,
         });
     }
-    // The log's first segment is taken at its word for the chain before it, unless it is the first ever.
-    let continues = header.chain == found.chain || (is_first && base != Lsn::ZERO);
     if header.len != memory.segment_len() {
         found.stop = Stop::Header { base, cause: SegmentHeaderError::Length { len: memory.segment_len() } };
         return Ok(None);
     }
-    if !continues || header.epoch < found.epoch {
+    if header.chain != found.chain || header.epoch < found.epoch {
         found.stop = Stop::Header { base, cause: SegmentHeaderError::Magic };
         return Ok(None);
     }
-    found.chain = header.chain;
-    found.durable = found.durable.max(header.durable);
+    if superblock.is_own(header.epoch) {
+        found.durable = found.durable.max(header.durable);
+    }
     found.end = base.plus(SEGMENT_HEADER_LEN as u64);
     found.segments.push(SegmentInfo { end: SEGMENT_HEADER_LEN, record_count: 0, newest_time: found.time });
     Ok(Some(header))
 }
 
-/// Follows the records of one segment, the last of `found.segments`, from its `end` on. `true`: it is sealed, and the log goes on at the next base.
+/// Follows the records of one segment, the last of `found.segments`, from its `end` on. `true`: it is sealed, and the
+/// log goes on at the next base.
 pub(super) fn scan_segment<M: SegmentMemory>(
+    superblock: &Superblock,
     header: &SegmentHeader,
     memory: &M,
     found: &mut Found,
@@ -133,9 +159,12 @@ pub(super) fn scan_segment<M: SegmentMemory>(
     // A follower's memory ends where its leader has committed, so there may be fewer bytes than the segment has.
     let limit = usize::try_from(header.len).map_or(0, |len| len - SEGMENT_FOOTER_LEN);
     let visible = limit.min(bytes.0.len());
-    let info = found.segments.last_mut().expect("pushed by the caller");
-    let mut offset = info.end;
+    let at = found.segments.len() - 1;
+    let mut offset = found.segments[at].end;
     while offset < limit {
+        if found.ends_with(superblock) {
+            return false;
+        }
         let read = read_record(bytes, header.base, header.partition, offset, visible);
         let record = match read {
             Ok(record) if continues(&record, found.chain, found.epoch, found.time) => record,
@@ -148,16 +177,25 @@ pub(super) fn scan_segment<M: SegmentMemory>(
         if record.header.kind != RecordKind::Pad {
             visit(&record);
         }
+        found.history.note(record.header.epoch, found.record_end);
         found.chain = record.chain;
         found.epoch = record.header.epoch;
         found.time = record.header.time;
-        found.durable = found.durable.max(record.header.durable);
+        if superblock.is_own(found.epoch) {
+            found.durable = found.durable.max(record.header.durable);
+        }
         found.end = record.end();
+        found.record_end = found.end;
         offset = usize::try_from(record.end().since(header.base)).unwrap_or(limit);
+        let info = &mut found.segments[at];
         info.end = offset;
         info.record_count += 1;
         info.newest_time = found.time;
     }
+    if found.ends_with(superblock) {
+        return false;
+    }
+    let info = &mut found.segments[at];
     match SegmentFooter::decode(bytes.0.get(limit..).unwrap_or_default()) {
         Ok(footer)
             if footer.base == header.base

@@ -245,5 +245,5 @@ fn a_prepared_segment_of_another_size_is_replaced() {
     let next = *disk.keys().next_back().unwrap();
     disk.insert(next, std::vec![0; 8192]);
     let (mut found, _) = recovered(&written, &disk).unwrap();
-    assert_eq!(found.repair(4096), Repair { flush: Vec::new(), remove: std::vec![next] });
+    assert_eq!(found.repair(4096), Repair { flush: Vec::new(), aside: Vec::new(), remove: std::vec![next] });
 }

@@ -1,22 +1,32 @@
 use super::*;
 
 fn sample(generation: u64) -> Superblock {
+    let first = Superblock::first(
+        ClusterId([7; 16]),
+        PartitionId::new(3),
+        8,
+        ReplicaId::new(0x1122_3344_5566_7788),
+        HashSeed([9; 16]),
+    );
     Superblock {
         generation,
-        cluster: ClusterId([7; 16]),
-        partition: PartitionId::new(3),
-        partition_count: 8,
         epoch: Epoch::new(5),
         promised: Epoch::new(6),
+        own_epoch: Epoch::new(4),
+        floor: Some(Position { epoch: Epoch::new(3), lsn: Lsn::new(0x777) }),
+        start: Lsn::new(0x4000),
+        start_chain: Chain::new(0xcafe_f00d),
+        cut: Some(Lsn::ZERO),
         durable: Lsn::new(0x1234_5678_9abc),
-        hash_seed: HashSeed([9; 16]),
-        features: 0,
+        ..first
     }
 }
 
 #[test]
 fn what_is_encoded_is_decoded() {
     assert_eq!(Superblock::decode(&sample(4).encode()), Ok(sample(4)));
+    let plain = Superblock { floor: None, cut: None, ..sample(4) };
+    assert_eq!(Superblock::decode(&plain.encode()), Ok(plain));
 }
 
 #[test]

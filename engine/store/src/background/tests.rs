@@ -1,5 +1,6 @@
 use std::sync::mpsc::channel;
 
+use windrow_core::replication::ReplicaId;
 use windrow_core::types::{ClusterId, Epoch, HashSeed};
 
 use super::*;
@@ -8,14 +9,10 @@ use crate::partition_dir::{SUPERBLOCK_FILE, new_superblock_file};
 fn superblock(generation: u64) -> Superblock {
     Superblock {
         generation,
-        cluster: ClusterId([1; 16]),
-        partition: PartitionId::new(5),
-        partition_count: 8,
         epoch: Epoch::new(2),
         promised: Epoch::new(2),
         durable: Lsn::ZERO,
-        hash_seed: HashSeed([4; 16]),
-        features: 0,
+        ..Superblock::first(ClusterId([1; 16]), PartitionId::new(5), 8, ReplicaId::new(1), HashSeed([4; 16]))
     }
 }
 

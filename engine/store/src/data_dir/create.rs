@@ -10,9 +10,10 @@
 
 use std::path::{Path, PathBuf};
 
+use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::Superblock;
 use windrow_core::types::limits::PARTITIONS_MAX;
-use windrow_core::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId};
+use windrow_core::types::{ClusterId, HashSeed, PartitionId};
 
 use super::lock::LOCK_FILE;
 use super::{DataDirError, IDENTITY_FILE, Identity, NewDataDir, partition_dir_name};
@@ -56,21 +57,16 @@ pub(super) fn complete(path: &Path, new: &NewDataDir) -> Result<Identity, DataDi
         Some(cluster) => cluster,
         None => ClusterId(random_bytes(path)?),
     };
+    let replica = match new.replica {
+        Some(replica) => replica,
+        None => ReplicaId::new(u64::from_le_bytes(random_bytes(path)?)),
+    };
     for number in 0..new.partitions {
         let partition = PartitionId::new(number);
         let dir = path.join(partition_dir_name(partition));
         create_dir(&dir)?;
-        let superblock = Superblock {
-            generation: 1,
-            cluster,
-            partition,
-            partition_count: new.partitions,
-            epoch: Epoch::ZERO,
-            promised: Epoch::ZERO,
-            durable: Lsn::ZERO,
-            hash_seed: HashSeed(random_bytes(path)?),
-            features: 0,
-        };
+        let seed = HashSeed(random_bytes(path)?);
+        let superblock = Superblock::first(cluster, partition, new.partitions, replica, seed);
         write_atomically(&dir, SUPERBLOCK_FILE, &new_superblock_file(&superblock))?;
     }
     sync_dir(path)?;
@@ -121,8 +117,8 @@ fn existing_names(path: &Path) -> Result<Vec<String>, FileError> {
     }
 }
 
-fn random_bytes(path: &Path) -> Result<[u8; 16], FileError> {
-    let mut bytes = [0; 16];
+fn random_bytes<const N: usize>(path: &Path) -> Result<[u8; N], FileError> {
+    let mut bytes = [0; N];
     let mut filled = 0;
     while filled < bytes.len() {
         filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())

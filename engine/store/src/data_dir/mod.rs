@@ -17,6 +17,7 @@ mod lock;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use windrow_core::replication::ReplicaId;
 use windrow_core::types::{ClusterId, PartitionId};
 
 pub use identity::{BuildMode, Identity, IdentityError};
@@ -24,6 +25,7 @@ pub(crate) use lock::Writer;
 pub use lock::{DirLock, LockError};
 
 use crate::files::FileError;
+use crate::partition_dir::{PartitionDir, SuperblockFileError};
 
 const IDENTITY_FILE: &str = "identity";
 
@@ -32,6 +34,8 @@ const IDENTITY_FILE: &str = "identity";
 pub struct NewDataDir {
     /// The cluster that it belongs to; `None` draws a new one.
     pub cluster: Option<ClusterId>,
+    /// Names this copy of the partitions for ever; `None` draws one.
+    pub replica: Option<ReplicaId>,
     /// How many partitions: 1 to [`PARTITIONS_MAX`](windrow_core::types::limits::PARTITIONS_MAX).
     pub partitions: u16,
     /// Which kind of build makes it.
@@ -156,6 +160,16 @@ impl DataDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Names this copy of the partitions for ever.
+    ///
+    /// # Errors
+    /// If the first partition's superblock cannot be read.
+    pub fn replica(&self) -> Result<ReplicaId, SuperblockFileError> {
+        let first = PartitionId::new(0);
+        let dir = PartitionDir::open(&self.partition_path(first), first, false)?;
+        Ok(dir.read_superblock()?.replica)
     }
 
     /// Whether this process holds the lock.

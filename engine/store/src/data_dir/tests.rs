@@ -7,7 +7,8 @@ use windrow_core::superblock::FORMAT_VERSION;
 use super::*;
 use crate::partition_dir::PartitionDir;
 
-const NEW: NewDataDir = NewDataDir { cluster: Some(ClusterId([0xab; 16])), partitions: 3, mode: BuildMode::Embedded };
+const NEW: NewDataDir =
+    NewDataDir { cluster: Some(ClusterId([0xab; 16])), replica: None, partitions: 3, mode: BuildMode::Embedded };
 
 fn place() -> (tempfile::TempDir, PathBuf) {
     let parent = tempfile::tempdir().unwrap();

@@ -76,13 +76,15 @@ pub enum OpenError {
     },
     /// The log's beginning is gone.
     #[error(
-        "{}: the log starts with segment {first:020}, those before it are missing; restore the partition from a \
+        "{}: the log starts with segment {start:020}, but the first one here is {first:020}; restore the partition from a \
          follower or a backup",
         path.display()
     )]
     StartMissing {
         /// The partition's directory.
         path: PathBuf,
+        /// Where the log starts.
+        start: Lsn,
         /// The first segment that is there.
         first: Lsn,
     },

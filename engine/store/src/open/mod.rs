@@ -8,6 +8,7 @@
 
 mod error;
 mod read_only;
+mod replica;
 mod report;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 
 pub use error::OpenError;
 pub use read_only::{ReadOnlyPartition, RefreshError, open_read_only};
+pub use replica::{OpenReplica, open_replica};
 pub use report::OpenReport;
 
 use crate::cache::{CacheState, distrust};
@@ -96,12 +98,34 @@ pub fn open_partition(
     config: &OpenConfig,
     now: UnixMillis,
 ) -> Result<OpenPartition, OpenError> {
+    let Recovering { dir, recovered, views, mut report } = recover(data_dir, id, config)?;
+    let superblock = recovered.next_superblock().ok_or(OpenError::EpochsUsedUp)?;
+    dir.write_superblock(&superblock)?;
+    report.epoch = superblock.epoch;
+    views.values().for_each(SegmentView::scanned);
+    let mut partition = recovered.into_writable(superblock);
+    start(&mut partition, &dir, config.fill, now, &mut report)?;
+    let control = ControlWriter::open(dir.path(), id)?;
+    control.publish(&Progress::of(&partition));
+    Ok(OpenPartition { partition, dir, control, report })
+}
+
+/// A partition whose log has been walked and mended, and that nobody writes yet.
+struct Recovering {
+    dir: Arc<PartitionDir>,
+    recovered: RecoveredPartition<MappedSegment>,
+    views: BTreeMap<Lsn, SegmentView>,
+    report: OpenReport,
+}
+
+/// Walks the log and makes what it does not believe unreadable.
+fn recover(data_dir: &DataDir, id: PartitionId, config: &OpenConfig) -> Result<Recovering, OpenError> {
     assert!(data_dir.is_writable(), "the data directory is locked before a partition is opened for writing");
     let core_config = config.check()?;
     let (dir, superblock) = open_dir(data_dir, id, true)?;
     let dir = Arc::new(dir);
     let listing = dir.list()?;
-    check_start(&dir, &listing.segments)?;
+    check_start(&dir, &superblock, &listing.segments)?;
     dir.remove(listing.temporary.iter().cloned())?;
     let dropped = distrust_segments(&dir, &superblock, &listing.segments)?;
     let (segments, empty): (Vec<&SegmentFile>, Vec<_>) = listing.segments.iter().partition(|segment| segment.len > 0);
@@ -116,16 +140,8 @@ pub fn open_partition(
     let mut recovered = RecoveredPartition::new(superblock, core_config, memories)
         .map_err(|source| OpenError::Recovery { path: dir.path().to_path_buf(), source })?;
     let mut report = OpenReport::new(&recovered, &listing, dropped);
-    repair(&dir, &mut recovered, &views, empty, &mut report)?;
-    let superblock = recovered.next_superblock().ok_or(OpenError::EpochsUsedUp)?;
-    dir.write_superblock(&superblock)?;
-    report.epoch = superblock.epoch;
-    views.values().for_each(SegmentView::scanned);
-    let mut partition = recovered.into_writable(superblock);
-    start(&mut partition, &dir, config.fill, now, &mut report)?;
-    let control = ControlWriter::open(dir.path(), id)?;
-    control.publish(&Progress::of(&partition));
-    Ok(OpenPartition { partition, dir, control, report })
+    repair(&dir, &superblock, &mut recovered, &views, empty, &mut report)?;
+    Ok(Recovering { dir, recovered, views, report })
 }
 
 /// Opens the partition's directory and checks that it is the one that it should be.
@@ -147,11 +163,13 @@ fn open_dir(data_dir: &DataDir, id: PartitionId, writable: bool) -> Result<(Part
     Ok((dir, superblock))
 }
 
-/// A log starts at its first position as long as nothing frees segments; where the first is missing, data is.
-fn check_start(dir: &PartitionDir, segments: &[SegmentFile]) -> Result<(), OpenError> {
+/// A log starts where its superblock says; where the first segment is missing, data is. While a log is being begun anew,
+/// there are still those of the old one.
+fn check_start(dir: &PartitionDir, superblock: &Superblock, segments: &[SegmentFile]) -> Result<(), OpenError> {
     match segments.first() {
-        Some(segment) if segment.base != Lsn::ZERO => {
-            Err(OpenError::StartMissing { path: dir.path().to_path_buf(), first: segment.base })
+        Some(segment) if segment.base != superblock.start && superblock.cut != Some(superblock.start) => {
+            let (start, first) = (superblock.start, segment.base);
+            Err(OpenError::StartMissing { path: dir.path().to_path_buf(), start, first })
         }
         _ => Ok(()),
     }
@@ -202,6 +220,7 @@ fn distrust_segments(
 /// Makes the cut durable.
 fn repair(
     dir: &PartitionDir,
+    superblock: &Superblock,
     recovered: &mut RecoveredPartition<MappedSegment>,
     views: &BTreeMap<Lsn, SegmentView>,
     empty: Vec<&SegmentFile>,
@@ -212,6 +231,9 @@ fn repair(
         if let Some(view) = views.get(base) {
             view.sync_data().map_err(|error| OpenError::Flush(error.into()))?;
         }
+    }
+    if !todo.aside.is_empty() {
+        dir.move_aside(superblock.generation, &todo.aside)?;
     }
     // A segment without a single byte holds nothing and would be in the way of a new one.
     let mut remove = todo.remove;

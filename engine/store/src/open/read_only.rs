@@ -58,14 +58,13 @@ pub fn open_read_only(
     // Read before the watermark, so that it says nothing of what comes later.
     let (dir, superblock) = open_dir(data_dir, id, false)?;
     let control = open_control(&dir)?;
-    let committed = control.as_ref().map_or(Lsn::ZERO, |control| control.progress().committed);
     let limit = match &writer {
-        // What is in the superblock was durable when it was written: without followers, committed.
-        Writer::Alive => committed.max(superblock.durable),
+        // What is durable may still be cut, if there are other replicas.
+        Writer::Alive => control.as_ref().map_or(Lsn::ZERO, |control| control.progress().committed),
         Writer::None { .. } => Lsn::new(u64::MAX),
     };
     let listing = dir.list()?;
-    check_start(&dir, &listing.segments)?;
+    check_start(&dir, &superblock, &listing.segments)?;
     let mut memories = Vec::with_capacity(listing.segments.len());
     for segment in &listing.segments {
         if segment.len > 0 && segment.base < limit {

@@ -9,7 +9,7 @@ use windrow_core::recovery::RecoveryError;
 use super::*;
 use crate::data_dir::{BuildMode, NewDataDir};
 
-const NEW: NewDataDir = NewDataDir { cluster: None, partitions: 2, mode: BuildMode::Embedded };
+const NEW: NewDataDir = NewDataDir { cluster: None, replica: None, partitions: 2, mode: BuildMode::Embedded };
 const CONFIG: OpenConfig = OpenConfig { segment_len: 4096, segments_ahead: 1, fill: FillMode::Write4K };
 const ID: PartitionId = PartitionId::new(1);
 const NOW: UnixMillis = UnixMillis::new(1_000_000).unwrap();

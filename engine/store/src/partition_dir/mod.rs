@@ -4,11 +4,13 @@
 //! superblock                  two slots of 4 KiB, written in turn
 //! control                     one page that a writer shares with readers of the same machine, see `control`
 //! 00000000000000000000.seg    a segment, named by the LSN of its first byte
+//! aside-*/                    what a replica cut from its log, see `aside`
 //! *.tmp                       files still being made; removed when the partition is opened for writing
 //! ```
 //!
 //! Anything else is reported and left alone.
 
+mod aside;
 mod superblock;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +45,8 @@ pub struct Listing {
     pub segments: Vec<SegmentFile>,
     /// Names of files that were still being made.
     pub temporary: Vec<String>,
+    /// Names of directories with what was cut from the log.
+    pub aside: Vec<String>,
     /// Names of files that are none of ours.
     pub unknown: Vec<String>,
 }
@@ -91,6 +95,8 @@ impl PartitionDir {
                 listing.segments.push(SegmentFile { base, len: metadata.len() });
             } else if name.ends_with(TEMPORARY_SUFFIX) {
                 listing.temporary.push(name);
+            } else if aside::is_aside(&name) {
+                listing.aside.push(name);
             } else if name != SUPERBLOCK_FILE && name != CONTROL_FILE {
                 listing.unknown.push(name);
             }

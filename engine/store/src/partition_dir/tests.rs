@@ -1,5 +1,6 @@
 use std::os::unix::fs::FileExt;
 
+use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::{SLOT_LEN, SuperblockError};
 use windrow_core::types::{ClusterId, Epoch, HashSeed};
 
@@ -8,14 +9,10 @@ use super::*;
 fn superblock(generation: u64) -> Superblock {
     Superblock {
         generation,
-        cluster: ClusterId([1; 16]),
-        partition: PartitionId::new(0),
-        partition_count: 1,
         epoch: Epoch::new(2),
         promised: Epoch::new(2),
         durable: Lsn::new(generation * 16),
-        hash_seed: HashSeed([4; 16]),
-        features: 0,
+        ..Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([4; 16]))
     }
 }
 

@@ -173,6 +173,13 @@ impl SegmentMemory for MappedSegment {
         self.mapping.published.store(end, Ordering::Release);
     }
 
+    fn retract(&mut self, end: usize) {
+        assert!(self.writable, "take back a part of a segment opened read-only");
+        assert!(end <= self.published, "only what was published is taken back");
+        self.published = end;
+        self.mapping.published.store(end, Ordering::Release);
+    }
+
     fn write(&mut self, range: Range<usize>) -> &mut [u8] {
         assert!(self.writable, "write to a segment opened read-only");
         assert!(range.start >= self.published, "write below the published end");
@@ -201,7 +208,7 @@ impl SegmentView {
         unsafe { self.mapping.bytes(range) }
     }
 
-    /// Where the published prefix ends now; it only grows.
+    /// Where the published prefix ends now; it only grows, unless the log is cut.
     #[must_use]
     pub fn published_end(&self) -> usize {
         self.mapping.published.load(Ordering::Acquire)
@@ -217,12 +224,6 @@ impl SegmentView {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.mapping.path
-    }
-
-    /// Whether every page of a part of the segment is in the page cache now, as [`MappedSegment::is_resident`] says it.
-    #[must_use]
-    pub fn is_resident(&self, range: Range<usize>) -> bool {
-        super::residency::is_resident(self.mapping.map.as_ptr(), self.mapping.map.len(), range)
     }
 
     /// Where `part` lies in this segment, if it is a part of its mapping.

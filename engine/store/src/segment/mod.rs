@@ -4,7 +4,8 @@
 //! - **one writer**: the process that holds the data directory's lock has one [`MappedSegment`] per file, and only
 //!   `&mut` access to it writes, only at or above the published end;
 //! - **what is published is immutable**: bytes below the published end never change again, so `&[u8]` over them may
-//!   be handed to any thread, for as long as the mapping lives;
+//!   be handed to any thread, for as long as the mapping lives. The one exception is a replica that cuts its log: its
+//!   driver sees to it that nobody has a view of what is cut, which nobody was ever shown;
 //! - **a mapped file is never truncated**, so that every byte of a mapping can be touched.
 //!
 //! Fault model: the disk may fail under a mapping; that is a SIGBUS, see [`sigbus`](crate::sigbus).

@@ -32,7 +32,7 @@ impl Log {
     fn with_puts(count: usize) -> Self {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("data");
-        let new = NewDataDir { cluster: None, partitions: 1, mode: BuildMode::Embedded };
+        let new = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::Embedded };
         let data_dir = DataDir::open_or_create(&dir, &new).unwrap();
         let open = open_partition(&data_dir, PartitionId::new(0), &CONFIG, NOW).unwrap();
         let mut log = Self { _parent: parent, dir, data_dir: Some(data_dir), open: Some(open) };

@@ -52,6 +52,10 @@ impl SegmentMemory for SimMemory {
         self.memory.publish(end);
     }
 
+    fn retract(&mut self, end: usize) {
+        self.memory.retract(end);
+    }
+
     fn write(&mut self, range: Range<usize>) -> &mut [u8] {
         let (start, end) = self.dirty.get().unwrap_or((range.start, range.end));
         self.dirty.set(Some((start.min(range.start), end.max(range.end))));

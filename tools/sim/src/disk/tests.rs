@@ -1,3 +1,4 @@
+use windrow_core::replication::ReplicaId;
 use windrow_core::types::{ClusterId, HashSeed, PartitionId};
 
 use super::*;
@@ -14,14 +15,10 @@ fn disk() -> PartitionDisk {
 fn superblock(generation: u64) -> Superblock {
     Superblock {
         generation,
-        cluster: ClusterId([0; 16]),
-        partition: PartitionId::new(0),
-        partition_count: 1,
         epoch: Epoch::ZERO,
         promised: Epoch::ZERO,
         durable: Lsn::ZERO,
-        hash_seed: HashSeed([0; 16]),
-        features: 0,
+        ..Superblock::first(ClusterId([0; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([0; 16]))
     }
 }
 

@@ -9,8 +9,9 @@ use alloc::{
 use windrow_core::{
     log::{SegmentMemory, VecMemory},
     partition::{Action, Partition, PartitionConfig, RecoveredPartition},
+    replication::ReplicaId,
     superblock::Superblock,
-    types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, PartitionMap, UnixMillis},
+    types::{ClusterId, HashSeed, Lsn, PartitionId, PartitionMap, UnixMillis},
 };
 
 use crate::{
@@ -36,17 +37,13 @@ impl Bench {
     }
 
     pub(super) fn of(number: u16, count: u16, segment_len: u64) -> Self {
-        let superblock = Superblock {
-            generation: 1,
-            cluster: ClusterId([1; 16]),
-            partition: PartitionId::new(number),
-            partition_count: count,
-            epoch: Epoch::ZERO,
-            promised: Epoch::ZERO,
-            durable: Lsn::ZERO,
-            hash_seed: HashSeed([2; 16]),
-            features: 0,
-        };
+        let superblock = Superblock::first(
+            ClusterId([1; 16]),
+            PartitionId::new(number),
+            count,
+            ReplicaId::new(1),
+            HashSeed([2; 16]),
+        );
         let config = PartitionConfig { segment_len, segments_ahead: 1 };
         let recovered = RecoveredPartition::<VecMemory>::new(superblock, config, Vec::new()).unwrap();
         let superblock = recovered.next_superblock().unwrap();

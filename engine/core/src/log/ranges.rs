@@ -1,0 +1,87 @@
+//! Ranges of the log as bytes, for sending, and the chain value at a record's end.
+
+use core::ops::Range;
+
+use super::{Log, LogSegment, ReadError, SegmentMemory};
+use crate::codec::{Chain, RecordHeader, SegmentFooter};
+use crate::types::Lsn;
+use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN};
+
+/// A part of the log that lies in one segment.
+pub struct LogPart<'a, M> {
+    /// The segment's base.
+    pub base: Lsn,
+    /// Which bytes of the segment these are; of its file, too.
+    pub range: Range<usize>,
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// The segment's memory.
+    pub memory: &'a M,
+}
+
+/// The parts of a range of the log, one a segment, in order. Headers, footers and pads are part of the log.
+pub struct LogParts<'a, M> {
+    log: &'a Log<M>,
+    next: Lsn,
+    upto: Lsn,
+}
+
+impl<M: SegmentMemory> Log<M> {
+    /// The bytes from `from` to `upto`, or to the end of the log.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] where `from` lies before the log's first segment.
+    pub fn bytes(&self, from: Lsn, upto: Lsn) -> Result<LogParts<'_, M>, ReadError> {
+        if from < self.start {
+            return Err(ReadError::Gone { lsn: from, start: self.start });
+        }
+        Ok(LogParts { log: self, next: from, upto: upto.min(self.appended) })
+    }
+
+    /// The chain value of the record that ends at `lsn`; `None` where none is known to.
+    #[must_use]
+    pub fn chain_at(&self, lsn: Lsn) -> Option<Chain> {
+        if lsn == self.appended {
+            return (self.appended > self.start).then_some(self.chain);
+        }
+        let before = Lsn::new(lsn.get().checked_sub(1)?);
+        let segment = self.segment_of(before)?;
+        let offset = usize::try_from(lsn.since(segment.base())).ok()?;
+        let limit = usize::try_from(segment.records_limit()).ok()?;
+        if offset == limit && segment.is_sealed() {
+            let footer = SegmentFooter::decode(segment.memory().published(limit..limit + SEGMENT_FOOTER_LEN)).ok()?;
+            return Some(footer.chain);
+        }
+        // The record behind it names it.
+        let end = offset.checked_add(RECORD_HEADER_LEN)?;
+        if end > limit.min(segment.memory().published_end()) {
+            return None;
+        }
+        let head = segment.memory().published(offset..end).first_chunk()?;
+        let (header, _) = RecordHeader::decode(head).ok()?;
+        (header.lsn == lsn && header.partition == self.config.partition && has_record_before(segment, lsn))
+            .then_some(header.prev)
+    }
+}
+
+/// Behind a segment's header, no record of this segment ends.
+fn has_record_before<M: SegmentMemory>(segment: &LogSegment<M>, lsn: Lsn) -> bool {
+    lsn > segment.base().plus(crate::types::limits::SEGMENT_HEADER_LEN as u64)
+}
+
+impl<'a, M: SegmentMemory> Iterator for LogParts<'a, M> {
+    type Item = LogPart<'a, M>;
+
+    fn next(&mut self) -> Option<LogPart<'a, M>> {
+        if self.next >= self.upto {
+            return None;
+        }
+        let segment = self.log.segment_of(self.next)?;
+        let base = segment.base();
+        let end = base.plus(segment.segment_len()).min(self.upto);
+        let start = usize::try_from(self.next.since(base)).ok()?;
+        let range = start..usize::try_from(end.since(base)).ok()?;
+        self.next = end;
+        Some(LogPart { base, bytes: segment.memory().published(range.clone()), range, memory: segment.memory() })
+    }
+}

@@ -1,0 +1,269 @@
+//! A follower takes what its leader sends.
+//!
+//! The log verifies and links every record; here it is applied to the index, as the leader applied it when it wrote it.
+//! The old version of a key is not looked for, because the record names it; it is read only where expiries are kept.
+//! What differs from the leader are the deletions: the leader may have seen one committed that is not committed here yet,
+//! or the other way round.
+
+use alloc::vec::Vec;
+
+use super::replay::shares_fragment;
+use super::{Partition, Role, Tombstone};
+use crate::codec::{OpKind, OpView};
+use crate::log::{ReceiveError, SegmentMemory};
+use crate::replication::Verified;
+use crate::types::{KeyHash, Lsn, UnixMillis};
+
+/// An operation that came from the leader, without its key and value.
+#[derive(Clone, Copy)]
+struct ReceivedOp {
+    hash: KeyHash,
+    kind: OpKind,
+    expires_at: Option<UnixMillis>,
+    footprint: u32,
+    supersedes: Lsn,
+    superseded_len: u32,
+    /// The entry of the key that the index has.
+    entry: Option<OldEntry>,
+}
+
+/// What the index has of a key.
+#[derive(Clone, Copy)]
+struct OldEntry {
+    lsn: Lsn,
+    is_tombstone: bool,
+    expires_at: Option<UnixMillis>,
+}
+
+impl<M: SegmentMemory> Partition<M> {
+    /// Everything below has arrived, whole records or not.
+    #[must_use]
+    pub const fn received(&self) -> Lsn {
+        self.log.received()
+    }
+
+    /// Where the bytes of the leader's log from `from` on belong: in a segment's memory, at the position that they have.
+    /// `from` is [`received`](Self::received), or [`appended`](Self::appended) to start over where a stream broke.
+    ///
+    /// Gives no more than up to `upto`, and often less: never beyond a segment's end, and the header of a segment alone,
+    /// because it says how long the segment is. The memory stays where it is as long as the segment lives. Nothing else of
+    /// this partition may be called that receives, leads or cuts while somebody still writes to it.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]: nothing can be received there now.
+    ///
+    /// # Panics
+    /// If the range is empty: that is a bug of the driver.
+    pub fn receive_into(&mut self, from: Lsn, upto: Lsn) -> Result<&mut [u8], ReceiveError> {
+        self.check_receiving()?;
+        self.log.receive_into(from, upto)
+    }
+
+    /// The segment that bytes at `lsn` are received into, for whoever has to keep its memory alive.
+    #[must_use]
+    pub fn receiving_segment(&self, lsn: Lsn) -> Option<&M> {
+        self.log.receiving_segment(lsn)
+    }
+
+    /// Bytes up to `upto` have arrived where [`receive_into`](Self::receive_into) said. Takes every whole record into the
+    /// log and the index, and adds to `verified` what they were: an entry for each epoch, or a longer last one.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Bad`]: what follows the records in `verified` is refused and forgotten.
+    ///
+    /// # Panics
+    /// If more has arrived than was asked for: that is a bug of the driver.
+    pub fn handle_received(&mut self, upto: Lsn, verified: &mut Vec<Verified>) -> Result<(), ReceiveError> {
+        self.check_receiving()?;
+        self.log.note_received(upto);
+        loop {
+            let taken = match self.log.take_received(self.superblock.promised) {
+                Ok(Some(taken)) => taken,
+                Ok(None) => return Ok(()),
+                Err(cause) => {
+                    self.log.forget_received();
+                    return Err(ReceiveError::Bad { lsn: self.log.appended(), cause });
+                }
+            };
+            self.observe(taken.time);
+            if taken.is_batch {
+                self.apply_received(taken.lsn, taken.end);
+            }
+            let run = Verified { epoch: taken.epoch, end: taken.end, chain: taken.chain };
+            match verified.last_mut() {
+                Some(last) if last.epoch == run.epoch => *last = run,
+                _ => verified.push(run),
+            }
+        }
+    }
+
+    fn check_receiving(&self) -> Result<(), ReceiveError> {
+        if self.role() != Role::Follower {
+            return Err(ReceiveError::NotFollower);
+        }
+        if self.is_operated_on() {
+            return Err(ReceiveError::Busy);
+        }
+        if self.awaits_following() {
+            return Err(ReceiveError::NotReady);
+        }
+        Ok(())
+    }
+
+    /// Points the index at the record at `lsn`, which has just been received.
+    fn apply_received(&mut self, lsn: Lsn, end: Lsn) {
+        let count = self.log.batch_at(lsn).len();
+        for index in 0..count {
+            let Some(op) = self.log.batch_at(lsn).get(index) else { continue };
+            if op.kind == OpKind::Clear {
+                self.clear_index(end);
+            } else {
+                let received = self.read_received(&op);
+                self.apply_received_op(received, lsn, end);
+            }
+        }
+    }
+
+    fn read_received(&self, op: &OpView<'_>) -> ReceivedOp {
+        let hash = self.seed.hash(op.key);
+        ReceivedOp {
+            hash,
+            kind: op.kind,
+            expires_at: op.expires_at,
+            footprint: op.footprint(),
+            supersedes: op.supersedes,
+            superseded_len: op.superseded_len,
+            entry: self.old_entry(hash, op),
+        }
+    }
+
+    /// The entry of the key of `op`: the one that it names, or a deletion that the leader has let go of.
+    fn old_entry(&self, hash: KeyHash, op: &OpView<'_>) -> Option<OldEntry> {
+        let mut named = false;
+        let mut pending = None;
+        self.index.for_each_candidate(hash, |lsn| {
+            named |= lsn == op.supersedes;
+            if self.is_pending_tombstone(lsn, hash) {
+                pending = pending.max(Some(lsn));
+            }
+        });
+        if named && op.superseded_len > 0 {
+            // Only to take its expiry back: where none are kept, the old record is not touched.
+            let old = (!self.expiries.is_empty()).then(|| self.log.batch_at(op.supersedes).find(op.key)).flatten();
+            let expires_at = old.and_then(|old| old.expires_at);
+            return Some(OldEntry { lsn: op.supersedes, is_tombstone: false, expires_at });
+        }
+        let lsn = if named { op.supersedes } else { pending? };
+        let is_tombstone = self.log.batch_at(lsn).find(op.key).is_some_and(|old| old.kind == OpKind::Delete);
+        (named || is_tombstone).then_some(OldEntry { lsn, is_tombstone, expires_at: None })
+    }
+
+    /// Whether the record at `lsn` deletes a key of this hash, and is not committed yet.
+    fn is_pending_tombstone(&self, lsn: Lsn, hash: KeyHash) -> bool {
+        let first = self.tombstones.partition_point(|tombstone| tombstone.lsn < lsn);
+        self.tombstones.range(first..).take_while(|tombstone| tombstone.lsn == lsn).any(|one| one.hash == hash)
+    }
+
+    fn apply_received_op(&mut self, op: ReceivedOp, lsn: Lsn, end: Lsn) {
+        if op.superseded_len > 0
+            && let Some(segment) = self.log.segment_of_mut(op.supersedes)
+        {
+            segment.remove_live(op.superseded_len);
+        }
+        if let Some(at) = op.entry.and_then(|old| old.expires_at) {
+            self.expiries.remove(&(at, op.hash));
+        }
+        let is_there = op.entry.is_some_and(|old| self.index.replace(op.hash, old.lsn, lsn));
+        if is_there && op.entry.is_some_and(|old| old.is_tombstone) {
+            self.indexed_tombstones = self.indexed_tombstones.saturating_sub(1);
+        }
+        if op.kind == OpKind::Put {
+            if !is_there {
+                self.index.insert(op.hash, lsn);
+            }
+            if let Some(segment) = self.log.segment_of_mut(lsn) {
+                segment.add_live(op.footprint);
+            }
+            if let Some(at) = op.expires_at {
+                self.expiries.insert((at, op.hash));
+            }
+        } else if is_there {
+            // Where the key was not there, nobody needs to be told that it is gone.
+            self.indexed_tombstones += 1;
+            self.tombstones.push_back(Tombstone { hash: op.hash, lsn, end });
+        }
+    }
+
+    /// Walks the index back over the records from `to` on, newest first, along what they supersede. `false`: it holds a
+    /// clear, behind which nothing is known, and the index has to be rebuilt.
+    pub(super) fn walk_back(&mut self, to: Lsn) -> bool {
+        let mut batches: Vec<Lsn> = Vec::new();
+        for segment in self.log.segments() {
+            let end = segment.base().plus(segment.segment_len());
+            if end > to {
+                let from = to.max(segment.base().plus(crate::types::limits::SEGMENT_HEADER_LEN as u64));
+                batches.extend(segment.batches_from(from).map(|(lsn, _)| lsn));
+            }
+        }
+        let has_clear = |lsn: &Lsn| self.log.batch_at(*lsn).iter().any(|op| op.kind == OpKind::Clear);
+        if batches.iter().any(has_clear) {
+            return false;
+        }
+        for lsn in batches.into_iter().rev() {
+            for index in 0..self.log.batch_at(lsn).len() {
+                let Some(op) = self.log.batch_at(lsn).get(index) else { continue };
+                let hash = self.seed.hash(op.key);
+                let old = self.log.verified_batch_at(op.supersedes).and_then(|batch| batch.find(op.key));
+                let old = old
+                    .filter(|_| op.supersedes < lsn)
+                    .map(|old| (op.supersedes, old.kind, old.footprint(), old.expires_at));
+                let (kind, footprint, expires_at) = (op.kind, op.footprint(), op.expires_at);
+                if kind == OpKind::Put {
+                    if let Some(segment) = self.log.segment_of_mut(lsn) {
+                        segment.remove_live(footprint);
+                    }
+                    if let Some(at) = expires_at {
+                        self.expiries.remove(&(at, hash));
+                    }
+                }
+                self.undo(hash, lsn, kind, old);
+            }
+        }
+        while self.tombstones.back().is_some_and(|tombstone| tombstone.lsn >= to) {
+            self.tombstones.pop_back();
+        }
+        true
+    }
+
+    /// Lets the entry of a key that leads to `lsn` lead to what was there before.
+    fn undo(&mut self, hash: KeyHash, lsn: Lsn, kind: OpKind, old: Option<(Lsn, OpKind, u32, Option<UnixMillis>)>) {
+        let was_tombstone = kind == OpKind::Delete;
+        match old {
+            Some((before, OpKind::Put, footprint, expires_at)) => {
+                if self.index.replace(hash, lsn, before) {
+                    self.indexed_tombstones = self.indexed_tombstones.saturating_sub(usize::from(was_tombstone));
+                } else {
+                    // A deletion that was committed left nothing in the index.
+                    self.index.insert(hash, before);
+                }
+                if let Some(segment) = self.log.segment_of_mut(before) {
+                    segment.add_live(footprint);
+                }
+                if let Some(at) = expires_at {
+                    self.expiries.insert((at, hash));
+                }
+            }
+            // A deletion stays where an entry of the same fragment may lead to a record with an old version of the key.
+            Some((before, ..)) if shares_fragment(&self.index, hash) => {
+                if self.index.replace(hash, lsn, before) {
+                    self.indexed_tombstones += usize::from(!was_tombstone);
+                }
+            }
+            _ => {
+                if self.index.remove(hash, lsn) {
+                    self.indexed_tombstones = self.indexed_tombstones.saturating_sub(usize::from(was_tombstone));
+                }
+            }
+        }
+    }
+}

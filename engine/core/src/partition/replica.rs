@@ -1,0 +1,214 @@
+//! A partition as one of several replicas: who may append to it, what it has promised, and what is committed.
+//!
+//! The protocol is [`crate::replication`]; here is what it asks of a partition. Invariants: only a leader appends, only a
+//! follower receives; nothing that a leader sent is believed to have been flushed here because the leader says so, which
+//! is why the superblock says whose watermarks the records name before the first of them arrives.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::surgery::Surgery;
+use super::{AppendError, Partition};
+use crate::codec::{Chain, RecordKind};
+use crate::log::{Appended, SegmentMemory};
+use crate::replication::Promised;
+use crate::superblock::Superblock;
+use crate::types::{Epoch, Lsn, UnixMillis};
+
+/// A replica notes what is flushed after this many bytes at the latest, because the records that it is sent bear no
+/// witness to that. What rots in between is taken for a torn tail after a crash.
+const WITNESS_EVERY: u64 = 8 << 20;
+
+/// Who may write a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// This process, at any time: there are no other replicas.
+    Alone,
+    /// The leader, which sends what it has written.
+    Follower,
+    /// This process, as the leader of the other replicas.
+    Leader,
+}
+
+/// What a partition with replicas wants, and has done. Poll for it after every `handle_*`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReplicaAction {
+    /// A superblock with the promise of this ticket is durable: tell
+    /// [`Replica::handle_superblock_written`](crate::replication::Replica::handle_superblock_written).
+    PromiseWritten {
+        /// That of [`Partition::write_promised`].
+        ticket: u64,
+    },
+    /// The log has been cut: tell [`Replica::handle_cut`](crate::replication::Replica::handle_cut).
+    CutDone {
+        /// Where it ends.
+        to: Lsn,
+        /// The chain value there.
+        chain: Chain,
+    },
+    /// The log begins anew: tell [`Replica::handle_reset`](crate::replication::Replica::handle_reset).
+    ResetDone {
+        /// Where it starts and ends.
+        start: Lsn,
+    },
+    /// Copy these bytes of the log, which lie in one segment, to a file beside it, durably. Comes back as
+    /// [`Partition::handle_put_aside`].
+    PutAside {
+        /// The position of the first byte.
+        from: Lsn,
+        /// The position behind the last byte.
+        upto: Lsn,
+        /// Names this cut.
+        label: u64,
+    },
+    /// Move the files of these segments aside, durably. Comes back as [`Partition::handle_moved_aside`]; a failure is
+    /// fatal, as that of a flush.
+    MoveAside {
+        /// The segments.
+        bases: Vec<Lsn>,
+        /// Names this cut.
+        label: u64,
+    },
+    /// Remove the files of these segments, which hold nothing, durably. Comes back as [`Partition::handle_removed`]; a
+    /// failure is fatal, as that of a flush.
+    Remove {
+        /// The segments.
+        bases: Vec<Lsn>,
+    },
+}
+
+/// What only a partition with replicas has.
+pub(super) struct Replication {
+    is_leader: bool,
+    /// What the protocol says is committed, flushed here or not.
+    pub(super) committed_told: Lsn,
+    /// Promises on their way, and the generation of the superblock that holds each.
+    promises: VecDeque<(u64, u64)>,
+    /// The generation of the superblock that says that nothing is written here any more.
+    follows_from: Option<u64>,
+    pub(super) surgery: Option<Surgery>,
+}
+
+impl<M: SegmentMemory> Partition<M> {
+    /// Makes this a replica that follows. What is committed is for others to say, from now on.
+    pub(super) fn become_replica(&mut self) {
+        let start = self.log.start();
+        self.committed = start;
+        // Deletions that are in the log left nothing in the index: whoever finds nothing waits for all of them.
+        self.cleared_end = self.log.appended();
+        self.log.receive_only();
+        let replication = Replication {
+            is_leader: false,
+            committed_told: start,
+            promises: VecDeque::new(),
+            follows_from: None,
+            surgery: None,
+        };
+        self.replication = Some(Box::new(replication));
+    }
+
+    /// Who may write this partition.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match &self.replication {
+            None => Role::Alone,
+            Some(replication) if replication.is_leader => Role::Leader,
+            Some(_) => Role::Follower,
+        }
+    }
+
+    pub(super) fn replication(&mut self) -> &mut Replication {
+        self.replication.as_mut().expect("only a replica is driven by the protocol")
+    }
+
+    /// The protocol says that everything below `upto` is committed. What is not yet flushed here counts when it is.
+    ///
+    /// # Panics
+    /// If the partition is no replica: that is a bug of the driver.
+    pub fn handle_committed(&mut self, upto: Lsn) {
+        let replication = self.replication();
+        replication.committed_told = replication.committed_told.max(upto);
+        self.advance_committed();
+    }
+
+    /// Has a promise made durable. It goes out with the next superblock, and comes back as
+    /// [`ReplicaAction::PromiseWritten`].
+    ///
+    /// # Panics
+    /// If the partition is no replica, or takes back what it promised: bugs of the driver.
+    pub fn write_promised(&mut self, ticket: u64, promised: Promised) {
+        assert!(promised.promised >= self.superblock.promised, "a promise is never taken back");
+        self.superblock.set_promise(promised);
+        // The one in flight was encoded before; whatever comes after it holds this.
+        let generation = self.superblock.generation + 1;
+        self.superblock_wanted = true;
+        self.replication().promises.push_back((ticket, generation));
+    }
+
+    /// The newest generation of the superblock that is durable.
+    pub(super) fn durable_generation(&self) -> u64 {
+        self.superblock.generation - u64::from(self.superblock_in_flight.is_some())
+    }
+
+    /// What this partition wants as a replica, and has done. Ask again until there is nothing.
+    pub fn poll_replica(&mut self) -> Option<ReplicaAction> {
+        let durable = self.durable_generation();
+        let replication = self.replication.as_mut()?;
+        if let Some(&(ticket, generation)) = replication.promises.front()
+            && generation <= durable
+        {
+            replication.promises.pop_front();
+            return Some(ReplicaAction::PromiseWritten { ticket });
+        }
+        if let Some(bases) = self.log.poll_discarded() {
+            return Some(ReplicaAction::Remove { bases });
+        }
+        self.poll_surgery()
+    }
+
+    /// Whether the superblock does not say yet that what is in the log from now on was written elsewhere.
+    pub(super) fn awaits_following(&self) -> bool {
+        let durable = self.durable_generation();
+        self.replication.as_ref().is_some_and(|one| one.follows_from.is_some_and(|generation| generation > durable))
+    }
+
+    /// This replica leads: appends the record that starts `epoch`, alone and before any other.
+    ///
+    /// # Errors
+    /// [`AppendError::Room`]: nothing was written and this replica still follows; call again once there is room.
+    ///
+    /// # Panics
+    /// If the partition is no replica, or did not promise the epoch: bugs of the driver.
+    pub fn lead(&mut self, epoch: Epoch, now: UnixMillis) -> Result<Appended, AppendError> {
+        assert!(self.replication.is_some() && self.superblock.promised == epoch, "a leader has promised its epoch");
+        assert!(!self.is_operated_on(), "a log that is being cut is nobody's to lead");
+        self.log.begin_epoch(epoch)?;
+        let time = self.observe(now);
+        let appended = self.log.append(RecordKind::Epoch, time, 0, |_| {});
+        self.replication().is_leader = true;
+        // Until this is written, the watermarks of the records to come are not believed, which is harmless.
+        self.superblock.own_epoch = epoch;
+        self.superblock_wanted = true;
+        Ok(appended)
+    }
+
+    /// This replica leads no longer: from now on nothing is appended here.
+    pub fn step_down(&mut self) {
+        let generation = self.superblock.generation + 1;
+        let Some(replication) = &mut self.replication else { return };
+        replication.is_leader = false;
+        self.log.receive_only();
+        if self.superblock.own_epoch != Superblock::OTHERS_ONLY {
+            self.superblock.own_epoch = Superblock::OTHERS_ONLY;
+            replication.follows_from = Some(generation);
+            self.superblock_wanted = true;
+        }
+    }
+
+    /// Whether so much has been flushed that no record bears witness to that the superblock has to.
+    pub(super) fn owes_witness(&self) -> bool {
+        self.replication.is_some()
+            && self.log.durable().get().saturating_sub(self.superblock.durable.get()) >= WITNESS_EVERY
+    }
+}
