@@ -23,6 +23,8 @@ pub mod admin;
 pub mod auth;
 pub mod metrics;
 pub mod net;
+#[cfg(feature = "shared-nothing")]
+pub mod peers;
 pub mod ring;
 pub mod role;
 pub mod runtime;

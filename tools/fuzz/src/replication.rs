@@ -10,7 +10,7 @@ use windrow_core::{
     },
     types::{ClusterId, Epoch, Lsn, PartitionId},
 };
-use windrow_proto::replication::{Frame, Phase, decode, encode, encode_handshake};
+use windrow_proto::replication::{Frame, Phase, decode, encode, encode_alive, encode_handshake};
 
 /// Tries one input.
 pub fn replication(data: &[u8]) {
@@ -45,11 +45,12 @@ fn check(bytes: &[u8], phase: Phase) -> Option<Message> {
     match &frame {
         Frame::Message { partition, message } => encode(*partition, message, &mut again),
         Frame::Handshake(handshake) => encode_handshake(handshake, &mut again),
+        Frame::Alive => encode_alive(&mut again),
     }
     assert_eq!(again, bytes[..len]);
     match frame {
         Frame::Message { message, .. } => Some(message),
-        Frame::Handshake(_) => None,
+        Frame::Handshake(_) | Frame::Alive => None,
     }
 }
 

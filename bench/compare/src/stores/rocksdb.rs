@@ -29,7 +29,7 @@ impl Store for RocksStore {
         for (key, value) in pairs {
             batch.put(key, value);
         }
-        self.db.write_opt(&batch, &self.write).expect("write");
+        self.db.write_opt(batch, &self.write).expect("write");
     }
 
     fn get(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> bool {

@@ -226,6 +226,12 @@ impl SegmentView {
         &self.mapping.path
     }
 
+    /// Whether every page of a part of the segment is in the page cache now, as [`MappedSegment::is_resident`] says it.
+    #[must_use]
+    pub fn is_resident(&self, range: Range<usize>) -> bool {
+        super::residency::is_resident(self.mapping.map.as_ptr(), self.mapping.map.len(), range)
+    }
+
     /// Where `part` lies in this segment, if it is a part of its mapping.
     #[must_use]
     pub fn range_of(&self, part: &[u8]) -> Option<Range<usize>> {

@@ -18,6 +18,7 @@ mod send;
 mod setup;
 pub(crate) mod slots;
 mod token;
+mod zero_copy;
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,13 +37,14 @@ use send::SendOp;
 use slots::Slots;
 use token::Token;
 use windrow_store::SegmentView;
+use zero_copy::ZeroCopyOp;
 
 pub use buffers::{BUFFER_COUNT, BUFFER_LEN, Lease};
 pub use error::SetupError;
 pub use probe::{Capability, probe};
 pub use send::{Mapped, Part};
 pub use setup::CpuSet;
-pub use token::ConnId;
+pub use token::{ConnId, Interest};
 
 /// Ask the kernel to run what completions are due.
 const ENTER_GETEVENTS: u32 = 1;
@@ -99,6 +101,22 @@ pub enum Completion {
         /// What the system said.
         result: io::Result<()>,
     },
+    /// [`Ring::send_zero_copy`] is over, and the kernel has let go of the memory.
+    ZeroCopySent {
+        /// The connection; it may be gone.
+        conn: ConnId,
+        /// How many bytes have been sent, which may be fewer than asked for.
+        result: io::Result<usize>,
+        /// The kernel has copied them after all.
+        copied: bool,
+    },
+    /// What [`Ring::wait_ready`] waited for has come, or the wait was cancelled or failed: trying tells.
+    Ready {
+        /// The connection; it may be gone.
+        conn: ConnId,
+        /// What it waited for.
+        interest: Interest,
+    },
     /// The timer has run out.
     Timer,
 }
@@ -109,6 +127,7 @@ pub struct Ring {
     io: ManuallyDrop<IoUring>,
     buffers: ManuallyDrop<Buffers>,
     sends: ManuallyDrop<Slots<SendOp>>,
+    pinned: ManuallyDrop<Slots<ZeroCopyOp>>,
     reads: ManuallyDrop<Slots<ReadOp>>,
     /// Where all reads go, at the same time: nobody looks at what arrives.
     scratch: ManuallyDrop<Pages>,
@@ -144,6 +163,7 @@ impl Ring {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),
             sends: ManuallyDrop::default(),
+            pinned: ManuallyDrop::default(),
             reads: ManuallyDrop::default(),
             scratch: ManuallyDrop::new(scratch),
             timer: ManuallyDrop::new(Box::new(types::Timespec::new())),
@@ -192,6 +212,33 @@ impl Ring {
     /// Stops receiving: ends in a [`Received`] that is not armed.
     pub fn cancel_receive(&mut self, conn: ConnId) {
         self.cancel(Token::Receive(conn));
+    }
+
+    /// Sends bytes of the log without copying them, where the way there allows it. They stay pinned until the kernel
+    /// has let go of them. One send per connection at a time.
+    pub fn send_zero_copy(&mut self, conn: ConnId, socket: BorrowedFd<'_>, piece: Mapped) {
+        let slot = self.pinned.insert(ZeroCopyOp::new(conn, piece));
+        let entry = self.pinned.get_mut(slot).entry(slot, socket.as_raw_fd());
+        self.push(entry);
+    }
+
+    /// Waits once until `socket` can be read or written without blocking. Neither memory nor the socket need outlive
+    /// the wait; a socket that was closed meanwhile is closed in truth when the wait has ended.
+    pub fn wait_ready(&mut self, conn: ConnId, socket: BorrowedFd<'_>, interest: Interest) {
+        let events = match interest {
+            Interest::Read => libc::POLLIN | libc::POLLRDHUP,
+            Interest::Write => libc::POLLOUT,
+        };
+        let events = u32::from(events.cast_unsigned());
+        let entry = opcode::PollAdd::new(types::Fd(socket.as_raw_fd()), events)
+            .build()
+            .user_data(Token::Ready(conn, interest).pack());
+        self.push(entry);
+    }
+
+    /// Ends a wait.
+    pub fn cancel_ready(&mut self, conn: ConnId, interest: Interest) {
+        self.cancel(Token::Ready(conn, interest));
     }
 
     /// Sends all bytes of `parts` in order. One send per connection at a time; the socket must stay open until it is
@@ -336,7 +383,8 @@ impl Ring {
         }
         let result = match u32::try_from(entry.result()) {
             Ok(value) => Ok(value),
-            Err(_) => Err(io::Error::from_raw_os_error(-entry.result())),
+            // Wrapping: a notification about zero-copy uses all bits for something else.
+            Err(_) => Err(io::Error::from_raw_os_error(entry.result().wrapping_neg())),
         };
         match Token::unpack(entry.user_data()) {
             Token::Accept { listener } => {
@@ -350,7 +398,21 @@ impl Ring {
                 Some(Completion::Received { conn, received: self.received(result, entry.flags()), armed })
             }
             Token::Send { slot } => self.sent(slot, result),
+            Token::ZeroCopy { slot } => {
+                let op = self.pinned.get_mut(slot);
+                if cqueue::notif(entry.flags()) {
+                    op.note_released(entry.result());
+                } else {
+                    op.note_sent(result);
+                }
+                if armed {
+                    return None;
+                }
+                let (conn, result, copied) = self.pinned.remove(slot).finish();
+                Some(Completion::ZeroCopySent { conn, result, copied })
+            }
             Token::Read { slot } => self.was_read(slot, result),
+            Token::Ready(conn, interest) => Some(Completion::Ready { conn, interest }),
             Token::Timer => {
                 self.timer_armed = false;
                 Some(Completion::Timer)
@@ -446,6 +508,7 @@ impl Drop for Ring {
             if drained {
                 ManuallyDrop::drop(&mut self.buffers);
                 ManuallyDrop::drop(&mut self.sends);
+                ManuallyDrop::drop(&mut self.pinned);
                 ManuallyDrop::drop(&mut self.reads);
                 ManuallyDrop::drop(&mut self.scratch);
                 ManuallyDrop::drop(&mut self.timer);

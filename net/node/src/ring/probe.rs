@@ -7,13 +7,14 @@ use super::error::{SetupError, release};
 use super::setup;
 
 /// Operations without which a core cannot work, and since when Linux has them.
-const REQUIRED: [(u8, &str); 6] = [
+const REQUIRED: [(u8, &str); 7] = [
     (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
     (opcode::RecvMulti::CODE, "IORING_OP_RECV"),
     (opcode::Send::CODE, "IORING_OP_SEND"),
     (opcode::SendMsg::CODE, "IORING_OP_SENDMSG"),
     (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
     (opcode::Timeout::CODE, "IORING_OP_TIMEOUT"),
+    (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
 ];
 /// What is used where it is there.
 const OPTIONAL: [(u8, &str); 1] = [(opcode::SendZc::CODE, "IORING_OP_SEND_ZC")];

@@ -27,6 +27,24 @@ impl Mapped {
         Self { segment, range }
     }
 
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.segment.bytes(self.range.clone())
+    }
+
+    /// The segment that they lie in.
+    #[must_use]
+    pub fn segment(&self) -> &SegmentView {
+        &self.segment
+    }
+
+    /// Where they lie in the segment, and in its file.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
     /// How many bytes it has.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -61,7 +79,7 @@ impl Part {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes,
-            Self::Mapped(Mapped { segment, range }) => segment.bytes(range.clone()),
+            Self::Mapped(mapped) => mapped.bytes(),
         }
     }
 }

@@ -37,6 +37,15 @@ impl ConnId {
     }
 }
 
+/// What a connection waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Interest {
+    /// There is something to be read, or the connection has ended.
+    Read,
+    /// Something can be written, a connection has been made or has failed.
+    Write,
+}
+
 /// Identifies one operation in the ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Token {
@@ -48,6 +57,10 @@ pub(super) enum Token {
         slot: u32,
     },
     Read {
+        slot: u32,
+    },
+    Ready(ConnId, Interest),
+    ZeroCopy {
         slot: u32,
     },
     Timer,
@@ -64,6 +77,9 @@ impl Token {
             Self::Timer => (4, 0, 0),
             Self::Cancel => (5, 0, 0),
             Self::Read { slot } => (6, 0, slot),
+            Self::Ready(conn, Interest::Read) => (7, conn.generation, conn.index),
+            Self::Ready(conn, Interest::Write) => (8, conn.generation, conn.index),
+            Self::ZeroCopy { slot } => (9, 0, slot),
         };
         (kind << 56) | ((generation as u64) << 32) | index as u64
     }
@@ -73,13 +89,17 @@ impl Token {
     pub(super) fn unpack(bits: u64) -> Self {
         let [kind, g2, g1, g0, i3, i2, i1, i0] = bits.to_be_bytes();
         let index = u32::from_be_bytes([i3, i2, i1, i0]);
+        let conn = ConnId { index, generation: u32::from_be_bytes([0, g2, g1, g0]) };
         match kind {
             1 => Self::Accept { listener: index },
-            2 => Self::Receive(ConnId { index, generation: u32::from_be_bytes([0, g2, g1, g0]) }),
+            2 => Self::Receive(conn),
             3 => Self::Send { slot: index },
             4 => Self::Timer,
             5 => Self::Cancel,
             6 => Self::Read { slot: index },
+            7 => Self::Ready(conn, Interest::Read),
+            8 => Self::Ready(conn, Interest::Write),
+            9 => Self::ZeroCopy { slot: index },
             _ => panic!("a completion of an operation that was never started: {bits:#018x}"),
         }
     }
@@ -98,6 +118,9 @@ mod tests {
             Token::Receive(ConnId::new(0, 0)),
             Token::Send { slot: u32::MAX },
             Token::Read { slot: 4 },
+            Token::Ready(conn, Interest::Read),
+            Token::Ready(conn, Interest::Write),
+            Token::ZeroCopy { slot: 5 },
             Token::Timer,
             Token::Cancel,
         ] {

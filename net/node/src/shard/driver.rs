@@ -109,11 +109,12 @@ impl<H: Handler> Driver<H> {
             self.ring.arm_timer(TICK);
             self.ring.enter()?;
             let mut busy = self.take_flushes();
-            busy |= self.take_completions();
+            let (any, more) = self.take_completions();
+            busy |= any;
             busy |= self.handler.run(&mut self.clients, self.now);
             busy |= self.resume();
             let disk = &mut Disk { ring: &mut self.ring, flusher: &mut self.flusher };
-            self.handler.start_flushes(disk, self.now);
+            self.handler.start_flushes(disk, self.now, more);
             self.handler.start_reads(disk);
             busy |= self.send();
             if self.handler.is_closing() && self.close() {
@@ -141,8 +142,8 @@ impl<H: Handler> Driver<H> {
     }
 
     /// Takes what has completed, but not more input than fits a round: a flush that is done meanwhile is noticed, and
-    /// the next one started, between two rounds.
-    fn take_completions(&mut self) -> bool {
+    /// the next one started, between two rounds. Returns whether there was anything, and whether any of it was input.
+    fn take_completions(&mut self) -> (bool, bool) {
         let mut any = false;
         let mut taken_in = 0;
         while taken_in < ROUND_INPUT_LEN
@@ -162,9 +163,11 @@ impl<H: Handler> Driver<H> {
                     self.accepted(socket);
                 }
                 Completion::Timer => self.tick(),
+                // No client's connection asks for these.
+                Completion::Ready { .. } | Completion::ZeroCopySent { .. } => {}
             }
         }
-        any
+        (any, taken_in > 0)
     }
 
     fn accept(&mut self) {

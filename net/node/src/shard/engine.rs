@@ -249,9 +249,9 @@ impl<S: ServerCommands> Handler for Engine<S> {
         busy | self.announce(clients)
     }
 
-    fn start_flushes(&mut self, sink: &mut impl DiskSink<SegmentView>, now: Now) {
+    fn start_flushes(&mut self, sink: &mut impl DiskSink<SegmentView>, now: Now, busy: bool) {
         for (at, hosted) in self.parts.hosted.iter_mut().enumerate() {
-            hosted.start_flush(at as u64, self.policy, sink, now);
+            hosted.start_flush(at as u64, self.policy, sink, now, busy);
             hosted.submit_jobs(&self.parts.background);
         }
     }

@@ -72,8 +72,8 @@ pub(crate) trait Handler {
     /// Does what has come from elsewhere: other cores, the helper thread. Returns whether there was anything.
     fn run(&mut self, clients: &mut Clients, now: Now) -> bool;
 
-    /// Starts the flushes that are due.
-    fn start_flushes(&mut self, sink: &mut impl DiskSink<Self::File>, now: Now);
+    /// Starts the flushes that are due. A small one may wait while the core is `busy` with input.
+    fn start_flushes(&mut self, sink: &mut impl DiskSink<Self::File>, now: Now, busy: bool);
 
     /// A flush is done. A failed one must not return.
     fn flushed(&mut self, flushed: Flushed<Self::File>, clients: &mut Clients, now: Now);

@@ -14,6 +14,8 @@ use super::handshake::{self, Handshake};
 pub const FRAME_HEADER_LEN: usize = 16;
 /// The longest body of a frame of the handshake.
 pub const HANDSHAKE_BODY_LEN_MAX: usize = 128;
+/// The kind of [`Frame::Alive`].
+const ALIVE: u8 = 15;
 /// The longest body of a frame.
 pub const FRAME_BODY_LEN_MAX: usize = 2_048;
 
@@ -31,6 +33,8 @@ pub enum Phase {
 pub enum Frame {
     /// Part of the handshake.
     Handshake(Handshake),
+    /// The sender is there and has nothing to say. It belongs to the connection and to no partition.
+    Alive,
     /// A message between two replicas of a partition.
     Message {
         /// The partition.
@@ -88,6 +92,11 @@ pub fn encode_handshake(message: &Handshake, out: &mut Vec<u8>) {
     write(message.kind(), 0, 0, out, |writer| message.encode(writer));
 }
 
+/// Appends a sign of life to `out`.
+pub fn encode_alive(out: &mut Vec<u8>) {
+    write(ALIVE, 0, 0, out, |_| ());
+}
+
 fn write(kind: u8, partition: u16, epoch: u32, out: &mut Vec<u8>, fill: impl FnOnce(&mut Writer<'_>)) {
     let start = out.len();
     Writer(out).u32(0).u8(kind).u8(0).u16(partition).u32(epoch).u32(0);
@@ -138,6 +147,13 @@ pub fn decode(bytes: &[u8], phase: Phase) -> Result<Option<(Frame, usize)>, Fram
             let is_plain = zero == 0 && partition == 0 && epoch == 0;
             let handshake = is_plain.then(|| Handshake::decode(kind, body)).flatten().ok_or(malformed)?;
             Frame::Handshake(handshake)
+        }
+        Phase::Open if kind == ALIVE => {
+            let is_plain = zero == 0 && partition == 0 && epoch == 0 && body.is_empty();
+            if !is_plain {
+                return Err(malformed);
+            }
+            Frame::Alive
         }
         Phase::Open if body::is_kind(kind) => {
             let partition = PartitionId::new(partition);

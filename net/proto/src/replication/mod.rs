@@ -13,7 +13,7 @@ mod handshake;
 
 pub use frame::{
     FRAME_BODY_LEN_MAX, FRAME_HEADER_LEN, Frame, FrameError, HANDSHAKE_BODY_LEN_MAX, Phase, decode, encode,
-    encode_handshake,
+    encode_alive, encode_handshake,
 };
 pub use handshake::{Challenge, Handshake, Mode, NONCE_LEN, Opening, PROOF_LEN, Rejection, VERSION, Welcome, agree};
 

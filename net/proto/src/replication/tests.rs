@@ -189,6 +189,7 @@ proptest! {
                 match &frame {
                     Frame::Message { partition, message } => encode(*partition, message, &mut again),
                     Frame::Handshake(handshake) => encode_handshake(handshake, &mut again),
+                    Frame::Alive => encode_alive(&mut again),
                 }
                 prop_assert_eq!(again, bytes);
             }
@@ -242,6 +243,15 @@ fn fields_that_contradict_each_other_are_refused() {
     bad(26, &[1, 5]); // A refusal with a position that it does not have.
     bad(17, &[0, 0, 64, 32, 32, 0]); // A log that ends before it starts.
     bad(17, &[0, 0, 0, 64, 64, 1 << 32]); // One epoch named, none there.
+}
+
+#[test]
+fn a_sign_of_life_is_a_bare_header_after_the_handshake() {
+    let mut bytes = Vec::new();
+    encode_alive(&mut bytes);
+    assert_eq!(decode(&bytes, Phase::Open), Ok(Some((Frame::Alive, FRAME_HEADER_LEN))));
+    assert_eq!(decode(&bytes, Phase::Handshake), Err(FrameError::Kind { kind: 15 }));
+    assert_eq!(decode(&framed(15, 0, &[0]), Phase::Open), Err(FrameError::Body { kind: 15 }), "without a body");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::File;
 
 /// What each crate of the workspace may use of the others. `windrow-sim` sees the pure crates only: whatever cannot
 /// be simulated cannot be in them. Benches are not listed and may use anything.
-const DIRECTION: [(&str, &[&str]); 10] = [
+const DIRECTION: &[(&str, &[&str])] = &[
     ("windrow-core", &[]),
     ("windrow-store", &["windrow-core"]),
     ("windrow", &["windrow-core", "windrow-store"]),

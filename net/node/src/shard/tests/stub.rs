@@ -152,7 +152,7 @@ impl Handler for Stub {
         false
     }
 
-    fn start_flushes(&mut self, sink: &mut impl DiskSink<File>, _now: Now) {
+    fn start_flushes(&mut self, sink: &mut impl DiskSink<File>, _now: Now, _busy: bool) {
         if self.submitted == self.durable && self.appended > self.submitted {
             self.submitted = self.appended;
             sink.flush(self.submitted, vec![self.file.try_clone().unwrap()]);

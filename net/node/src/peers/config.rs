@@ -1,0 +1,81 @@
+//! What the connections of one core need to know.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use windrow_core::replication::ReplicaId;
+use windrow_core::types::{ClusterId, PartitionId};
+
+use super::secret::Secret;
+
+/// What the connections of one core need to know.
+#[derive(Clone, Debug)]
+pub struct WireConfig {
+    /// Which replica this node is.
+    pub replica: ReplicaId,
+    /// The cluster of its data.
+    pub cluster: ClusterId,
+    /// How many partitions the cluster has.
+    pub partition_count: u16,
+    /// The partitions of this core.
+    pub partitions: Vec<PartitionId>,
+    /// All other nodes.
+    pub peers: Vec<PeerAddress>,
+    /// What all of them know.
+    pub secret: Secret,
+    /// How large pieces of the log are sent.
+    pub large: LargeWay,
+    /// How long things may take.
+    pub times: Times,
+    /// Any number, another one on each core and at each start. Only delays depend on it.
+    pub draw: u64,
+}
+
+/// Another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerAddress {
+    /// Which replica it is.
+    pub replica: ReplicaId,
+    /// Where the core of it listens that has the same partitions as this one.
+    pub address: SocketAddr,
+}
+
+/// How large pieces of the log are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum LargeWay {
+    /// By `sendfile`: the kernel sends the pages of the segment's file themselves.
+    #[default]
+    SendFile,
+    /// By `SEND_ZC`: the kernel sends from the mapping, and says afterwards whether it had to copy. Needs locked memory
+    /// for what is in flight.
+    ZeroCopy,
+    /// As small pieces: the kernel copies them into the socket.
+    Gathered,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    /// Until a connection is made and both ends have proved themselves.
+    pub handshake_within: Duration,
+    /// A peer from which nothing has come for so long is gone, whatever the kernel says.
+    pub silent_after: Duration,
+    /// Whoever has sent nothing for so long shows that it is there.
+    pub alive_every: Duration,
+    /// Before the second attempt to connect; then twice as long each time.
+    pub redial_min: Duration,
+    /// The longest time between two attempts.
+    pub redial_max: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            handshake_within: Duration::from_secs(5),
+            silent_after: Duration::from_secs(3),
+            alive_every: Duration::from_millis(500),
+            redial_min: Duration::from_millis(100),
+            redial_max: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The other nodes: who connects to whom, and when again.
+//!
+//! The replica with the lower number connects, the other one accepts; so there is one connection between two nodes
+//! for each core, and no race about which one stays. If one end has lost it and the other has not noticed yet, the new
+//! one takes the place of the old.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use windrow_core::replication::ReplicaId;
+
+use super::config::{PeerAddress, Times};
+use crate::ring::ConnId;
+
+/// The most doublings of a delay.
+const DOUBLINGS_MAX: u32 = 16;
+
+/// How it stands with the connection to another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// There is none.
+    Down,
+    /// It is being made.
+    Connecting,
+    /// It is there.
+    Up,
+}
+
+/// How it stands with the connection to another node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkStatus {
+    /// Which replica it is.
+    pub replica: ReplicaId,
+    /// Where it is connected to.
+    pub address: SocketAddr,
+    /// Whether this node is the one that connects.
+    pub dials: bool,
+    /// The state.
+    pub state: LinkState,
+    /// Since when; `None` before the first attempt.
+    pub since: Option<Instant>,
+    /// Bytes of messages that wait to be sent, or thereabouts.
+    pub queued: usize,
+    /// Why there is no connection, or why the last one ended.
+    pub trouble: Option<String>,
+}
+
+/// Another node.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) replica: ReplicaId,
+    pub(super) address: SocketAddr,
+    /// This node is the one that connects.
+    pub(super) dials: bool,
+    pub(super) state: LinkState,
+    pub(super) conn: Option<ConnId>,
+    pub(super) since: Option<Instant>,
+    pub(super) trouble: Option<String>,
+    /// Attempts that have not led to a connection that lasted.
+    attempts: u32,
+    /// Not before this.
+    next: Option<Instant>,
+}
+
+impl Link {
+    pub(super) fn new(own: ReplicaId, peer: PeerAddress) -> Self {
+        Self {
+            replica: peer.replica,
+            address: peer.address,
+            dials: own < peer.replica,
+            state: LinkState::Down,
+            conn: None,
+            since: None,
+            trouble: None,
+            attempts: 0,
+            next: None,
+        }
+    }
+
+    /// Whether it is time to connect.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.dials && self.state == LinkState::Down && self.next.is_none_or(|next| now >= next)
+    }
+
+    pub(super) fn enter(&mut self, state: LinkState, conn: Option<ConnId>, now: Instant) {
+        self.state = state;
+        self.conn = conn;
+        self.since = Some(now);
+    }
+
+    /// There is no connection any more. `draw` decides within the upper half of the delay when to try again.
+    pub(super) fn lost(&mut self, times: &Times, draw: u64, now: Instant) {
+        let lasted = self.state == LinkState::Up
+            && self.since.is_some_and(|since| now.saturating_duration_since(since) >= times.redial_max);
+        self.attempts = if lasted { 0 } else { (self.attempts + 1).min(DOUBLINGS_MAX) };
+        self.enter(LinkState::Down, None, now);
+        self.next = Some(now + delay(self.attempts, times, draw));
+    }
+}
+
+fn delay(attempts: u32, times: &Times, draw: u64) -> Duration {
+    let doubled = times.redial_min.saturating_mul(1 << attempts.saturating_sub(1).min(DOUBLINGS_MAX));
+    let full = doubled.min(times.redial_max);
+    let half = full / 2;
+    half + Duration::from_nanos(draw % u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_a_limit_and_are_spread() {
+        let times = Times::default();
+        let range = |attempts| (delay(attempts, &times, 0), delay(attempts, &times, u64::MAX / 2));
+        for (attempts, full_ms) in [(1, 100), (2, 200), (5, 1_600), (7, 5_000), (16, 5_000)] {
+            let (low, high) = range(attempts);
+            assert_eq!(low, Duration::from_millis(full_ms / 2));
+            assert!(low < high && high < Duration::from_millis(full_ms), "{attempts}: {high:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_connection_that_lasted_is_followed_by_a_quick_attempt() {
+        let (times, start) = (Times::default(), Instant::now());
+        let address = "127.0.0.1:1".parse().unwrap();
+        let mut link = Link::new(ReplicaId::new(1), PeerAddress { replica: ReplicaId::new(2), address });
+        assert!(link.is_due(start));
+        for _ in 0..3 {
+            link.lost(&times, 0, start);
+        }
+        assert!(!link.is_due(start + Duration::from_millis(199)));
+        assert!(link.is_due(start + Duration::from_millis(200)));
+        link.enter(LinkState::Up, Some(ConnId::new(0, 0)), start);
+        link.lost(&times, 0, start + Duration::from_secs(1));
+        assert!(!link.is_due(start + Duration::from_millis(1_399)), "it was a short one");
+        link.enter(LinkState::Up, Some(ConnId::new(0, 0)), start);
+        let end = start + Duration::from_secs(9);
+        link.lost(&times, 0, end);
+        assert!(link.is_due(end + Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn the_lower_replica_connects() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let peer = |number| PeerAddress { replica: ReplicaId::new(number), address };
+        assert!(Link::new(ReplicaId::new(1), peer(2)).dials);
+        assert!(!Link::new(ReplicaId::new(3), peer(2)).dials);
+    }
+}
