@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use windrow_torture::linear::system::SingleNode;
+use windrow_torture::linear::cluster::Cluster;
+use windrow_torture::linear::pair::Pair;
+use windrow_torture::linear::system::{SingleNode, System};
 use windrow_torture::{Error, crash, linear};
 
 const USAGE: &str = "\
 usage: windrow-torture crash [--rounds N] [--kill N] [--faults N] [--seed S] [--binary PATH] [--out FILE] [-- FLAGS]
-       windrow-torture linearize [--minutes M] [--rate R] [--seed S] [--binary PATH] [--out FILE] [-- FLAGS]
+       windrow-torture linearize [--minutes M] [--nodes 1|2|3] [--rate R] [--seed S] [--binary PATH] [--out FILE] [-- FLAGS]
 
   crash             power cuts, kills and failing disks under load; everything confirmed is looked for afterwards
     --rounds N      power cuts: needs root, FUSE, loop devices, mkfs.ext4 or mkfs.xfs, and xfs_io for some kinds (100)
@@ -19,6 +21,7 @@ usage: windrow-torture crash [--rounds N] [--kill N] [--faults N] [--seed S] [--
     --planted       at most N power cuts of a server that confirms before it flushes: succeeds if the loss is found
   linearize         concurrent clients on a server that is killed and paused; what they saw must have one order
     --minutes M     how long (1)
+    --nodes N       1; 2: a leader and its standby; 3: nodes that replicate and have a network that is cut (1)
     --planted       the server loses its data when it is killed: succeeds if that is found
     --rate R        replies a second, on average, below which the run does not count (200)
 
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
             Ok(common) => crash(&common),
             Err(problem) => usage(&problem),
         },
-        Some((&"linearize", rest)) => match Common::parse(rest, &["--minutes", "--rate"]) {
+        Some((&"linearize", rest)) => match Common::parse(rest, &["--minutes", "--rate", "--nodes"]) {
             Ok(common) => linearize(&common),
             Err(problem) => usage(&problem),
         },
@@ -180,8 +183,14 @@ fn linearize(common: &Common) -> ExitCode {
         dump: common.out.as_ref().map(|path| path.with_extension("history")),
     };
     println!("seed {}, commit {}, server {}", options.seed, commit(), common.binary.display());
-    let outcome = SingleNode::start(&common.binary, &common.flags, common.planted)
-        .and_then(|mut system| linear::run(&mut system, &options, &mut |line| println!("{line}")));
+    let started = match common.count("--nodes", 1) {
+        1 => SingleNode::start(&common.binary, &common.flags, common.planted)
+            .map(|node| Box::new(node) as Box<dyn System>),
+        2 => Pair::start(&common.binary, &common.flags).map(|pair| Box::new(pair) as Box<dyn System>),
+        3 => Cluster::start(&common.binary, &common.flags).map(|set| Box::new(set) as Box<dyn System>),
+        other => return usage(&format!("--nodes {other}: 1 to 3")),
+    };
+    let outcome = started.and_then(|mut system| linear::run(system.as_mut(), &options, &mut |line| println!("{line}")));
     match outcome {
         Err(Error::Violation(text)) if common.planted => {
             println!("found: {}", text.lines().next().unwrap_or_default());

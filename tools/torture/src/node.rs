@@ -24,6 +24,7 @@ pub struct Setup {
     pub dir: PathBuf,
     /// Flags beside the directory and the ports.
     pub flags: Vec<String>,
+    is_standby: bool,
 }
 
 impl Setup {
@@ -31,7 +32,13 @@ impl Setup {
     #[must_use]
     pub fn new(binary: &Path, dir: &Path, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        Self { binary: binary.to_path_buf(), dir: dir.to_path_buf(), flags }
+        Self { binary: binary.to_path_buf(), dir: dir.to_path_buf(), flags, is_standby: false }
+    }
+
+    /// A standby of the node that has this directory.
+    #[must_use]
+    pub fn standby(binary: &Path, dir: &Path, flags: &[&str]) -> Self {
+        Self { is_standby: true, ..Self::new(binary, dir, flags) }
     }
 
     fn command(&self) -> Command {
@@ -40,7 +47,8 @@ impl Setup {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WINDROW_")) {
             command.env_remove(name);
         }
-        command.arg("serve").arg("--dir").arg(&self.dir);
+        let how = if self.is_standby { ["standby", "--of"] } else { ["serve", "--dir"] };
+        command.args(how).arg(&self.dir);
         if !self.flags.iter().any(|flag| flag == "--port") {
             command.args(["--port", "0"]);
         }

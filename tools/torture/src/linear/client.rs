@@ -41,6 +41,8 @@ pub(super) struct Shared {
     /// Operations without a reply at the moment.
     pub(super) in_flight: AtomicU64,
     pub(super) completed: AtomicU64,
+    /// Operations that were refused: whoever was asked does not lead.
+    pub(super) refused: AtomicU64,
     /// Connections given up in the middle of a pipeline.
     pub(super) hung_up: AtomicU64,
     pub(super) history: Mutex<Vec<(Key, Operation)>>,
@@ -56,6 +58,7 @@ impl Shared {
             asked: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             completed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             hung_up: AtomicU64::new(0),
             history: Mutex::new(Vec::new()),
             problem: Mutex::new(None),
@@ -114,6 +117,11 @@ impl<'a> Worker<'a> {
             while !self.shared.stop.load(Ordering::Relaxed) {
                 match self.burst(&mut client) {
                     Ok(true) => {}
+                    // Refused without a word of who would do it: asking at once again would only be noise.
+                    Ok(false) if self.preferred.is_none() => {
+                        thread::sleep(Duration::from_millis(2));
+                        break;
+                    }
                     Ok(false) | Err(Error::Gone(_)) => break,
                     Err(error) => {
                         self.shared.fail(error);
@@ -230,6 +238,7 @@ impl<'a> Worker<'a> {
                 }
                 Meaning::NotDone { elsewhere } => {
                     self.preferred = elsewhere;
+                    self.shared.refused.fetch_add(1, Ordering::Relaxed);
                     refused.push(first + at);
                 }
                 // It stays open: it may have happened.

@@ -6,7 +6,10 @@
 
 pub mod checker;
 mod client;
+pub mod cluster;
 pub mod model;
+pub mod pair;
+mod proxy;
 pub mod system;
 
 use std::collections::BTreeMap;
@@ -47,6 +50,8 @@ pub struct Outcome {
     pub completed: u64,
     /// Operations without one.
     pub open: u64,
+    /// Operations that were refused by a node that does not lead. They have not happened.
+    pub refused: u64,
     /// Histories checked.
     pub keys: u64,
     /// Histories that took too many steps.
@@ -71,6 +76,7 @@ impl Outcome {
         serde_json::json!({
             "operations completed": self.completed,
             "operations left open": self.open,
+            "operations refused": self.refused,
             "histories": self.keys,
             "undecided": self.undecided,
             "longest history": self.longest,
@@ -97,6 +103,7 @@ pub fn run(system: &mut dyn System, options: &Options, progress: &mut dyn FnMut(
         shared.stop.store(true, Ordering::Relaxed);
     });
     outcome.completed = shared.completed.load(Ordering::Relaxed);
+    outcome.refused = shared.refused.load(Ordering::Relaxed);
     outcome.rate = outcome.completed as f64 / shared.begun.elapsed().as_secs_f64();
     let hung_up = shared.hung_up.load(Ordering::Relaxed);
     outcome.faults.insert("hang-up".to_owned(), (hung_up, hung_up));
