@@ -81,6 +81,7 @@ fn block(words: &[&str], samples: &Samples, reasons: &Reasons<'_>, folder: &str)
         ["facts"] => tables::facts(samples, reasons),
         ["node"] => tables::node(samples),
         ["commit"] => tables::commit(samples),
+        ["catch-up"] => tables::catch_up(samples),
         ["ratio", work, metric, who, other] => {
             samples.ratio(work, who, other, metric).map_or_else(|| NOT_MEASURED.to_owned(), shown)
         }

@@ -60,7 +60,7 @@ pub(crate) fn measure(options: &Options, programs: &Programs, samples: &mut Samp
     let client = Client { program: super::built("windrow-load"), scratch: &scratch, seconds: options.seconds };
     let mut servers = Vec::new();
     for kind in server::KINDS {
-        if programs.of(kind.product).is_none() {
+        if programs.of(kind).is_none() {
             continue;
         }
         match Server::start(kind, programs, &scratch).and_then(|server| client.fill(&server).map(|()| server)) {
@@ -90,9 +90,9 @@ pub(crate) fn measure(options: &Options, programs: &Programs, samples: &mut Samp
 }
 
 impl Client<'_> {
-    fn command(&self, server: &Server, verb: &str) -> Command {
+    fn command(&self, server: &Server, verb: &str, keys: &str, value: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.args([verb, "--quiet", "--cores", CLIENT_CORE, "--keys", KEYS, "--value", VALUE]);
+        command.args([verb, "--quiet", "--cores", CLIENT_CORE, "--keys", keys, "--value", value]);
         command.args(["--address", &format!("127.0.0.1:{}", server.port)]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
@@ -100,11 +100,16 @@ impl Client<'_> {
 
     /// Writes every key once.
     fn fill(&self, server: &Server) -> Result<(), String> {
-        finished(&mut self.command(server, "load"), server)
+        self.load(server, KEYS, VALUE)
+    }
+
+    /// Writes so many keys once, with values of so many bytes.
+    pub(crate) fn load(&self, server: &Server, keys: &str, value: &str) -> Result<(), String> {
+        finished(self.command(server, "load", keys, value).args(["--pipeline", "64"]), server)
     }
 
     fn timed(&self, server: &Server, command: &str, connections: u32, seconds: f64) -> Command {
-        let mut run = self.command(server, "run");
+        let mut run = self.command(server, "run", KEYS, VALUE);
         run.args(["--mix", &format!("{command}=1"), "--connections", &connections.to_string()]);
         run.args(["--warmup", "200ms", "--duration", &format!("{seconds}s")]);
         run
@@ -124,7 +129,7 @@ impl Client<'_> {
         for pid in server.pids() {
             command.args(["--pid", &pid.to_string()]);
         }
-        if server.kind.mode == Mode::Replica {
+        if server.kind.mode == Mode::Replica && server.kind.product != Product::Windrow {
             command.args(["--batch-end", "WAIT 1 0"]);
         }
         let result = self.result(&mut command, server)?;

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 use super::samples::Samples;
-use super::server::{Product, Programs};
+use super::server::Programs;
 use crate::run;
 
 /// Notes the machine, the versions and the commit.
 pub(crate) fn describe(programs: &Programs, samples: &mut Samples) {
     samples.say("machine", &machine());
-    for (name, product) in [("redis", Product::Redis), ("valkey", Product::Valkey)] {
-        match programs.of(product).and_then(version) {
+    for (name, program) in [("redis", &programs.redis), ("valkey", &programs.valkey)] {
+        match program.as_deref().and_then(version) {
             Some(version) => samples.say(name, &version),
             None => samples.say(name, &format!("not installed, and no `--{name} PATH` given: left out")),
         }

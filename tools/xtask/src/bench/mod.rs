@@ -5,6 +5,7 @@
 //! noisy, and an absolute figure proves nothing. What cannot be measured is left out and said so; the rest goes on.
 //! Needs `taskset`; `redis-server` and `valkey-server` are used where they are.
 
+mod catch_up;
 mod document;
 mod json;
 mod load;
@@ -12,6 +13,7 @@ mod machine;
 mod memory;
 mod parts;
 mod plot;
+mod replicated;
 mod samples;
 mod server;
 mod stores;
@@ -47,7 +49,7 @@ pub(crate) struct Options {
     out: PathBuf,
 }
 
-const STAGES: [&str; 4] = ["servers", "stores", "memory", "parts"];
+const STAGES: [&str; 5] = ["servers", "memory", "catch-up", "stores", "parts"];
 
 impl Options {
     pub(crate) fn parse(flags: &[&str]) -> Result<Self, String> {
@@ -140,11 +142,31 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     document::write(&samples, &options.out)
 }
 
+/// Builds the node in the mode that replicates, and puts the program aside: both modes' programs have one name.
+fn build_replicating() -> Result<PathBuf, String> {
+    let flags = ["--no-default-features", "--features", "shared-nothing"];
+    let build = run::cargo(&[&["build", "--release", "--locked", "-p", "windrow-cli"][..], &flags].concat());
+    run::passes(build).into_iter().next().map_or(Ok(()), Err)?;
+    let program = built("windrow-shared-nothing");
+    std::fs::copy(built("windrow"), &program)
+        .map_err(|error| format!("cannot write {}: {error}", program.display()))?;
+    Ok(program)
+}
+
 fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
-    let programs = Programs { windrow: built("windrow"), redis: options.redis.clone(), valkey: options.valkey.clone() };
+    // Everything is built before anything is measured.
+    let replicating = build_replicating();
     let node = run::passes(run::cargo(&["build", "--release", "--locked", "-p", "windrow-cli", "-p", "windrow-load"]));
     node.into_iter().next().map_or(Ok(()), Err)?;
-    // Everything is built before anything is measured.
+    if let Err(text) = &replicating {
+        problem(samples, text);
+    }
+    let programs = Programs {
+        windrow: built("windrow"),
+        replicating: replicating.ok(),
+        redis: options.redis.clone(),
+        valkey: options.valkey.clone(),
+    };
     let stores = options.wants("stores").then(|| stores::build(options.rocksdb, samples));
     let parts = options.wants("parts").then(parts::build);
     if options.build_only {
@@ -166,6 +188,10 @@ fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
     stage("memory", samples, &mut |samples| match options.keys {
         0 => Ok(()),
         keys => memory::measure(keys, &programs, samples),
+    });
+    stage("catch-up", samples, &mut |samples| match &programs.replicating {
+        Some(_) => catch_up::measure(options.rounds, &programs, samples),
+        None => Ok(()),
     });
     stage("stores", samples, &mut |samples| match &stores {
         Some(Ok(with_rocksdb)) => stores::measure(options, *with_rocksdb, samples),

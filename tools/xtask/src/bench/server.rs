@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::replicated::Pair;
+
 /// The core that servers run on; clients have the next one, and so have replicas.
 pub(crate) const SERVER_CORE: &str = "0";
 pub(crate) const CLIENT_CORE: &str = "1";
@@ -28,7 +30,8 @@ pub(crate) enum Mode {
     /// A reply at once, a flush within a second or so.
     Later,
     Never,
-    /// As `Always`, on two servers, and `WAIT 1 0` after each batch.
+    /// As `Always`, on two servers; those that do not wait for each other by themselves get `WAIT 1 0` after each
+    /// batch.
     Replica,
 }
 
@@ -47,9 +50,10 @@ const fn kind(product: Product, mode: Mode, id: &'static str, name: &'static str
     Kind { product, mode, id, name }
 }
 
-pub(crate) const KINDS: [Kind; 10] = [
+pub(crate) const KINDS: [Kind; 11] = [
     kind(Product::Windrow, Mode::Always, "windrow", "Windrow"),
     kind(Product::Windrow, Mode::Later, "windrow-memory", "Windrow, `memory`"),
+    kind(Product::Windrow, Mode::Replica, "windrow-replicated", "Windrow, two nodes"),
     kind(Product::Redis, Mode::Never, "redis-none", "Redis, nothing persisted"),
     kind(Product::Redis, Mode::Later, "redis-everysec", "Redis, `everysec`"),
     kind(Product::Redis, Mode::Always, "redis-always", "Redis, `always`"),
@@ -70,16 +74,19 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     pub(crate) windrow: PathBuf,
+    /// The build of shared-nothing mode, which replicates.
+    pub(crate) replicating: Option<PathBuf>,
     pub(crate) redis: Option<PathBuf>,
     pub(crate) valkey: Option<PathBuf>,
 }
 
 impl Programs {
-    pub(crate) fn of(&self, product: Product) -> Option<&Path> {
-        match product {
-            Product::Windrow => Some(&self.windrow),
-            Product::Redis => self.redis.as_deref(),
-            Product::Valkey => self.valkey.as_deref(),
+    pub(crate) fn of(&self, kind: Kind) -> Option<&Path> {
+        match (kind.product, kind.mode) {
+            (Product::Windrow, Mode::Replica) => self.replicating.as_deref(),
+            (Product::Windrow, _) => Some(&self.windrow),
+            (Product::Redis, _) => self.redis.as_deref(),
+            (Product::Valkey, _) => self.valkey.as_deref(),
         }
     }
 }
@@ -112,6 +119,14 @@ impl Drop for Scratch {
     }
 }
 
+/// The second node of a replicated set, not running yet.
+pub(crate) struct Follower {
+    program: PathBuf,
+    dir: PathBuf,
+    pub(crate) port: u16,
+    arguments: Vec<String>,
+}
+
 /// A running server, and its replica if it has one.
 pub(crate) struct Server {
     pub(crate) kind: Kind,
@@ -122,13 +137,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it; what has a replica is there when the replica has caught up.
     pub(crate) fn start(kind: Kind, programs: &Programs, scratch: &Scratch) -> Result<Self, String> {
-        let program = programs.of(kind.product).ok_or_else(|| format!("{} is not installed", kind.name))?;
+        let program = programs.of(kind).ok_or_else(|| format!("{} is not installed", kind.name))?;
+        let dir = scratch.path().join(kind.id);
+        if (kind.product, kind.mode) == (Product::Windrow, Mode::Replica) {
+            return Self::start_pair(kind, program, &dir);
+        }
         let port = free_port()?;
         let mut server = Self { kind, port, processes: Vec::new() };
-        server.spawn(program, SERVER_CORE, &scratch.path().join(kind.id), port, None)?;
+        server.spawn(program, SERVER_CORE, &dir, port, &[])?;
         if kind.mode == Mode::Replica {
-            let replica = free_port()?;
-            server.spawn(program, CLIENT_CORE, &scratch.path().join(format!("{}-2", kind.id)), replica, Some(port))?;
+            let (replica, primary) = (free_port()?, format!("127.0.0.1 {port}"));
+            let dir = scratch.path().join(format!("{}-2", kind.id));
+            server.spawn(program, CLIENT_CORE, &dir, replica, &["--replicaof".to_owned(), primary])?;
             server.wait_until("its replica has not caught up", || {
                 ask(replica, "INFO replication\r\nQUIT\r\n").is_some_and(|text| text.contains("master_link_status:up"))
             })?;
@@ -136,13 +156,46 @@ impl Server {
         Ok(server)
     }
 
-    fn spawn(&mut self, program: &Path, core: &str, dir: &Path, port: u16, of: Option<u16>) -> Result<(), String> {
+    /// Both nodes of a replicated set that confirms what both have flushed.
+    fn start_pair(kind: Kind, program: &Path, dir: &Path) -> Result<Self, String> {
+        let pair = Pair::make(program, dir)?;
+        let [first, second] = &pair.nodes;
+        let mut server = Self { kind, port: first.port, processes: Vec::new() };
+        let arguments = pair.arguments("all");
+        server.spawn(program, SERVER_CORE, &first.dir, first.port, &arguments)?;
+        server.spawn(program, CLIENT_CORE, &second.dir, second.port, &arguments)?;
+        server.wait_for_write()?;
+        Ok(server)
+    }
+
+    /// The first node of a replicated set, which confirms what it has flushed itself, and a place for the second.
+    pub(crate) fn start_leader(kind: Kind, programs: &Programs, scratch: &Scratch) -> Result<(Self, Follower), String> {
+        let program = programs.of(kind).ok_or_else(|| format!("{} is not built", kind.name))?;
+        let pair = Pair::make(program, &scratch.path().join(kind.id))?;
+        let arguments = pair.arguments("leader");
+        let [first, second] = pair.nodes;
+        let mut server = Self { kind, port: first.port, processes: Vec::new() };
+        server.spawn(program, SERVER_CORE, &first.dir, first.port, &arguments)?;
+        server.wait_for_write()?;
+        Ok((server, Follower { program: program.to_path_buf(), dir: second.dir, port: second.port, arguments }))
+    }
+
+    /// Starts the second node beside the first one.
+    pub(crate) fn start_follower(&mut self, follower: &Follower) -> Result<(), String> {
+        self.spawn(&follower.program, CLIENT_CORE, &follower.dir, follower.port, &follower.arguments)
+    }
+
+    fn wait_for_write(&mut self) -> Result<(), String> {
+        let port = self.port;
+        self.wait_until("it takes no write", || {
+            ask(port, "SET first write\r\nQUIT\r\n").is_some_and(|text| text.starts_with("+OK"))
+        })
+    }
+
+    fn spawn(&mut self, program: &Path, core: &str, dir: &Path, port: u16, extra: &[String]) -> Result<(), String> {
         fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
         let mut command = Command::new("taskset");
-        command.args(["-c", core]).arg(program).args(arguments(self.kind, port, dir));
-        if let Some(primary) = of {
-            command.args(["--replicaof", &format!("127.0.0.1 {primary}")]);
-        }
+        command.args(["-c", core]).arg(program).args(arguments(self.kind, core, port, dir)).args(extra);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.processes.push(command.spawn().map_err(|error| format!("cannot run taskset: {error}"))?);
         self.wait_until("it does not answer", || {
@@ -150,7 +203,7 @@ impl Server {
         })
     }
 
-    fn wait_until(&mut self, problem: &str, is_there: impl Fn() -> bool) -> Result<(), String> {
+    pub(crate) fn wait_until(&mut self, problem: &str, is_there: impl Fn() -> bool) -> Result<(), String> {
         let started = Instant::now();
         while !is_there() {
             for process in &mut self.processes {
@@ -202,10 +255,11 @@ pub(crate) fn ask(port: u16, question: &str) -> Option<String> {
     Some(text)
 }
 
-fn arguments(kind: Kind, port: u16, dir: &Path) -> Vec<String> {
+fn arguments(kind: Kind, core: &str, port: u16, dir: &Path) -> Vec<String> {
+    let cores = format!("{core}-{core}");
     let (dir, port) = (dir.display().to_string(), port.to_string());
     let mut words = match kind.product {
-        Product::Windrow => vec!["serve", "--admin-port", "0", "--cores", "0-0", "--partitions", "1", "--durability"],
+        Product::Windrow => vec!["serve", "--admin-port", "0", "--cores", &cores, "--partitions", "1", "--durability"],
         Product::Redis | Product::Valkey => {
             vec!["--save", "", "--auto-aof-rewrite-percentage", "0", "--repl-diskless-sync-delay", "0", "--appendonly"]
         }
@@ -221,7 +275,7 @@ fn arguments(kind: Kind, port: u16, dir: &Path) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
-fn free_port() -> Result<u16, String> {
+pub(crate) fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| format!("no free port: {error}"))?;
     listener.local_addr().map(|addr| addr.port()).map_err(|error| format!("no free port: {error}"))
 }

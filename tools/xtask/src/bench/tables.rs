@@ -224,6 +224,18 @@ pub(crate) fn node(samples: &Samples) -> String {
     text
 }
 
+pub(crate) fn catch_up(samples: &Samples) -> String {
+    let mut text = "| sender | GB/s | ratio | sender's CPU, s a GB | ratio |\n|---|---|---|---|---|\n".to_owned();
+    for (who, name) in [(OWN, "Windrow, to a follower"), ("sendfile", "`sendfile`"), ("copy", "read and send")] {
+        let cells = ["gb-per-second", "cpu-per-gb"].map(|metric| {
+            let value = samples.median("catch-up", who, metric).map_or_else(|| "not measured".to_owned(), digits);
+            format!(" {value} | {} |", ratio(samples.ratio("catch-up", OWN, who, metric).filter(|_| who != OWN)))
+        });
+        let _ = writeln!(text, "| {name} |{}", cells.concat());
+    }
+    text
+}
+
 pub(crate) fn commit(samples: &Samples) -> String {
     let mut text = "| way | 128 B | 4 KiB | 64 KiB | 1 MiB |\n|---|---|---|---|---|\n".to_owned();
     for way in COMMITS {
