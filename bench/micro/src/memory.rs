@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use windrow_core::log::{LogSegment, SegmentMemory, VecMemory};
 use windrow_core::partition::{Action, Change, Op, Partition, PartitionConfig, RecoveredPartition};
+use windrow_core::replication::Promised;
 use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::Superblock;
 use windrow_core::types::limits::SEGMENT_LEN_DEFAULT;
-use windrow_core::types::{ClusterId, HashSeed, Lsn, PartitionId, UnixMillis};
+use windrow_core::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis};
 
 const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN_DEFAULT, segments_ahead: 1 };
 
@@ -52,6 +53,23 @@ impl Driver {
         driver.act();
         driver.partition.start_epoch(now()).expect("the first segment is prepared");
         driver.flush();
+        driver
+    }
+
+    /// A replica that follows, with an empty log, ready to receive from the leader that [`empty`](Self::empty) is.
+    ///
+    /// # Panics
+    /// If a partition cannot be made in memory: that is a bug.
+    #[must_use]
+    pub fn follower() -> Self {
+        let mut recovered = Self::recover(Vec::new());
+        recovered.repair();
+        let superblock = recovered.replica_superblock();
+        let (partition, _) = recovered.into_replica(superblock);
+        let mut driver = Self { partition };
+        let first = Epoch::new(1);
+        driver.partition.write_promised(0, Promised { promised: first, epoch: first, floor: None });
+        driver.act();
         driver
     }
 
