@@ -406,7 +406,9 @@ impl<M: SegmentMemory> Log<M> {
     /// The next flush to do, if there is something new and none in flight.
     pub fn poll_flush(&mut self) -> Option<FlushRequest> {
         let is_new = self.submitted != self.appended || self.flush_wanted;
-        if self.flight.is_some() || !is_new || self.is_paused {
+        // A log that is being cut is flushed for that alone.
+        let is_paused = self.is_paused && !self.flush_wanted;
+        if self.flight.is_some() || !is_new || is_paused {
             return None;
         }
         let last = self.segments.back()?.base();

@@ -247,6 +247,7 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// The next flush to do, if there is something new and none in flight.
     pub fn poll_flush(&mut self) -> Option<FlushRequest> {
+        self.settle_surgery();
         self.log.poll_flush()
     }
 
@@ -280,6 +281,7 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// The next action to take. Ask again until there is none.
     pub fn poll_action(&mut self) -> Option<Action> {
+        self.settle_surgery();
         if let Some((base, len)) = self.log.poll_prepare() {
             return Some(Action::Prepare { base, len });
         }

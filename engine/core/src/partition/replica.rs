@@ -212,3 +212,6 @@ impl<M: SegmentMemory> Partition<M> {
             && self.log.durable().get().saturating_sub(self.superblock.durable.get()) >= WITNESS_EVERY
     }
 }
+
+#[cfg(test)]
+mod tests;

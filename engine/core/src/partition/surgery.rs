@@ -6,6 +6,7 @@
 //! the next opening, one before it changes nothing.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use thiserror::Error;
 
@@ -124,55 +125,58 @@ impl<M: SegmentMemory> Partition<M> {
         self.replication.as_ref().is_some_and(|replication| replication.surgery.is_some())
     }
 
-    /// Takes the next step of a cut that is under way, and says what it needs.
+    /// What a cut that is under way needs, or that it is done.
     pub(super) fn poll_surgery(&mut self) -> Option<ReplicaAction> {
-        loop {
-            let mut surgery = self.replication().surgery.take()?;
-            let (label, kind) = (surgery.label, surgery.kind);
-            let (step, action) = self.take_step(surgery.step, kind, label);
-            let Some(step) = step else { return action };
-            let is_waiting = action.is_none() && !step.1;
-            surgery.step = step.0;
-            self.replication().surgery = Some(surgery);
-            if action.is_some() || is_waiting {
-                return action;
+        self.settle_surgery();
+        let generation = self.durable_generation();
+        let surgery = self.replication().surgery.as_mut()?;
+        let label = surgery.label;
+        match (&mut surgery.step, surgery.kind) {
+            (&mut Step::Copy { upto, now: true }, Kind::Cut(CutPoint { to, .. })) => {
+                surgery.step = Step::Copying { upto };
+                Some(ReplicaAction::PutAside { from: to, upto, label })
             }
+            (Step::Move { bases }, _) => {
+                let bases = mem::take(bases);
+                surgery.step = Step::Moving;
+                Some(ReplicaAction::MoveAside { bases, label })
+            }
+            (Step::Forgetting { generation: wanted }, kind) if generation >= *wanted => {
+                self.replication().surgery = None;
+                self.log.pause(false);
+                Some(match kind {
+                    Kind::Cut(CutPoint { to, chain, .. }) => ReplicaAction::CutDone { to, chain },
+                    Kind::Reset { start, .. } => ReplicaAction::ResetDone { start },
+                })
+            }
+            _ => None,
         }
     }
 
-    /// The step after `step`, if the cut is not done; whether it is another one; and what is to be done for it.
-    fn take_step(&mut self, step: Step, kind: Kind, label: u64) -> (Option<(Step, bool)>, Option<ReplicaAction>) {
-        let goes_on = |step| (Some((step, true)), None);
-        match step {
-            Step::Quiet if self.log.is_quiet() && self.superblock_in_flight.is_none() => match kind {
-                Kind::Cut(point) if self.log.end_beside(&point) > point.to => {
-                    goes_on(Step::Copy { upto: self.log.end_beside(&point), now: true })
+    /// Takes the steps of a cut that need nobody: each may let something else be wanted, so everything that is polled
+    /// begins with this.
+    pub(super) fn settle_surgery(&mut self) {
+        while let Some(Surgery { step, kind, .. }) = self.replication.as_ref().and_then(|one| one.surgery.as_ref()) {
+            let kind = *kind;
+            let next = match step {
+                Step::Quiet if self.log.is_quiet() && self.superblock_in_flight.is_none() => match kind {
+                    Kind::Cut(point) if self.log.end_beside(&point) > point.to => {
+                        Step::Copy { upto: self.log.end_beside(&point), now: true }
+                    }
+                    Kind::Cut(_) | Kind::Reset { .. } => self.note(kind),
+                },
+                Step::Noting { generation } if self.durable_generation() >= *generation => {
+                    let bases = self.operate(kind);
+                    if bases.is_empty() { Step::Settling } else { Step::Move { bases } }
                 }
-                Kind::Cut(_) | Kind::Reset { .. } => goes_on(self.note(kind)),
-            },
-            Step::Copy { upto, now: true } => {
-                let Kind::Cut(CutPoint { to, .. }) = kind else { return goes_on(self.note(kind)) };
-                (Some((Step::Copying { upto }, true)), Some(ReplicaAction::PutAside { from: to, upto, label }))
-            }
-            Step::Noting { generation } if self.durable_generation() >= generation => {
-                goes_on(Step::Move { bases: self.operate(kind) })
-            }
-            Step::Move { bases } if bases.is_empty() => goes_on(Step::Settling),
-            Step::Move { bases } => (Some((Step::Moving, true)), Some(ReplicaAction::MoveAside { bases, label })),
-            Step::Settling if !self.log.owes_flush() && !self.log.is_discarding() => {
-                self.superblock.cut = None;
-                self.superblock_wanted = true;
-                goes_on(Step::Forgetting { generation: self.superblock.generation + 1 })
-            }
-            Step::Forgetting { generation } if self.durable_generation() >= generation => {
-                self.log.pause(false);
-                let done = match kind {
-                    Kind::Cut(CutPoint { to, chain, .. }) => ReplicaAction::CutDone { to, chain },
-                    Kind::Reset { start, .. } => ReplicaAction::ResetDone { start },
-                };
-                (None, Some(done))
-            }
-            waiting => (Some((waiting, false)), None),
+                Step::Settling if !self.log.owes_flush() && !self.log.is_discarding() => {
+                    self.superblock.cut = None;
+                    self.superblock_wanted = true;
+                    Step::Forgetting { generation: self.superblock.generation + 1 }
+                }
+                _ => return,
+            };
+            *self.surgery_step() = next;
         }
     }
 

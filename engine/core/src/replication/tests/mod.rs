@@ -5,6 +5,6 @@ mod disk;
 mod node;
 mod promotion;
 mod random;
-mod rng;
+pub(crate) mod rng;
 mod units;
 mod world;
