@@ -20,6 +20,7 @@ mod stores;
 mod tables;
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use samples::Samples;
@@ -119,6 +120,17 @@ pub(crate) fn target() -> PathBuf {
 /// A program of the workspace, as it was built.
 pub(crate) fn built(name: &str) -> PathBuf {
     target().join("release").join(name)
+}
+
+/// The same command, ended with all that it has started when it takes longer than this.
+pub(crate) fn limited(command: &Command, minutes: u32) -> Command {
+    let mut limited = Command::new("timeout");
+    limited.args(["-k", "10", &format!("{minutes}m")]).arg(command.get_program()).args(command.get_args());
+    if let Some(dir) = command.get_current_dir() {
+        limited.current_dir(dir);
+    }
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    limited
 }
 
 /// Says, now and in the document, what could not be measured.
