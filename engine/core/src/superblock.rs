@@ -160,7 +160,8 @@ impl Superblock {
     }
 
     /// Whether a watermark that a record of `epoch` names was this replica's own.
-    pub(crate) fn is_own(&self, epoch: Epoch) -> bool {
+    #[must_use]
+    pub fn is_own(&self, epoch: Epoch) -> bool {
         self.own_epoch != Self::OTHERS_ONLY && epoch >= self.own_epoch
     }
 

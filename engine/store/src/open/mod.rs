@@ -195,8 +195,11 @@ fn distrust_segments(
             continue;
         }
         suspects.push((*segment, file));
-        // What a header says of the watermark was true when it was written, wherever it is now.
-        if let Ok(header) = SegmentHeader::decode(&head) {
+        // What a header says of this replica's own watermark was true when it was written, wherever it is now. What
+        // another leader wrote is about that one's disk.
+        if let Ok(header) = SegmentHeader::decode(&head)
+            && superblock.is_own(header.epoch)
+        {
             durable = durable.max(header.durable);
         }
         if segment.base <= durable {
