@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::samples::Samples;
-use super::server::Programs;
+use super::server::{Programs, find};
 use crate::run;
 
 /// Notes the machine, the versions and the commit.
@@ -22,6 +22,25 @@ pub(crate) fn describe(programs: &Programs, samples: &mut Samples) {
         "windrow",
         &format!("{}, commit {}", env!("CARGO_PKG_VERSION"), commit.as_deref().unwrap_or("unknown").trim()),
     );
+}
+
+/// What this machine lacks, each with what is left out for it. The error is what nothing can be measured without.
+pub(crate) fn check(samples: &mut Samples) -> Result<(), String> {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return Err("this needs two cores, one for the server and one for the client".to_owned());
+    }
+    for program in ["taskset", "timeout"] {
+        find(program).ok_or_else(|| format!("this needs `{program}` (Debian: util-linux, coreutils)"))?;
+    }
+    for (program, package, lack) in [
+        ("strace", "strace", "the flushes of embedded stores are not counted"),
+        ("chrt", "util-linux", "the reader beside writers does not go before them on their core"),
+    ] {
+        if find(program).is_none() {
+            super::problem(samples, &format!("no `{program}` (Debian: {package}): {lack}"));
+        }
+    }
+    Ok(())
 }
 
 fn machine() -> String {

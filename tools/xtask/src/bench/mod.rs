@@ -166,6 +166,7 @@ fn build_replicating() -> Result<PathBuf, String> {
 }
 
 fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
+    machine::check(samples)?;
     // Everything is built before anything is measured.
     let replicating = build_replicating();
     let node = run::passes(run::cargo(&["build", "--release", "--locked", "-p", "windrow-cli", "-p", "windrow-load"]));
