@@ -20,12 +20,25 @@ const LEASE: &str = "500ms";
 /// The longest pause and the longest partition.
 const HURT_MS_MAX: u64 = 2_000;
 
+/// Where all nodes listen for clients and for each other: each has an address of its own, which nobody else uses.
+const CLIENT_PORT: u16 = 6_379;
+const PEER_PORT: u16 = 16_379;
+
 struct Member {
     dir: PathBuf,
     replica: String,
-    peer_port: u16,
-    client_port: u16,
+    address: Ipv4Addr,
     node: Option<Node>,
+}
+
+impl Member {
+    fn clients(&self) -> SocketAddr {
+        (self.address, CLIENT_PORT).into()
+    }
+
+    fn peers(&self) -> SocketAddr {
+        (self.address, PEER_PORT).into()
+    }
 }
 
 /// Three voters, each of which reaches the others through proxies of its own.
@@ -58,8 +71,7 @@ impl Cluster {
             let dir = folder.path().join(format!("node-{number}"));
             let (cluster, replica) = init(binary, &dir, name.as_deref())?;
             name.get_or_insert(cluster);
-            let (peer_port, client_port) = (free_port()?, free_port()?);
-            members.push(Member { dir, replica, peer_port, client_port, node: None });
+            members.push(Member { dir, replica, address: free_address()?, node: None });
         }
         let mut cluster = Self {
             binary: binary.to_path_buf(),
@@ -73,7 +85,7 @@ impl Cluster {
         for number in 0..NODES {
             cluster.up(number)?;
         }
-        cluster.endpoints.set(cluster.members.iter().map(|member| local(member.client_port)).collect());
+        cluster.endpoints.set(cluster.members.iter().map(Member::clients).collect());
         cluster.await_leader()?;
         Ok(cluster)
     }
@@ -82,12 +94,14 @@ impl Cluster {
         let own = &self.members[number];
         let peer = |(other, member): (usize, &Member)| {
             let link = self.links[number][other].as_ref();
-            let port = link.map_or(member.peer_port, |link| link.port);
-            format!("{}@127.0.0.1:{port}/{}", member.replica, member.client_port)
+            let port = link.map_or(PEER_PORT, |link| link.port);
+            format!("{}@{}:{port}/{CLIENT_PORT}", member.replica, member.address)
         };
         let peers: Vec<String> = self.members.iter().enumerate().map(peer).collect();
-        let (peers, port, secret) = (peers.join(","), own.client_port.to_string(), self.secret.display().to_string());
-        let mut flags = vec!["--cores", "1", "--segment-size", "1MiB", "--lease", LEASE, "--port", &port];
+        let (peers, secret) = (peers.join(","), self.secret.display().to_string());
+        let (address, port) = (own.address.to_string(), CLIENT_PORT.to_string());
+        let mut flags =
+            vec!["--cores", "1", "--segment-size", "1MiB", "--lease", LEASE, "--port", &port, "--bind", &address];
         flags.extend(["--peers", &peers, "--peer-secret-file", &secret, "--leader", &self.members[0].replica]);
         let mut setup = Setup::new(&self.binary, &own.dir, &flags);
         setup.flags.extend_from_slice(&self.flags);
@@ -97,7 +111,7 @@ impl Cluster {
 
     /// One field of `INFO replication`, none where the node does not answer.
     fn info(&self, number: usize, field: &str) -> Option<String> {
-        let mut client = Client::connect(local(self.members[number].client_port)).ok()?;
+        let mut client = Client::connect(self.members[number].clients()).ok()?;
         client.set_patience(Duration::from_secs(2)).ok()?;
         let Ok(Reply::Bulk(Some(text))) = client.call(&[b"INFO", b"replication"]) else { return None };
         let text = String::from_utf8(text).ok()?;
@@ -124,9 +138,22 @@ impl Cluster {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        let part = |number| self.info(number, "replication_part").unwrap_or_else(|| "gone".to_owned());
-        let parts: Vec<String> = (0..NODES).map(part).collect();
-        Error::violation(format!("within {PATIENCE:?} it never was so that {what}: {}", parts.join(", ")))
+        let all: Vec<String> = (0..NODES).map(|number| self.describe(number)).collect();
+        Error::violation(format!("within {PATIENCE:?} it never was so that {what}:\n{}", all.join("\n")))
+    }
+
+    /// What a node says of itself, for people.
+    fn describe(&self, number: usize) -> String {
+        let fields = ["part", "refusal", "epoch", "leader"].map(|name| format!("replication_{name}"));
+        let mut text = format!("node {number}, replica {}:", self.members[number].replica);
+        for field in fields.iter().map(String::as_str).chain(["master_repl_offset", "slave0", "slave1"]) {
+            text.push_str(&format!(" {field}={}", self.info(number, field).unwrap_or_default()));
+        }
+        let said = self.members[number].node.as_ref().map(Node::said).unwrap_or_default();
+        for line in said.iter().rev().take(12).rev() {
+            text.push_str(&format!("\n    {line}"));
+        }
+        text
     }
 
     /// Has one of `candidates` lead: each is asked in turn until one does.
@@ -139,7 +166,7 @@ impl Cluster {
             }
             turn += 1;
             let next = candidates[turn % candidates.len()];
-            let mut client = Client::connect(local(cluster.members[next].client_port)).ok()?;
+            let mut client = Client::connect(cluster.members[next].clients()).ok()?;
             client.set_patience(Duration::from_secs(2)).ok()?;
             let _refused = client.call(&[b"REPLICAOF", b"NO", b"ONE"]);
             let asked = Instant::now();
@@ -182,9 +209,9 @@ impl Cluster {
     }
 
     fn hand_over(&self, leader: usize, to: usize) -> Result<(), Error> {
-        let port = self.members[to].client_port.to_string();
-        let Ok(mut client) = Client::connect(local(self.members[leader].client_port)) else { return Ok(()) };
-        let command: [&[u8]; 4] = [b"FAILOVER", b"TO", b"127.0.0.1", port.as_bytes()];
+        let (address, port) = (self.members[to].address.to_string(), CLIENT_PORT.to_string());
+        let Ok(mut client) = Client::connect(self.members[leader].clients()) else { return Ok(()) };
+        let command: [&[u8]; 4] = [b"FAILOVER", b"TO", address.as_bytes(), port.as_bytes()];
         let _refused = client.call(&command);
         self.await_leader().map(|_| ())
     }
@@ -266,20 +293,18 @@ impl System for Cluster {
     }
 }
 
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
-/// A port that nobody has, below those that the kernel gives to clients, so that it is free again after a kill.
-fn free_port() -> Result<u16, Error> {
-    let free = (0..1_000).map(|_| fastrand::u16(15_000..30_000)).find(|&port| TcpListener::bind(local(port)).is_ok());
-    free.ok_or_else(|| Error::Idle("no port is free".to_owned()))
+/// An address of this machine that no other run has. All of 127.0.0.0/8 is loopback.
+fn free_address() -> Result<Ipv4Addr, Error> {
+    let draw = || Ipv4Addr::new(127, fastrand::u8(1..255), fastrand::u8(..), fastrand::u8(1..255));
+    let is_free =
+        |address: &Ipv4Addr| [CLIENT_PORT, PEER_PORT].iter().all(|&port| TcpListener::bind((*address, port)).is_ok());
+    (0..100).map(|_| draw()).find(is_free).ok_or_else(|| Error::Idle("no loopback address is free".to_owned()))
 }
 
 fn links(members: &[Member]) -> std::io::Result<Vec<Vec<Option<Proxy>>>> {
     let link = |from: usize, to: usize| match from == to {
         true => Ok(None),
-        false => Proxy::new(local(members[to].peer_port)).map(Some),
+        false => Proxy::new(members[to].peers()).map(Some),
     };
     (0..members.len()).map(|from| (0..members.len()).map(|to| link(from, to)).collect()).collect()
 }

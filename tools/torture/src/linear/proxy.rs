@@ -1,7 +1,7 @@
 //! A network that is cut on command: it stands between two nodes and passes on what they send.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -19,8 +19,9 @@ enum Mode {
 
 /// One direction of asking: the connections that one node opens to another. Ended when dropped.
 pub(super) struct Proxy {
-    /// Where the asking node connects to.
+    /// Where the asking node connects to, at the address of the one that is asked.
     pub(super) port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -61,13 +62,13 @@ impl Shared {
 impl Proxy {
     /// Passes on to `target`.
     pub(super) fn new(target: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
+        let listener = TcpListener::bind((target.ip(), 0))?;
+        let address = listener.local_addr()?;
         let state = Mutex::new(State { mode: Mode::Pass, open: Vec::new() });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, target, &accepting));
-        Ok(Self { port, shared })
+        Ok(Self { port: address.port(), address, shared })
     }
 
     /// Lets nothing through: holds it up, or closes what is open.
@@ -85,7 +86,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.set(Mode::End);
         // Wakes the thread that accepts.
-        let _refused = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _refused = TcpStream::connect(self.address);
     }
 }
 
@@ -123,6 +124,8 @@ fn pass(source: &mut TcpStream, sink: &mut TcpStream, shared: &Shared) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
