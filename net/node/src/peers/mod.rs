@@ -31,6 +31,7 @@ mod progress;
 mod secret;
 mod stream;
 mod transport;
+mod upkeep;
 
 pub use config::{LargeWay, PeerAddress, Times, WireConfig};
 pub use counters::WireCounters;

@@ -188,7 +188,8 @@ impl Transport {
             Err(error) => {
                 self.end(id, &Why::Broken(Broken::Io(error)), ring, host, now);
                 self.obey(ring, host, now);
-                false
+                // What the driver had to say about that may be for others, whose turn is over.
+                true
             }
         }
     }
