@@ -1,4 +1,4 @@
-//! Sends a segment over loopback in pieces of several sizes, each behind a frame header, in the ways that a leader could
+//! Sends a log of more than the processor's caches over loopback in pieces of several sizes, each behind a frame header, in the ways that a leader could
 //! choose from, and prints what a GB costs. The reader throws everything away without looking at it.
 //!
 //! `cargo run --release -p windrow-node --example send_speed [MiB per figure]`
@@ -24,6 +24,7 @@ use windrow_node::ring::{Completion, ConnId, CpuSet, Mapped, Ring};
 use windrow_store::{FillMode, SegmentView, create_segment};
 
 const SEGMENT: usize = 64 << 20;
+const SEGMENTS: usize = 16;
 const HEADER: [u8; 40] = [7; 40];
 const SIZES: [usize; 7] = [4 << 10, 16 << 10, 32 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
 
@@ -48,7 +49,7 @@ fn wait(socket: &TcpStream) -> io::Result<()> {
 
 struct Sender {
     socket: TcpStream,
-    segment: SegmentView,
+    segments: Vec<SegmentView>,
     ring: Ring,
     copied: u64,
 }
@@ -72,9 +73,10 @@ impl Sender {
     }
 
     fn piece(&mut self, way: Way, at: usize, len: usize) -> io::Result<()> {
+        let (segment, at) = (self.segments[at / SEGMENT].clone(), at % SEGMENT);
         match way {
             Way::Gathered => {
-                let bytes = self.segment.bytes(at..at + len);
+                let bytes = segment.bytes(at..at + len);
                 self.all(HEADER.len() + len, |done| {
                     let head = &HEADER[done.min(HEADER.len())..];
                     let slices = [IoSlice::new(head), IoSlice::new(&bytes[done.saturating_sub(HEADER.len())..])];
@@ -85,14 +87,14 @@ impl Sender {
                 self.header()?;
                 self.all(len, |done| {
                     let mut offset = (at + done) as u64;
-                    sendfile(&self.socket, &self.segment, Some(&mut offset), len - done)
+                    sendfile(&self.socket, &segment, Some(&mut offset), len - done)
                 })
             }
             Way::ZeroCopy => {
                 self.header()?;
                 let mut done = 0;
                 while done < len {
-                    let piece = Mapped::new(self.segment.clone(), at + done..at + len);
+                    let piece = Mapped::new(segment.clone(), at + done..at + len);
                     self.ring.send_zero_copy(ConnId::new(0, 0), self.socket.as_fd(), piece);
                     done += self.completion()?;
                 }
@@ -118,7 +120,7 @@ impl Sender {
     }
 }
 
-fn measure(way: Way, size: usize, total: usize, segment: &SegmentView) -> io::Result<()> {
+fn measure(way: Way, size: usize, total: usize, segments: &[SegmentView]) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let socket = TcpStream::connect(listener.local_addr()?)?;
     socket.set_nodelay(true)?;
@@ -131,10 +133,10 @@ fn measure(way: Way, size: usize, total: usize, segment: &SegmentView) -> io::Re
     });
     let eventfd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
     let ring = Ring::new(&CpuSet::of_this_thread()?, eventfd.as_fd()).map_err(io::Error::other)?;
-    let mut sender = Sender { socket, segment: segment.clone(), ring, copied: 0 };
+    let mut sender = Sender { socket, segments: segments.to_vec(), ring, copied: 0 };
     let (start, cpu_before) = (Instant::now(), cpu());
     for number in 0..total / size {
-        sender.piece(way, number * size % SEGMENT, size)?;
+        sender.piece(way, number * size % (SEGMENTS * SEGMENT), size)?;
     }
     let (took, used) = (start.elapsed(), cpu() - cpu_before);
     let gigabytes = total as f64 / 1e9;
@@ -153,14 +155,18 @@ fn measure(way: Way, size: usize, total: usize, segment: &SegmentView) -> io::Re
 fn main() -> io::Result<()> {
     let megabytes = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_024_usize);
     let dir = tempfile::tempdir()?;
-    let mut segment =
-        create_segment(dir.path(), Lsn::ZERO, SEGMENT as u64, FillMode::Write64K).map_err(io::Error::other)?;
-    segment.publish(SEGMENT);
-    let view = segment.share();
+    let mut segments = Vec::with_capacity(SEGMENTS);
+    for number in 0..SEGMENTS {
+        let base = Lsn::new((number * SEGMENT) as u64);
+        let made = create_segment(dir.path(), base, SEGMENT as u64, FillMode::Write64K);
+        let mut segment = made.map_err(io::Error::other)?;
+        segment.publish(SEGMENT);
+        segments.push(segment.share());
+    }
     println!("{:>9} {:>10} {:>12} {:>14} {:>10}", "piece", "way", "GB/s", "sender s/GB", "copied");
     for size in SIZES {
         for way in [Way::Gathered, Way::SendFile, Way::ZeroCopy] {
-            measure(way, size, (megabytes << 20).max(size), &view)?;
+            measure(way, size, (megabytes << 20).max(size), &segments)?;
         }
     }
     Ok(())

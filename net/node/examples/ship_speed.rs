@@ -89,12 +89,13 @@ fn run(mut transport: Transport, mut core: Core, done: impl Fn(&Transport, &Core
     let mut ring = Ring::new(&CpuSet::of_this_thread()?, eventfd.as_fd()).map_err(io::Error::other)?;
     transport.tick(&mut ring, &mut core, Instant::now());
     while !done(&transport, &core) {
-        ring.arm_timer(Duration::from_millis(10));
         ring.enter()?;
         while let Some(completion) = ring.poll() {
             transport.completion(completion, &mut ring);
         }
         if !transport.run(&mut ring, &mut core, Instant::now()) {
+            // Whether it is done may depend on the other end alone.
+            ring.arm_timer(Duration::from_millis(10));
             if ring.may_sleep() {
                 rustix::io::read(ring.eventfd(), &mut [0; 8])?;
             }
