@@ -26,7 +26,10 @@ for patch in "$here"/*.patch; do
     # The same path for every patch, so that only this workspace is built again; `tar m` sets the times of files to now,
     # without which the patch before this one would stay built in.
     (cd "$copy/tree" && CARGO_TARGET_DIR="$target" cargo build -q --locked -p windrow-sim)
-    if output=$("$target/debug/windrow-sim" --seeds "0..$seeds" 2>/dev/null); then
+    # Bugs of replication show with several replicas.
+    case $name in replica-*) kind=--cluster ;; *) kind= ;; esac
+    # shellcheck disable=SC2086 # no word where it is empty
+    if output=$("$target/debug/windrow-sim" $kind --seeds "0..$seeds" 2>/dev/null); then
         echo "$name: NOT FOUND in $seeds seeds"
         missed=1
     else

@@ -8,9 +8,11 @@
 //! records say, key by key; that replies are those of a model of the commands, once each and in order; that batches are
 //! one record; that a scan finds what was there all along; and that counts and memory stay within their bounds.
 //!
-//! Every partition has one replica for now.
+//! There are two worlds: a node with its clients, whose partitions have one copy each, and the replicas of one partition
+//! with the network between them ([`Kind`]).
 
 mod client;
+mod cluster;
 mod disk;
 mod keys;
 mod model;
@@ -26,5 +28,5 @@ mod truth;
 mod world;
 
 pub use mutation::Mutation;
-pub use run::{Failure, Passed, run, run_loudly};
+pub use run::{Failure, Kind, Passed, run, run_loudly};
 pub use stats::Stats;

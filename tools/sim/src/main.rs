@@ -6,11 +6,13 @@ use std::ops::Range;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use windrow_sim::{Mutation, Stats, run, run_loudly};
+use windrow_sim::{Kind, Mutation, Stats, run, run_loudly};
 
 const USAGE: &str = "\
-usage: windrow-sim [--seed N [--verbose] | --seeds A..B | --minutes M [--from N]] [--mutation NAME]
+usage: windrow-sim [--cluster] [--seed N [--verbose] | --seeds A..B | --minutes M [--from N]] [--mutation NAME]
        windrow-sim --mutations [--seeds A..B]
+
+  --cluster         replicas of one partition, instead of a node whose partitions have one copy
 
   --seed N          one run; with --verbose every event is printed
   --seeds A..B      the runs of these seeds, B left out; stops at the first that fails
@@ -30,6 +32,7 @@ struct Options {
     mutation: Option<Mutation>,
     mutations: bool,
     verbose: bool,
+    cluster: bool,
 }
 
 fn parse(args: &[String]) -> Option<Options> {
@@ -46,6 +49,7 @@ fn parse(args: &[String]) -> Option<Options> {
             "--from" => options.from = args.next()?.parse().ok()?,
             "--mutation" => options.mutation = Some(Mutation::named(args.next()?)?),
             "--mutations" => options.mutations = true,
+            "--cluster" => options.cluster = true,
             "--verbose" => options.verbose = true,
             _ => return None,
         }
@@ -67,15 +71,23 @@ fn main() -> ExitCode {
     }
     let seeds = options.seeds.or(options.seed.map(|seed| seed..seed + 1)).unwrap_or(options.from..u64::MAX);
     let limit = options.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
-    campaign(seeds, limit, options.mutation, options.verbose)
+    let is_cluster = options.cluster || options.mutation.is_some_and(Mutation::is_of_cluster);
+    let kind = if is_cluster { Kind::Cluster } else { Kind::Node };
+    campaign(kind, seeds, limit, options.mutation, options.verbose)
 }
 
-fn campaign(seeds: Range<u64>, limit: Option<Duration>, mutation: Option<Mutation>, verbose: bool) -> ExitCode {
+fn campaign(
+    kind: Kind,
+    seeds: Range<u64>,
+    limit: Option<Duration>,
+    mutation: Option<Mutation>,
+    verbose: bool,
+) -> ExitCode {
     let begun = Instant::now();
     let mut shown = begun;
     let mut total = Stats::default();
     for seed in seeds {
-        let result = if verbose { run_loudly(seed, mutation) } else { run(seed, mutation) };
+        let result = if verbose { run_loudly(kind, seed, mutation) } else { run(kind, seed, mutation) };
         match result {
             Ok(passed) => {
                 if verbose || total.seeds == 0 {
@@ -85,7 +97,8 @@ fn campaign(seeds: Range<u64>, limit: Option<Duration>, mutation: Option<Mutatio
             }
             Err(failure) => {
                 println!("seed {seed} FAILED at {} µs: {}", failure.time_us, failure.problem);
-                println!("repeat it with: windrow-sim --seed {seed}   (commit {})", commit());
+                let flag = if kind == Kind::Cluster { "--cluster " } else { "" };
+                println!("repeat it with: windrow-sim {flag}--seed {seed}   (commit {})", commit());
                 return ExitCode::FAILURE;
             }
         }
@@ -110,7 +123,8 @@ fn mutations(seeds: Range<u64>) -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let mut all_found = true;
     for (name, mutation) in Mutation::ALL {
-        let found = seeds.clone().find_map(|seed| run(seed, Some(mutation)).err().map(|failure| (seed, failure)));
+        let kind = if mutation.is_of_cluster() { Kind::Cluster } else { Kind::Node };
+        let found = seeds.clone().find_map(|seed| run(kind, seed, Some(mutation)).err().map(|failure| (seed, failure)));
         match found {
             Some((seed, failure)) => {
                 let count = seed - seeds.start + 1;

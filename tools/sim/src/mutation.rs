@@ -38,11 +38,39 @@ pub enum Mutation {
     AnswerRetryTwice,
     /// The parts of a transaction are written one by one.
     SplitTransactions,
+    /// A follower acknowledges what it has before it is flushed.
+    AckBeforeFlush,
+    /// A promise is given before it is durable.
+    PromiseEarly,
+    /// A leader answers from its memory without asking whether it still leads.
+    ServeWithoutLease,
+    /// A leader answers when its own disk has the record.
+    ReplyAtDurable,
+    /// A leader that is told that it leads no longer goes on.
+    KeepLeading,
+    /// Segments that were to be moved aside stay where they are.
+    SkipMoveAside,
+}
+
+impl Mutation {
+    /// Whether it is a bug of driving several replicas.
+    #[must_use]
+    pub const fn is_of_cluster(self) -> bool {
+        matches!(
+            self,
+            Self::AckBeforeFlush
+                | Self::PromiseEarly
+                | Self::ServeWithoutLease
+                | Self::ReplyAtDurable
+                | Self::KeepLeading
+                | Self::SkipMoveAside
+        )
+    }
 }
 
 impl Mutation {
     /// All of them, with their names on the command line.
-    pub const ALL: [(&'static str, Self); 16] = [
+    pub const ALL: [(&'static str, Self); 22] = [
         ("release-at-submitted", Self::ReleaseAtSubmitted),
         ("release-at-once", Self::ReleaseAtOnce),
         ("absence-does-not-wait", Self::AbsenceDoesNotWait),
@@ -59,6 +87,12 @@ impl Mutation {
         ("release-out-of-order", Self::ReleaseOutOfOrder),
         ("answer-retry-twice", Self::AnswerRetryTwice),
         ("split-transactions", Self::SplitTransactions),
+        ("ack-before-flush", Self::AckBeforeFlush),
+        ("promise-early", Self::PromiseEarly),
+        ("serve-without-lease", Self::ServeWithoutLease),
+        ("reply-at-durable", Self::ReplyAtDurable),
+        ("keep-leading", Self::KeepLeading),
+        ("skip-move-aside", Self::SkipMoveAside),
     ];
 
     /// The mutation of this name.

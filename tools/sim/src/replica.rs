@@ -50,9 +50,13 @@ pub(crate) struct Flight {
 
 impl Replica {
     pub(crate) fn new(number: u16, swarm: &Swarm, rng: &mut Rng) -> Self {
+        Self::named(ReplicaId::new(1), number, swarm, rng)
+    }
+
+    /// One of several copies of a partition.
+    pub(crate) fn named(name: ReplicaId, number: u16, swarm: &Swarm, rng: &mut Rng) -> Self {
         let id = PartitionId::new(number);
-        let superblock =
-            Superblock::first(ClusterId([7; 16]), id, swarm.partitions, ReplicaId::new(1), hash_seed(swarm, rng));
+        let superblock = Superblock::first(ClusterId([7; 16]), id, swarm.partitions, name, hash_seed(swarm, rng));
         Self {
             config: PartitionConfig { segment_len: swarm.segment_len, segments_ahead: swarm.segments_ahead },
             disk: PartitionDisk::new(&superblock),
@@ -87,13 +91,14 @@ impl Replica {
         written.reverse();
         for segment in written {
             let memory = segment.memory();
-            let Some(range) = memory.take_dirty() else { continue };
-            let bytes = &memory.bytes()[range.clone()];
-            let file = self.disk.file_mut(segment.base()).expect("a segment in use has a file");
-            let old = write_back.then(|| file.cache()[range.clone()].to_vec());
-            file.store(range.start, bytes);
-            if let Some(old) = old {
-                file.write_back_amid(range, &old, rng);
+            if let Some(range) = memory.take_dirty() {
+                let bytes = &memory.bytes()[range.clone()];
+                let file = self.disk.file_mut(segment.base()).expect("a segment in use has a file");
+                let old = write_back.then(|| file.cache()[range.clone()].to_vec());
+                file.store(range.start, bytes);
+                if let Some(old) = old {
+                    file.write_back_amid(range, &old, rng);
+                }
             }
             self.truth.extend(segment.base(), memory, memory.published_end(), step);
         }
@@ -182,6 +187,21 @@ impl Replica {
             }
         }
         state.settle();
+        self.state = state;
+    }
+
+    /// What the state is when the log ends at `end`, where nothing counts as settled: another leader may cut it. A process
+    /// that starts knows what time it is from the log alone.
+    pub(crate) fn rebuild(&mut self, end: Lsn, starts: bool, step: u64) {
+        self.truth.cut(end);
+        let mut state = State::default();
+        for piece in &self.truth.pieces {
+            state.observe(piece.time);
+            state.apply(&piece.ops, piece.end, piece.step.min(step));
+        }
+        if !starts {
+            state.observe(self.state.clock);
+        }
         self.state = state;
     }
 

@@ -16,6 +16,8 @@ pub struct Stats {
     pub replies: u64,
     /// Recoveries that ended in an open partition and whose state was compared with the model.
     pub recoveries: u64,
+    /// Messages that replicas sent to one another.
+    pub messages: u64,
     /// Segments filled and left for the next.
     pub rolls: u64,
     /// Faults by kind.
@@ -36,6 +38,7 @@ impl Stats {
         self.operations += other.operations;
         self.replies += other.replies;
         self.recoveries += other.recoveries;
+        self.messages += other.messages;
         self.rolls += other.rolls;
         for (kind, count) in &other.faults {
             *self.faults.entry(kind).or_insert(0) += count;
@@ -51,12 +54,13 @@ impl fmt::Display for Stats {
         let minutes = self.simulated_us / 60_000_000;
         write!(
             f,
-            "{} seeds, {}:{:02} h simulated, {} operations, {} replies, {} rolls, {} recoveries;",
+            "{} seeds, {}:{:02} h simulated, {} operations, {} replies, {} messages, {} rolls, {} recoveries;",
             self.seeds,
             minutes / 60,
             minutes % 60,
             self.operations,
             self.replies,
+            self.messages,
             self.rolls,
             self.recoveries
         )?;

@@ -29,7 +29,8 @@ pub(crate) struct Piece {
     /// The durable watermark that it bears witness to.
     witness: Lsn,
     pub(crate) time: u64,
-    epoch: Epoch,
+    /// Zero for headers and footers of segments.
+    pub(crate) epoch: Epoch,
     /// The step of the run that wrote it.
     pub(crate) step: u64,
     pub(crate) is_batch: bool,
@@ -151,13 +152,35 @@ impl Truth {
         }
     }
 
+    /// Where the log ends that a process reads from `disk` now: at the first piece that is not whole there.
+    pub(crate) fn whole_end(&self, disk: &PartitionDisk) -> Lsn {
+        let broken = self.pieces.iter().find(|piece| !self.is_intact(piece, disk));
+        broken.map_or(self.appended, |piece| piece.start)
+    }
+
+    fn is_intact(&self, piece: &Piece, disk: &PartitionDisk) -> bool {
+        let Some((&base, bytes)) = self.segments.range(..=piece.start).next_back() else { return false };
+        let range = offset(piece.start, base)..offset(piece.end, base);
+        disk.file(base).is_some_and(|file| file.cache()[range.clone()] == bytes[range])
+    }
+
+    /// The bytes of the log from `from` to `upto`, which is not beyond its end.
+    pub(crate) fn bytes(&self, from: Lsn, upto: Lsn) -> Vec<u8> {
+        let mut found = Vec::new();
+        let mut at = from;
+        while at < upto {
+            let (&base, bytes) = self.segments.range(..=at).next_back().expect("the log has segments");
+            let end = upto.min(base.plus(bytes.len() as u64));
+            assert!(end > at, "a hole in the log at {at}");
+            found.extend_from_slice(&bytes[offset(at, base)..offset(end, base)]);
+            at = end;
+        }
+        found
+    }
+
     /// What recovery must make of what a process reads from `disk` now.
     pub(crate) fn verdict(&self, disk: &PartitionDisk, superblock: &Superblock) -> Verdict {
-        let intact = |piece: &Piece| {
-            let Some((&base, bytes)) = self.segments.range(..=piece.start).next_back() else { return false };
-            let range = offset(piece.start, base)..offset(piece.end, base);
-            disk.file(base).is_some_and(|file| file.cache()[range.clone()] == bytes[range])
-        };
+        let intact = |piece: &Piece| self.is_intact(piece, disk);
         let broken = self.pieces.iter().position(|piece| !intact(piece)).unwrap_or(self.pieces.len());
         let end = self.pieces.get(broken).map_or(self.appended, |piece| piece.start);
         let next = disk.file(end).map(|file| SegmentHeader::decode(file.cache()));
@@ -188,6 +211,7 @@ impl Truth {
         }
         self.appended = end;
         self.persisted = self.persisted.min(end);
+        self.newest_epoch = self.pieces.iter().map(|piece| piece.epoch).max().unwrap_or(Epoch::ZERO);
         self.lies.clear();
     }
 }

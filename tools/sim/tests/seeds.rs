@@ -2,26 +2,27 @@
 
 use std::ops::Range;
 
-use windrow_sim::{Mutation, Passed, Stats, run};
+use windrow_sim::{Kind, Mutation, Passed, Stats, run};
 
-fn passes(seed: u64) -> Passed {
-    run(seed, None).unwrap_or_else(|failure| {
+fn passes(kind: Kind, seed: u64) -> Passed {
+    let flag = if kind == Kind::Cluster { "--cluster " } else { "" };
+    run(kind, seed, None).unwrap_or_else(|failure| {
         panic!(
-            "seed {seed} at {} µs: {}\nrepeat it with: cargo xtask sim --seed {seed}",
+            "seed {seed} at {} µs: {}\nrepeat it with: cargo xtask sim {flag}--seed {seed}",
             failure.time_us, failure.problem
         )
     })
 }
 
-fn all_pass(seeds: Range<u64>) -> Stats {
+fn all_pass(kind: Kind, seeds: Range<u64>) -> Stats {
     let mut total = Stats::default();
-    seeds.for_each(|seed| total.add(&passes(seed).stats));
+    seeds.for_each(|seed| total.add(&passes(kind, seed).stats));
     total
 }
 
 #[test]
 fn everything_holds_and_every_fault_has_hit() {
-    let total = all_pass(0..120);
+    let total = all_pass(Kind::Node, 0..120);
     for kind in [
         "power-cut",
         "kill",
@@ -49,19 +50,57 @@ fn everything_holds_and_every_fault_has_hit() {
 
 #[test]
 fn other_seeds_pass_too() {
-    all_pass(100_000..100_100);
+    all_pass(Kind::Node, 100_000..100_100);
+}
+
+#[test]
+fn replicas_stay_the_same_and_every_fault_has_hit() {
+    let total = all_pass(Kind::Cluster, 0..80);
+    for kind in [
+        "power-cut",
+        "power-cut-of-all",
+        "kill",
+        "cut-in-open",
+        "failed-flush",
+        "slow-flush",
+        "disk-full",
+        "clock-jump",
+        "pause",
+        "isolated",
+        "one-way-cut",
+        "reset",
+        "message-lost",
+        "message-repeated",
+        "bit-flipped",
+        "bad-bytes",
+        "promotion",
+        "led",
+        "deposed",
+        "cut-by-leader",
+        "read-without-lease",
+    ] {
+        assert!(total.faults.get(kind).is_some_and(|&count| count > 0), "no {kind} in {total}");
+    }
+    assert!(total.operations > 20_000 && total.replies > 10_000 && total.recoveries > 300, "{total}");
+}
+
+#[test]
+fn other_seeds_of_replicas_pass_too() {
+    all_pass(Kind::Cluster, 100_000..100_060);
 }
 
 #[test]
 fn a_seed_decides_everything() {
-    let traces: Vec<u64> = (0..12).map(|seed| passes(seed).trace).collect();
-    for (seed, trace) in (0..12).zip(&traces) {
-        assert_eq!(passes(seed).trace, *trace, "seed {seed} went differently the second time");
+    for kind in [Kind::Node, Kind::Cluster] {
+        let traces: Vec<u64> = (0..12).map(|seed| passes(kind, seed).trace).collect();
+        for (seed, trace) in (0..12).zip(&traces) {
+            assert_eq!(passes(kind, seed).trace, *trace, "seed {seed} went differently the second time");
+        }
+        let mut distinct = traces.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), traces.len(), "different seeds go different ways");
     }
-    let mut distinct = traces.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    assert_eq!(distinct.len(), traces.len(), "different seeds go different ways");
 }
 
 /// Each known bug with the number of seeds within which it must be found.
@@ -77,8 +116,14 @@ fn known_bugs_are_found() {
         (Mutation::SkipEpochSuperblock, 40),
         (Mutation::SkipRepair, 80),
         (Mutation::SplitTransactions, 20),
+        (Mutation::AckBeforeFlush, 10),
+        (Mutation::ReplyAtDurable, 10),
+        (Mutation::ServeWithoutLease, 60),
+        (Mutation::KeepLeading, 10),
+        (Mutation::SkipMoveAside, 60),
     ] {
-        let found = (0..seeds).any(|seed| run(seed, Some(mutation)).is_err());
+        let kind = if mutation.is_of_cluster() { Kind::Cluster } else { Kind::Node };
+        let found = (0..seeds).any(|seed| run(kind, seed, Some(mutation)).is_err());
         assert!(found, "{mutation:?} is not found in {seeds} seeds");
     }
 }

@@ -36,8 +36,8 @@ usage: cargo xtask <command>
         [--without STAGE]                  servers, memory, catch-up, stores or parts; may be given several times
         [--build-only | --render-only]     only builds; or makes the document again from the last figures
         [--out FILE]                       instead of docs/benchmarks.md; plots go to a folder beside it
-  sim --seed N | --seeds A..B | --minutes M | --mutations
-                           the deterministic simulator; `--seed N --verbose` repeats one run event by event
+  sim [--cluster] --seed N | --seeds A..B | --minutes M | --mutations
+                           the deterministic simulator, of a node or of replicas; `--seed N --verbose` repeats one run event by event
   fuzz [TARGET] [--minutes M] [--keep]
                            libFuzzer on every target or one, a minute each; --keep adds to the corpus what reaches further
   miri                     tests of `unsafe` code in the interpreter; both need a nightly toolchain and say what is missing

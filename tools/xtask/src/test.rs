@@ -57,7 +57,8 @@ pub(crate) fn all(report: &mut Report, options: &Options) {
     let nothing = [&["test", "--locked", "--no-fail-fast", "--all-targets"], &SHARED_NOTHING[..]];
     run(report, options, "tests, shared-nothing", &nothing.concat());
     if options.long {
-        report.step("simulator", simulate);
+        report.step("simulator, a node", || simulate(&[]));
+        report.step("simulator, replicas", || simulate(&["--cluster"]));
     }
     for example in examples() {
         let name = format!("example {example}");
@@ -67,10 +68,10 @@ pub(crate) fn all(report: &mut Report, options: &Options) {
 }
 
 /// Some minutes of seeds that were not tried before.
-fn simulate() -> Vec<String> {
+fn simulate(kind: &[&str]) -> Vec<String> {
     let from = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     let args = ["run", "-q", "--locked", "--profile", "sim", "-p", "windrow-sim", "--", "--minutes", "5", "--from"];
-    passes(cargo(&[&args[..], &[&from.to_string()]].concat()))
+    passes(cargo(&[&args[..], &[&from.to_string()], kind].concat()))
 }
 
 fn run(report: &mut Report, options: &Options, name: &str, args: &[&str]) {

@@ -6,7 +6,7 @@ use super::Request;
 use crate::rng::Rng;
 use crate::swarm::Swarm;
 
-pub(super) struct Generator {
+pub(crate) struct Generator {
     swarm: Swarm,
     /// The keys of each partition.
     keys: Vec<Vec<Vec<u8>>>,
@@ -19,7 +19,7 @@ fn words(words: &[&[u8]]) -> Request {
 }
 
 impl Generator {
-    pub(super) const fn new(swarm: Swarm, keys: Vec<Vec<Vec<u8>>>) -> Self {
+    pub(crate) const fn new(swarm: Swarm, keys: Vec<Vec<Vec<u8>>>) -> Self {
         Self { swarm, keys, plan: VecDeque::new() }
     }
 
@@ -52,7 +52,7 @@ impl Generator {
         words(rng.pick::<&[&[u8]]>(&[&[b"NOSUCH", b"x"], &[b"GET"], &[b"SET", b"k"], &[b"OBJECT", b"nosuch", b"k"]]))
     }
 
-    pub(super) fn next(&mut self, now: u64, rng: &mut Rng) -> Request {
+    pub(crate) fn next(&mut self, now: u64, rng: &mut Rng) -> Request {
         if let Some(request) = self.plan.pop_front() {
             return request;
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::model::{Item, parse_reply};
 use crate::rng::Rng;
-use generate::Generator;
+pub(crate) use generate::Generator;
 
 /// A command as a client sends it.
 pub(crate) type Request = Vec<Vec<u8>>;

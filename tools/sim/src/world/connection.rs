@@ -74,7 +74,7 @@ impl Connection {
     }
 }
 
-pub(super) fn buffered(request: &Request) -> ArgsBuf {
+pub(crate) fn buffered(request: &Request) -> ArgsBuf {
     let mut args = ArgsBuf::new();
     request.iter().for_each(|arg| args.push(arg));
     args

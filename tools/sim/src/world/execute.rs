@@ -294,7 +294,7 @@ pub(super) fn reply_now(bytes: &[u8]) -> Reply {
     Reply { bytes: bytes.to_vec(), waits: Vec::new(), depends_on: Vec::new() }
 }
 
-pub(super) fn shown(request: &Request) -> Vec<String> {
+pub(crate) fn shown(request: &Request) -> Vec<String> {
     request.iter().map(|arg| arg[..arg.len().min(40)].escape_ascii().to_string()).collect()
 }
 

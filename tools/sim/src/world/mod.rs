@@ -11,6 +11,9 @@ mod server;
 mod transaction;
 mod whole;
 
+pub(crate) use connection::buffered;
+pub(crate) use execute::shown;
+
 use std::collections::BTreeMap;
 
 use windrow_core::types::{Lsn, PartitionMap, UnixMillis};

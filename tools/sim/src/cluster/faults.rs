@@ -1,0 +1,182 @@
+//! Faults, and the operator who moves leadership about.
+
+use windrow_core::replication::Promotion;
+
+use super::{Event, World};
+use crate::mutation::Mutation;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    Promote,
+    PowerCut,
+    PowerCutAll,
+    Kill,
+    Pause,
+    ClockJump,
+    DiskFull,
+    OneWayCut,
+    Isolate,
+    Reset,
+}
+
+impl Fault {
+    const ALL: [Self; 10] = [
+        Self::Promote,
+        Self::PowerCut,
+        Self::PowerCutAll,
+        Self::Kill,
+        Self::Pause,
+        Self::ClockJump,
+        Self::DiskFull,
+        Self::OneWayCut,
+        Self::Isolate,
+        Self::Reset,
+    ];
+}
+
+impl World {
+    fn every(&self, fault: Fault) -> Option<u64> {
+        match fault {
+            Fault::Promote => self.swarm.promote_us,
+            Fault::PowerCut => self.swarm.power_cut_us,
+            Fault::PowerCutAll => self.swarm.power_cut_all_us,
+            Fault::Kill => self.swarm.kill_us,
+            Fault::Pause => self.swarm.pause_us,
+            Fault::ClockJump => self.swarm.clock_jump_us,
+            Fault::DiskFull => self.swarm.disk_full_us,
+            Fault::OneWayCut => self.swarm.one_way_cut_us,
+            Fault::Isolate => self.swarm.isolate_us,
+            Fault::Reset => self.swarm.reset_us,
+        }
+    }
+
+    pub(super) fn begin_faults(&mut self) {
+        // Somebody has to lead at all, soon.
+        self.schedule(2_000 * self.swarm.lease_ms, Event::Fault(Fault::Promote));
+        for fault in Fault::ALL {
+            if let Some(mean) = self.every(fault) {
+                let delay = self.around(mean);
+                self.schedule(delay, Event::Fault(fault));
+            }
+        }
+    }
+
+    pub(super) fn strike(&mut self, fault: Fault) {
+        if self.healed {
+            return;
+        }
+        if let Some(mean) = self.every(fault) {
+            let delay = self.rng.within(mean / 4..mean * 2 + 2);
+            self.schedule(delay, Event::Fault(fault));
+        }
+        let at = self.rng.index(self.nodes.len());
+        self.trace.event("fault", &[fault as u64, at as u64]);
+        match fault {
+            Fault::Promote => {
+                let best = if self.rng.percent(60) { self.best() } else { None };
+                self.promote(best.unwrap_or(at));
+            }
+            Fault::PowerCut => self.crash(at, true),
+            Fault::PowerCutAll => {
+                self.stats.fault("power-cut-of-all");
+                (0..self.nodes.len()).for_each(|at| self.crash(at, true));
+            }
+            Fault::Kill => self.crash(at, false),
+            Fault::Pause => {
+                self.stats.fault("pause");
+                let most = self.swarm.lease_ms * 4_000;
+                self.nodes[at].paused_until = self.now + self.rng.within(1_000..most);
+            }
+            Fault::ClockJump => {
+                self.stats.fault("clock-jump");
+                let hours = i64::try_from(self.rng.within(0..14_400_000)).unwrap_or(0);
+                self.nodes[at].wall_off_ms = hours - 7_200_000;
+            }
+            Fault::DiskFull => {
+                self.stats.fault("disk-full");
+                self.nodes[at].disk_full = !self.nodes[at].disk_full;
+            }
+            Fault::OneWayCut => {
+                let other = self.rng.index(self.nodes.len());
+                self.stats.fault("one-way-cut");
+                let until = self.now + self.rng.within(10_000..1_500_000);
+                self.network.directions[at][other].blocked_until = until;
+            }
+            Fault::Isolate => {
+                self.stats.fault("isolated");
+                let until = self.now + self.rng.within(10_000..1_500_000);
+                for other in 0..self.nodes.len() {
+                    self.network.directions[at][other].blocked_until = until;
+                    self.network.directions[other][at].blocked_until = until;
+                }
+            }
+            Fault::Reset => {
+                let other = self.rng.index(self.nodes.len());
+                if other != at && !self.swarm.datagrams {
+                    self.stats.fault("reset");
+                    self.reset(at, other);
+                }
+            }
+        }
+    }
+
+    /// The process of a replica ends, with the power of its machine or without.
+    pub(super) fn crash(&mut self, at: usize, power: bool) {
+        if !self.nodes[at].is_up() {
+            return;
+        }
+        self.observe(at);
+        self.nodes[at].stop();
+        self.early.retain(|(node, _)| *node != at);
+        let disk = &mut self.nodes[at].copy.disk;
+        if power {
+            self.stats.fault("power-cut");
+            disk.power_cut(false, &mut self.rng);
+        } else {
+            self.stats.fault("kill");
+            disk.kill(&mut self.rng);
+        }
+        self.nodes[at].paused_until = 0;
+        if !self.swarm.datagrams {
+            self.reset_all(at);
+        }
+        let delay = self.around(self.swarm.down_us);
+        self.schedule(delay, Event::Start { node: at });
+    }
+
+    /// The voter whose log reaches furthest, among those that are up.
+    fn best(&self) -> Option<usize> {
+        let up = (0..self.swarm.voters).filter(|&at| self.nodes[at].is_up());
+        up.max_by_key(|&at| self.nodes[at].protocol.as_ref().map(windrow_core::replication::Replica::position))
+    }
+
+    fn promote(&mut self, at: usize) {
+        if !self.nodes[at].is_up() || self.nodes[at].paused_until > self.now {
+            return;
+        }
+        if self.nodes[at].protocol().handle_promote(Promotion::Safe).is_ok() {
+            self.stats.fault("promotion");
+        }
+        self.pump(at);
+    }
+
+    /// Where nobody leads, whoever can shall.
+    pub(super) fn promote_best(&mut self) {
+        if !self.nodes.iter().any(super::node::Node::is_leader)
+            && let Some(best) = self.best()
+        {
+            self.promote(best);
+        }
+    }
+
+    /// What was found on the disk is what the log says.
+    pub(super) fn compare_after_start(&mut self, at: usize) {
+        if self.is(Mutation::SkipRepair) {
+            return;
+        }
+        let now = self.nodes[at].wall(self.now);
+        let copy = &mut self.nodes[at].copy;
+        let gone = copy.state.clone();
+        copy.compare(now, &gone);
+    }
+}

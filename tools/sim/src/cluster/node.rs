@@ -1,0 +1,182 @@
+//! One replica: its process, while it runs, and what outlives it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use windrow_core::partition::{Partition, RecoveredPartition};
+use windrow_core::replication::{Config, Moment, Replica as Protocol, ReplicaId, RoleKind};
+use windrow_core::types::{Epoch, Lsn, UnixMillis};
+
+use super::receive::Inbound;
+use crate::disk::SimMemory;
+use crate::replica::Replica;
+use crate::rng::Rng;
+
+/// A reply that is not out yet.
+pub(super) struct Pending {
+    pub(super) wait: Lsn,
+    pub(super) depends_on: Lsn,
+}
+
+/// One replica of the partition.
+pub(super) struct Node {
+    /// Its log, its disk, and what the simulator knows about both.
+    pub(super) copy: Replica,
+    pub(super) config: Config,
+    /// The protocol, while the process runs.
+    pub(super) protocol: Option<Protocol>,
+    /// Counts the starts: what was under way before a crash does not come back after it.
+    pub(super) life: u64,
+    /// What has come from each peer and is not taken in yet.
+    pub(super) inbound: BTreeMap<usize, Inbound>,
+    /// It is to lead, as soon as there is room for the record that says so.
+    pub(super) lead: Option<Epoch>,
+    pub(super) pending: VecDeque<Pending>,
+    /// Its monotonic clock started elsewhere and runs by so many millionths faster than the world's.
+    clock_start_ms: u64,
+    clock_ppm: u64,
+    /// How far its wall clock is off.
+    pub(super) wall_off_ms: i64,
+    pub(super) paused_until: u64,
+    pub(super) disk_full: bool,
+    /// What it has told others to be on its disk.
+    pub(super) vouched: Lsn,
+    /// Up to here its log is known to be that of all.
+    pub(super) agreed: Lsn,
+}
+
+/// The name of a node.
+pub(super) fn id(at: usize) -> ReplicaId {
+    ReplicaId::new(at as u64 + 1)
+}
+
+impl Node {
+    pub(super) fn new(copy: Replica, config: Config, drift_ppm: u64, rng: &mut Rng) -> Self {
+        Self {
+            copy,
+            config,
+            protocol: None,
+            life: 0,
+            inbound: BTreeMap::new(),
+            lead: None,
+            pending: VecDeque::new(),
+            clock_start_ms: rng.within(1..1_000_000),
+            clock_ppm: rng.within(0..drift_ppm),
+            wall_off_ms: 0,
+            paused_until: 0,
+            disk_full: false,
+            vouched: Lsn::ZERO,
+            agreed: Lsn::ZERO,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.protocol.is_some()
+    }
+
+    pub(super) fn moment(&self, now_us: u64) -> Moment {
+        let ms = now_us / 1_000;
+        Moment::new(self.clock_start_ms + ms + ms * self.clock_ppm / 1_000_000)
+    }
+
+    pub(super) fn wall(&self, now_us: u64) -> UnixMillis {
+        let ms = 1_700_000_000_000_i64 + i64::try_from(now_us / 1_000).unwrap_or(i64::MAX) + self.wall_off_ms;
+        UnixMillis::new(u64::try_from(ms).unwrap_or(0)).expect("a moment of this century")
+    }
+
+    pub(super) fn protocol(&mut self) -> &mut Protocol {
+        self.protocol.as_mut().expect("the process runs")
+    }
+
+    pub(super) fn is_leader(&self) -> bool {
+        self.protocol.as_ref().is_some_and(|protocol| protocol.role() == RoleKind::Leader)
+    }
+
+    pub(super) fn partition(&self) -> &Partition<SimMemory> {
+        self.copy.partition.as_ref().expect("the process runs")
+    }
+
+    /// The process is gone. What it has not made durable is the disk's business.
+    pub(super) fn stop(&mut self) {
+        self.life += 1;
+        self.protocol = None;
+        self.copy.partition = None;
+        self.copy.flight = None;
+        self.copy.preparing = None;
+        self.inbound.clear();
+        self.lead = None;
+        self.pending.clear();
+    }
+
+    /// What recovery must find: the log up to the first piece that is not whole on the disk, or to where it was to be
+    /// cut.
+    fn expected_end(&self) -> Lsn {
+        let superblock = self.copy.disk.read_superblock().expect("one slot at most is ever torn");
+        let end = self.copy.truth.whole_end(&self.copy.disk);
+        superblock.cut.map_or(end, |cut| cut.min(end))
+    }
+
+    /// Reads the disk, as a process does that starts. `false`: the power goes meanwhile.
+    pub(super) fn recover(&mut self, now_us: u64, step: u64, fuse: Option<u64>) -> bool {
+        let mut steps = 0;
+        let mut burns = move || {
+            steps += 1;
+            fuse == Some(steps)
+        };
+        let bases: Vec<Lsn> = self.copy.disk.files().map(|file| file.base).collect();
+        self.copy.disk.flush_now(&bases);
+        self.copy.disk.drop_caches();
+        if burns() {
+            return false;
+        }
+        let end = self.expected_end();
+        assert!(end >= self.vouched, "the log ends at {end}, and {} was said to be on this disk", self.vouched);
+        let superblock = self.copy.disk.read_superblock().expect("read before");
+        let segments = self.copy.disk.files().map(|file| (file.base, SimMemory::map(file.cache()))).collect();
+        let mut recovered = RecoveredPartition::new(superblock, self.copy.config, segments)
+            .unwrap_or_else(|error| panic!("a log that is whole up to {end} is refused: {error}"));
+        // Whole records can have arrived that the process had not looked at when it ended.
+        assert!(recovered.end() >= end, "recovery ends the log at {}, it is whole up to {end}", recovered.end());
+        let todo = recovered.repair();
+        let superblock = recovered.replica_superblock();
+        let (partition, mut log) = recovered.into_replica(superblock);
+        let end = partition.appended().min(self.copy.truth.appended);
+        self.copy.rebuild(end, true, step);
+        self.agreed = self.agreed.min(end);
+        self.copy.partition = Some(partition);
+        let unseen = self.copy.observe(step, false, &mut Rng::new(step));
+        for piece in &self.copy.truth.pieces[unseen] {
+            self.copy.state.observe(piece.time);
+            self.copy.state.apply(&piece.ops, piece.end, step);
+        }
+        self.copy.disk.flush_now(&todo.flush);
+        if burns() {
+            return false;
+        }
+        todo.aside.iter().chain(&todo.remove).for_each(|base| self.copy.disk.remove(*base));
+        if burns() {
+            return false;
+        }
+        self.copy.disk.sync_directory();
+        self.copy.disk.begin_superblock(superblock);
+        if burns() {
+            return false;
+        }
+        self.copy.disk.complete_superblock(None);
+        if burns() {
+            return false;
+        }
+        if let Some(request) = self.copy.engine().poll_flush() {
+            let bases: Vec<Lsn> = self.copy.disk.files().map(|file| file.base).collect();
+            self.copy.disk.flush_now(&bases);
+            self.copy.engine().handle_flushed(request.ticket);
+        }
+        self.copy.check_watermarks();
+        log.durable = self.partition().durable();
+        self.copy.engine().want_superblock();
+        assert_eq!(log.durable, log.end, "what was recovered has been flushed");
+        self.vouched = log.durable;
+        let moment = self.moment(now_us);
+        self.protocol = Some(Protocol::new(self.config.clone(), log, superblock.promise(), moment).expect("sound"));
+        true
+    }
+}

@@ -1,0 +1,150 @@
+//! The sizes and rates of one run with several replicas, drawn from its seed.
+
+use windrow_core::replication::CommitRule;
+
+use crate::rng::Rng;
+use crate::swarm::Swarm;
+
+/// Sizes and rates of one run. Times are in microseconds.
+#[derive(Clone, Debug)]
+pub(super) struct ClusterSwarm {
+    pub(super) voters: usize,
+    pub(super) learners: usize,
+    pub(super) rule: CommitRule,
+    pub(super) window_len: u64,
+    pub(super) heartbeat_ms: u64,
+    pub(super) lease_ms: u64,
+    pub(super) retry_ms: u64,
+    pub(super) duration_us: u64,
+    pub(super) clients: usize,
+    pub(super) think_us: u64,
+    /// Messages arrive one by one, in any order, repeated or never; otherwise as streams of bytes.
+    pub(super) datagrams: bool,
+    pub(super) delay_us: u64,
+    /// Pieces of a stream have at most this many bytes.
+    pub(super) piece_len: usize,
+    pub(super) flush_us: u64,
+    pub(super) prepare_us: u64,
+    /// Mean time between faults of each kind; `None`: this kind does not happen in this run.
+    pub(super) promote_us: Option<u64>,
+    pub(super) power_cut_us: Option<u64>,
+    pub(super) power_cut_all_us: Option<u64>,
+    pub(super) kill_us: Option<u64>,
+    pub(super) pause_us: Option<u64>,
+    pub(super) clock_jump_us: Option<u64>,
+    pub(super) disk_full_us: Option<u64>,
+    pub(super) one_way_cut_us: Option<u64>,
+    pub(super) isolate_us: Option<u64>,
+    pub(super) reset_us: Option<u64>,
+    /// How long a process stays away.
+    pub(super) down_us: u64,
+    /// Chances in a million.
+    pub(super) loss_ppm: u64,
+    pub(super) repeat_ppm: u64,
+    pub(super) flip_ppm: u64,
+    pub(super) slow_flush_ppm: u64,
+    pub(super) failed_flush_ppm: u64,
+    pub(super) crash_in_open_percent: u64,
+    /// Replicas make segments of different lengths, and of others after a restart.
+    pub(super) resize_percent: u64,
+    /// Reads go to any replica that many times in a hundred.
+    pub(super) follower_read_percent: u64,
+    /// What clients send.
+    pub(super) commands: Swarm,
+}
+
+fn sometimes(rng: &mut Rng, percent: u64, range: std::ops::Range<u64>) -> Option<u64> {
+    let drawn = rng.log_uniform(range);
+    rng.percent(percent).then_some(drawn)
+}
+
+fn rarely(rng: &mut Rng, percent: u64, most: u64) -> u64 {
+    let drawn = rng.log_uniform(100..most);
+    if rng.percent(percent) { drawn } else { 0 }
+}
+
+impl ClusterSwarm {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let mut commands = Swarm::draw(rng);
+        commands.partitions = 1;
+        commands.scan_percent = 0;
+        commands.transaction_percent = 0;
+        // A run of a cluster does the same work several times.
+        commands.segment_len = commands.segment_len.min(16 << 10);
+        commands.value_len_max = commands.value_len_max.min(4 << 10);
+        commands.keys = commands.keys.min(60);
+        let lease_ms = rng.log_uniform(60..400);
+        Self {
+            voters: *rng.pick(&[1, 2, 3, 3, 3, 3, 4, 5]),
+            learners: *rng.pick(&[0, 0, 0, 1]),
+            rule: *rng.pick(&[CommitRule::Quorum, CommitRule::Quorum, CommitRule::Quorum, CommitRule::All]),
+            window_len: rng.log_uniform(4 << 10..256 << 10),
+            heartbeat_ms: rng.within(5..lease_ms / 4),
+            lease_ms,
+            retry_ms: rng.log_uniform(5..200),
+            duration_us: rng.within(1_000_000..5_000_000),
+            clients: rng.size(1..6),
+            think_us: rng.log_uniform(500..50_000),
+            datagrams: rng.percent(50),
+            delay_us: rng.log_uniform(20..20_000),
+            piece_len: usize::try_from(rng.log_uniform(16..20_000)).unwrap_or(16),
+            flush_us: rng.log_uniform(50..20_000),
+            prepare_us: rng.log_uniform(100..50_000),
+            promote_us: sometimes(rng, 85, 100_000..2_000_000),
+            power_cut_us: sometimes(rng, 60, 200_000..3_000_000),
+            power_cut_all_us: sometimes(rng, 20, 500_000..4_000_000),
+            kill_us: sometimes(rng, 50, 200_000..3_000_000),
+            pause_us: sometimes(rng, 40, 200_000..3_000_000),
+            clock_jump_us: sometimes(rng, 25, 100_000..2_000_000),
+            disk_full_us: sometimes(rng, 15, 300_000..3_000_000),
+            one_way_cut_us: sometimes(rng, 40, 100_000..2_000_000),
+            isolate_us: sometimes(rng, 50, 200_000..2_000_000),
+            reset_us: sometimes(rng, 50, 20_000..1_000_000),
+            down_us: rng.log_uniform(10_000..2_000_000),
+            loss_ppm: rarely(rng, 50, 300_000),
+            repeat_ppm: rarely(rng, 40, 200_000),
+            flip_ppm: rarely(rng, 30, 20_000),
+            slow_flush_ppm: rarely(rng, 30, 50_000),
+            failed_flush_ppm: rarely(rng, 25, 10_000),
+            crash_in_open_percent: *rng.pick(&[0, 0, 15, 40]),
+            resize_percent: *rng.pick(&[0, 0, 30]),
+            follower_read_percent: *rng.pick(&[0, 10, 30]),
+            commands,
+        }
+    }
+
+    /// How many voters must have a record on their disks before it may count as committed.
+    pub(super) fn copies(&self) -> usize {
+        match self.rule {
+            CommitRule::All => self.voters,
+            _ => self.voters / 2 + 1,
+        }
+    }
+
+    /// After this no more faults: everything must come to rest.
+    pub(super) fn heal(&mut self) {
+        let kinds = [
+            &mut self.promote_us,
+            &mut self.power_cut_us,
+            &mut self.power_cut_all_us,
+            &mut self.kill_us,
+            &mut self.pause_us,
+            &mut self.clock_jump_us,
+            &mut self.disk_full_us,
+            &mut self.one_way_cut_us,
+            &mut self.isolate_us,
+            &mut self.reset_us,
+        ];
+        kinds.into_iter().for_each(|kind| *kind = None);
+        self.loss_ppm = 0;
+        self.repeat_ppm = 0;
+        self.flip_ppm = 0;
+        self.slow_flush_ppm = 0;
+        self.failed_flush_ppm = 0;
+        self.crash_in_open_percent = 0;
+        // Whoever comes back does so soon.
+        self.down_us = self.down_us.min(100_000);
+        self.delay_us = self.delay_us.min(2_000);
+        self.flush_us = self.flush_us.min(2_000);
+    }
+}
