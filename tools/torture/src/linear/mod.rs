@@ -129,10 +129,11 @@ fn hurt(
 ) {
     let mut told = Instant::now();
     let mut number = 0;
-    while shared.begun.elapsed() < options.duration && !shared.stop.load(Ordering::Relaxed) {
+    let faults = system.faults();
+    outcome.faults.extend(faults.iter().map(|name| ((*name).to_owned(), (0, 0))));
+    // Each in turn first, however short the run.
+    while (shared.begun.elapsed() < options.duration || number < faults.len()) && !shared.stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(random.u64(100..700)));
-        let faults = system.faults();
-        // Each in turn first, so that a short run has them all.
         let fault = if number < faults.len() { faults[number] } else { faults[random.usize(..faults.len())] };
         number += 1;
         let hit = await_in_flight(shared);
