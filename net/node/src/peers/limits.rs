@@ -21,7 +21,7 @@ pub const GATHER_MAX: usize = 32;
 /// Bytes that one send gathers, so that the queue behind it can be joined to larger ranges meanwhile.
 pub const GATHER_LEN_MAX: usize = 256 << 10;
 /// A piece of the log of at least this many bytes goes out without a copy; a smaller one is gathered with its
-/// neighbours and copied. `docs/benchmarks.md` has the measurement.
+/// neighbours and copied. `docs/replication.md` has the measurement.
 pub const LARGE_LEN_MIN: usize = 32 << 10;
 /// How often one and the same complaint is logged at most.
 pub const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
