@@ -24,7 +24,10 @@ mod sigbus;
 mod urgent;
 
 pub use background::{Background, BackgroundClient, Done, Job};
-pub use control::{CONTROL_LEN, CONTROL_VERSION, ControlError, ControlReader, ControlWriter, Progress};
+pub use control::{
+    Attached, CONTROL_LEN, CONTROL_VERSION, ControlError, ControlFollower, ControlReader, ControlWriter, FOLLOWERS_MAX,
+    FutexWord, Moment, PlaceLock, Progress,
+};
 pub use data_dir::{
     BuildMode, DataDir, DataDirError, DirLock, Identity, IdentityError, LockError, NewDataDir, partition_dir_name,
 };
@@ -33,8 +36,8 @@ pub use files::FileError;
 pub use fill::{FillMode, UnknownFillMode};
 pub use flush::{FlushFailed, FlushTask, fatal_flush};
 pub use open::{
-    OpenConfig, OpenError, OpenPartition, OpenReplica, OpenReport, ReadOnlyPartition, RefreshError, open_partition,
-    open_read_only, open_replica,
+    Follower, OpenConfig, OpenError, OpenFollower, OpenPartition, OpenReplica, OpenReport, ReadOnlyPartition,
+    RefreshError, TakenOver, open_follower, open_partition, open_read_only, open_replica,
 };
 pub use partition_dir::{Listing, PartitionDir, SegmentFile, SuperblockFile, SuperblockFileError};
 pub use preflight::{FileSystem, Limits, Preflight, preflight, raise_open_file_limit};

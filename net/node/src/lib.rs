@@ -33,5 +33,9 @@ pub mod server;
 pub mod settings;
 pub mod shard;
 mod shared;
+#[cfg(feature = "shared-memory")]
+pub mod standby;
 
+#[cfg(feature = "shared-memory")]
+pub use serve::serve_as_standby;
 pub use serve::{ExitReason, ServeError, Serving, serve};

@@ -1,6 +1,7 @@
 //! Starting a node, and bringing it to its end.
 
 mod error;
+mod standing_by;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -13,11 +14,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use windrow_core::types::{PartitionId, PartitionMap};
 use windrow_store::{
-    Background, BuildMode, DataDir, NewDataDir, OpenConfig, OpenPartition, OpenReport, install_signal_handlers,
+    Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenConfig, OpenReport, install_signal_handlers,
     open_partition,
 };
 
 pub use error::ServeError;
+#[cfg(feature = "shared-memory")]
+pub use standing_by::serve_as_standby;
+use standing_by::{NoStandby, StandsBy};
 
 use crate::admin::Admin;
 use crate::auth::random_bytes;
@@ -52,6 +56,8 @@ pub struct Serving {
     pub cpus: Vec<usize>,
     /// What opening each partition found.
     pub partitions: Vec<(PartitionId, OpenReport)>,
+    /// The process that leads, where this one is its standby.
+    pub leader: Option<u32>,
 }
 
 /// What one core is made of, on its way to its thread.
@@ -62,6 +68,8 @@ struct CoreSeed {
     listeners: Vec<Listener>,
     #[cfg(feature = "shared-memory")]
     peers: crate::shared::Peers,
+    #[cfg(feature = "shared-memory")]
+    standby: Option<crate::standby::StandbyCore>,
 }
 
 /// Serves clients until SIGTERM, SIGINT or `SHUTDOWN`, and returns when everything is on disk. `ready` is called once
@@ -82,33 +90,83 @@ pub fn serve(configured: Configured, ready: impl FnOnce(&Serving)) -> Result<Exi
     raise_descriptor_limit(&settings);
     let data_dir = open_data_dir(&settings, cpus.len())?;
     let listeners = listen(&settings, cpus.len())?;
-    let admin_listener = listen_admin(&settings)?;
+    let admin = listen_admin(&settings)?;
+    // Whoever takes over from this process serves clients there.
+    data_dir.announce(&addresses(&listeners)).map_err(DataDirError::from)?;
     let owners = owners(data_dir.identity().partitions, cpus.len());
-    let opened = open_partitions(&data_dir, &settings, &owners, cpus.len())?;
+    let config = open_config(&settings);
+    let now = Now::read().unix;
+    let opened = open_partitions(&owners, cpus.len(), |partition| {
+        open_partition(&data_dir, partition, &config, now)
+            .map_err(|source| ServeError::Open { partition, source: Box::new(source) })
+    })?;
     let reports = opened.iter().flatten().map(|open| (open.partition.id(), open.report.clone())).collect();
+    let hot_len = hot_len(&settings, owners.len());
+    let hosted = |open| Hosted::new(open, settings.segment_fill, hot_len);
+    let hosted = opened.into_iter().map(|opened| opened.into_iter().map(hosted).collect()).collect();
+    let parts = Parts { settings, workers, cpus, data_dir: &data_dir, listeners, admin, owners, hosted, reports };
+    serve_parts(configured, parts, |_, _| Ok(NoStandby), ready)
+}
 
+/// What a node is made of before it runs.
+struct Parts<'a> {
+    settings: Settings,
+    workers: CpuSet,
+    cpus: Vec<usize>,
+    data_dir: &'a DataDir,
+    listeners: Vec<Vec<Listener>>,
+    admin: Option<TcpListener>,
+    owners: Vec<usize>,
+    hosted: Vec<Vec<Hosted>>,
+    reports: Vec<(PartitionId, OpenReport)>,
+}
+
+fn serve_parts<B: StandsBy>(
+    configured: Configured,
+    parts: Parts<'_>,
+    prepare: impl FnOnce(&Arc<Common>, usize) -> Result<B, ServeError>,
+    ready: impl FnOnce(&Serving),
+) -> Result<ExitReason, ServeError> {
+    let Parts { settings, workers, cpus, data_dir, listeners, admin, owners, hosted, reports } = parts;
     let common = Common::new(cpus.len()).map_err(|source| ServeError::System { step: "make eventfds", source })?;
     let common = Arc::new(common);
-    let identity = identity(&data_dir, &listeners, &owners)?;
+    let identity = identity(data_dir, &listeners, &owners)?;
     let map = identity.partitions;
     let node = Arc::new(Node::new(configured, identity, cpus.len())?);
     let background =
         Background::start().map_err(|source| ServeError::System { step: "start the helper thread", source })?;
     let signals =
         watch_signals(&common, &node).map_err(|source| ServeError::System { step: "watch signals", source })?;
+    let standby = prepare(&common, cpus.len())?;
     let serving = Serving {
         addresses: addresses(&listeners),
         admin: None,
-        dir: settings.dir.clone(),
+        dir: settings.dir,
         cpus: cpus.clone(),
         partitions: reports,
+        leader: standby.leader(),
     };
     let shared = Shared { common: Arc::clone(&common), node: Arc::clone(&node), owners, map, workers };
-    let seeds = seeds(&settings, &common, cpus, opened, listeners);
-    let result = run(seeds, &shared, &background, admin_listener, serving, ready);
+    let seeds = seeds(&common, cpus, hosted, listeners, &standby);
+    let mut failure: Option<Box<dyn FnOnce() -> Option<ServeError>>> = None;
+    let mut failed_to_begin = None;
+    let result = run(seeds, &shared, &background, admin, serving, |serving| {
+        match standby.begin() {
+            Ok(begun) => failure = Some(begun),
+            Err(error) => {
+                failed_to_begin = Some(error);
+                common.stop();
+            }
+        }
+        ready(serving);
+    });
     common.stop();
     signals.close();
-    result.map(|()| ExitReason::Asked)
+    let failed = failed_to_begin.or_else(|| failure.and_then(|failure| failure()));
+    match failed {
+        Some(error) => Err(error),
+        None => result.map(|()| ExitReason::Asked),
+    }
 }
 
 struct Shared {
@@ -202,6 +260,8 @@ fn start_core(
                     background,
                     #[cfg(feature = "shared-memory")]
                     peers: seed.peers,
+                    #[cfg(feature = "shared-memory")]
+                    standby: seed.standby,
                     draw,
                 });
                 // Nobody listens any more if another core has failed.
@@ -255,7 +315,8 @@ fn raise_descriptor_limit(settings: &Settings) {
 fn open_data_dir(settings: &Settings, cores: usize) -> Result<DataDir, ServeError> {
     let mode = if Identity::IS_CLUSTER { BuildMode::SharedNothing } else { BuildMode::SharedMemory };
     let partitions = settings.partitions.unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX));
-    let data_dir = DataDir::open_or_create(&settings.dir, &NewDataDir { cluster: None, replica: None, partitions, mode })?;
+    let data_dir =
+        DataDir::open_or_create(&settings.dir, &NewDataDir { cluster: None, replica: None, partitions, mode })?;
     let found = data_dir.identity().partitions;
     match settings.partitions {
         Some(asked) if asked != found => Err(ServeError::Partitions { path: settings.dir.clone(), found, asked }),
@@ -283,29 +344,24 @@ fn places(owners: &[usize], core: usize) -> Vec<Place> {
     owners.iter().map(place).collect()
 }
 
-/// Opens all partitions, those of different cores at the same time. Returns them by core.
-fn open_partitions(
-    data_dir: &DataDir,
-    settings: &Settings,
-    owners: &[usize],
-    cores: usize,
-) -> Result<Vec<Vec<OpenPartition>>, ServeError> {
-    let config = OpenConfig {
+/// How partitions are opened by these settings.
+pub(crate) fn open_config(settings: &Settings) -> OpenConfig {
+    OpenConfig {
         segment_len: settings.segment_size,
         segments_ahead: settings.segments_ahead,
         fill: settings.segment_fill,
-    };
-    let now = Now::read().unix;
+    }
+}
+
+/// Opens all partitions, those of different cores at the same time. Returns them by core.
+fn open_partitions<T: Send>(
+    owners: &[usize],
+    cores: usize,
+    open: impl Fn(PartitionId) -> Result<T, ServeError> + Sync,
+) -> Result<Vec<Vec<T>>, ServeError> {
     let open_those_of = |core: usize| {
-        (0_u16..)
-            .zip(owners)
-            .filter(|&(_, &owner)| owner == core)
-            .map(|(number, _)| {
-                let partition = PartitionId::new(number);
-                open_partition(data_dir, partition, &config, now)
-                    .map_err(|source| ServeError::Open { partition, source: Box::new(source) })
-            })
-            .collect::<Result<Vec<_>, _>>()
+        let own = (0_u16..).zip(owners).filter(|&(_, &owner)| owner == core);
+        own.map(|(number, _)| open(PartitionId::new(number))).collect::<Result<Vec<_>, _>>()
     };
     thread::scope(|scope| {
         let open_those_of = &open_those_of;
@@ -316,6 +372,11 @@ fn open_partitions(
         });
         opened.collect()
     })
+}
+
+/// So many bytes at the end of each log are taken to be in memory.
+fn hot_len(settings: &Settings, partitions: usize) -> u64 {
+    available_memory() / 100 * settings.hot_memory_percent / partitions.max(1) as u64
 }
 
 /// The listeners of each core.
@@ -397,27 +458,27 @@ fn identity(data_dir: &DataDir, listeners: &[Vec<Listener>], owners: &[usize]) -
 }
 
 fn seeds(
-    settings: &Settings,
     common: &Arc<Common>,
     cpus: Vec<usize>,
-    opened: Vec<Vec<OpenPartition>>,
+    hosted: Vec<Vec<Hosted>>,
     listeners: Vec<Vec<Listener>>,
+    standby: &impl StandsBy,
 ) -> Vec<CoreSeed> {
     #[cfg(feature = "shared-memory")]
     let mut peers = crate::shared::connect(common).into_iter();
     #[cfg(feature = "shared-nothing")]
-    let _ = common;
-    let partitions = opened.iter().map(Vec::len).sum::<usize>().max(1) as u64;
-    let hot_len = available_memory() / 100 * settings.hot_memory_percent / partitions;
-    let parts = cpus.into_iter().zip(opened).zip(listeners).enumerate();
+    let _ = (common, standby);
+    let parts = cpus.into_iter().zip(hosted).zip(listeners).enumerate();
     parts
-        .map(|(core, ((cpu, opened), listeners))| CoreSeed {
+        .map(|(core, ((cpu, hosted), listeners))| CoreSeed {
             core,
             cpu,
-            hosted: opened.into_iter().map(|open| Hosted::new(open, settings.segment_fill, hot_len)).collect(),
+            hosted,
             listeners,
             #[cfg(feature = "shared-memory")]
             peers: peers.next().expect("there are peers for every core"),
+            #[cfg(feature = "shared-memory")]
+            standby: standby.core(),
         })
         .collect()
 }

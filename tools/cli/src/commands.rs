@@ -32,6 +32,7 @@ pub(crate) fn root() -> Command {
                  WINDROW_NAME. Flags overrule the environment, which overrules the file.",
             ),
         ))
+        .subcommands(standby())
         .subcommand(log())
         .subcommand(
             with_settings(
@@ -48,6 +49,46 @@ pub(crate) fn root() -> Command {
             ),
         )
         .subcommand(Command::new("man").about("Print the manual page, for `windrow man > windrow.1`"))
+}
+
+/// Only where the cores of a box share memory, and so can processes.
+fn standby() -> Option<Command> {
+    if MODE != "shared-memory" {
+        return None;
+    }
+    let yes_no = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("YES|NO")
+            .value_parser(PossibleValuesParser::new(["yes", "no"]))
+            .default_value("yes")
+            .help(help)
+    };
+    let command = with_settings(
+        Command::new("standby")
+            .about("Follow the leader of a data directory on this machine, serve reads, and take over when it is gone")
+            .after_help(
+                "Takes the settings of `serve`, with which it goes on when it leads. Listens on port 6380 and on the \
+                 admin port 9122 unless told otherwise. Needs Linux 6.7 or later.",
+            ),
+    );
+    // It is the leader's.
+    let command = command.mut_arg("dir", |dir| dir.hide(true));
+    Some(
+        command
+            .arg(
+                Arg::new("of")
+                    .long("of")
+                    .value_name("DIR")
+                    .required(true)
+                    .help("The data directory of the leader, which must have been started on it before"),
+            )
+            .arg(yes_no("take-leader-address", "Serve clients at the leader's addresses, too, once it is gone"))
+            .arg(yes_no(
+                "take-over-after-shutdown",
+                "Take over from a leader that has ended in order, too; otherwise wait for the next leader",
+            )),
+    )
 }
 
 fn log() -> Command {

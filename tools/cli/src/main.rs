@@ -10,6 +10,8 @@ mod password;
 mod progress;
 mod serve;
 mod settings;
+#[cfg(feature = "shared-memory")]
+mod standby;
 mod start;
 mod text;
 
@@ -43,6 +45,8 @@ fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
         None => serve::run(settings::load(None)?),
         Some(("serve", matches)) => serve::run(settings::load(Some(matches))?),
+        #[cfg(feature = "shared-memory")]
+        Some(("standby", matches)) => standby::run(matches),
         Some(("log", matches)) => log::run(matches),
         Some(("doctor", matches)) => doctor::run(&settings::load(Some(matches))?, matches.get_flag("json")),
         Some(("hash-password", _)) => password::run(),

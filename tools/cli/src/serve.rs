@@ -28,7 +28,7 @@ pub(crate) fn run(configured: Configured) -> Result<Exit, Failure> {
 }
 
 /// The process writes about itself to stderr.
-fn start_logging(settings: &Settings) {
+pub(crate) fn start_logging(settings: &Settings) {
     let level = match settings.log_level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warn => Level::WARN,
@@ -44,7 +44,7 @@ fn start_logging(settings: &Settings) {
 }
 
 /// Logs what opening the partitions found that somebody may want to know.
-fn tell(serving: &Serving) {
+pub(crate) fn tell(serving: &Serving) {
     for (partition, report) in &serving.partitions {
         let partition = partition.get();
         tracing::info!(
@@ -79,7 +79,7 @@ fn tell(serving: &Serving) {
 }
 
 /// A few lines for whoever started it: what runs, where the data is, what to type next.
-fn greeting(settings: &Settings, serving: &Serving) -> String {
+pub(crate) fn greeting(settings: &Settings, serving: &Serving) -> String {
     let addresses: Vec<String> = serving.addresses.iter().map(ToString::to_string).collect();
     let cpus: Vec<String> = serving.cpus.iter().map(ToString::to_string).collect();
     let log_bytes = serving.partitions.iter().map(|(_, report)| report.segment_bytes).sum();
@@ -98,6 +98,13 @@ fn greeting(settings: &Settings, serving: &Serving) -> String {
     let first = serving.addresses.first();
     let host = first.filter(|address| !address.ip().is_loopback() && !address.ip().is_unspecified());
     let host = host.map_or_else(String::new, |address| format!(" -h {}", address.ip()));
+    let (role, command) = match serving.leader {
+        Some(leader) => (
+            format!("role        standby of process {leader}: serves reads, takes over when it ends\n"),
+            "GET greeting",
+        ),
+        None => (String::new(), "SET greeting hello"),
+    };
     let cluster = if MODE == "shared-nothing" { " -c" } else { "" };
     format!(
         "Windrow {} ({MODE}), a durable key-value store for Redis clients\n\
@@ -105,8 +112,8 @@ fn greeting(settings: &Settings, serving: &Serving) -> String {
          cores       {} ({})\n\
          durability  {durability}\n\
          admin       {admin}\n\
-         clients     {}\n\
-         try         redis-cli{cluster}{host} -p {} SET greeting hello\n",
+         {role}clients     {}\n\
+         try         redis-cli{cluster}{host} -p {} {command}\n",
         env!("CARGO_PKG_VERSION"),
         dir.display(),
         serving.partitions.len(),

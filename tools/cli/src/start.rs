@@ -5,7 +5,13 @@ use windrow_core::superblock::{SlotError, SuperblockError};
 use windrow_node::ServeError;
 use windrow_node::net::ListenError;
 use windrow_node::server::NodeError;
-use windrow_store::{DataDirError, FileError, IdentityError, LockError, OpenError, PrepareError, SuperblockFileError};
+#[cfg(feature = "shared-memory")]
+use windrow_node::standby::StandbyError;
+#[cfg(feature = "shared-memory")]
+use windrow_store::RefreshError;
+use windrow_store::{
+    ControlError, DataDirError, FileError, IdentityError, LockError, OpenError, PrepareError, SuperblockFileError,
+};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -28,6 +34,8 @@ fn exit_of(error: &ServeError) -> Exit {
     match error {
         ServeError::DataDir(error) => of_data_dir(error),
         ServeError::Open { source, .. } => of_open(source),
+        #[cfg(feature = "shared-memory")]
+        ServeError::Standby(error) => of_standby(error),
         ServeError::Partitions { .. } | ServeError::Ports { .. } | ServeError::Node(NodeError::Password(_)) => {
             Exit::Settings
         }
@@ -54,9 +62,24 @@ fn of_open(error: &OpenError) -> Exit {
         OpenError::Superblock(SuperblockFileError::Slots { source, .. }) => of_superblock(source),
         OpenError::Superblock(SuperblockFileError::File(error)) | OpenError::File(error) => of_file(error),
         OpenError::Prepare(error) => of_prepare(error),
-        OpenError::Flush(_) | OpenError::StaleCache { .. } | OpenError::Control(_) => Exit::Io,
+        OpenError::Control(ControlError::Version { .. }) => Exit::Format,
+        OpenError::Control(ControlError::File(error)) => of_file(error),
+        OpenError::Flush(_) | OpenError::StaleCache { .. } => Exit::Io,
         OpenError::SegmentLen { .. } | OpenError::SegmentsAhead => Exit::Settings,
         _ => Exit::Data,
+    }
+}
+
+#[cfg(feature = "shared-memory")]
+fn of_standby(error: &StandbyError) -> Exit {
+    match error {
+        StandbyError::Follow { source, .. } => match &**source {
+            RefreshError::File(error) => of_file(error),
+            RefreshError::Control(ControlError::Version { .. }) => Exit::Format,
+            _ => Exit::Data,
+        },
+        StandbyError::TakeOver { source, .. } => of_open(source),
+        _ => Exit::System,
     }
 }
 

@@ -234,7 +234,7 @@ fn files_are_as_documented() {
 
     let identity = std::fs::read_to_string(dir.join("identity")).unwrap();
     let covered =
-        "windrow data directory\nformat 1\ncluster 30313233343536373839616263646566\npartitions 1\nmode embedded\n";
+        "windrow data directory\nformat 2\ncluster 30313233343536373839616263646566\npartitions 1\nmode embedded\n";
     assert_eq!(identity, format!("{covered}checksum {:08x}\n", crc(covered.as_bytes())));
 
     let partition = dir.join("partition-0000");
@@ -248,8 +248,16 @@ fn files_are_as_documented() {
         ("durable", 0),
         ("committed", 0),
         ("epoch", 1),
+        ("life", 1),
+        ("committed_at", number::<8>(&control, 96)),
+        ("sequence", 1),
+        ("waiting", 0),
     ];
     compare("## control", &control[..len], &values, &[("magic", b"WINDROWC")]);
+    assert!(number::<8>(&control, 96) > 0, "something was committed");
+    let (_, place_len) = table("places for followers");
+    let place = &control[len..len + place_len];
+    compare("places for followers", place, &[("pid", 0), ("port", 0), ("position", 0)], &[]);
     assert_eq!(control.len(), CONTROL_LEN);
 
     let segment = std::fs::read(partition.join("00000000000000000000.seg")).unwrap();

@@ -36,6 +36,8 @@ usage: cargo xtask <command>
         [--without STAGE]                  servers, memory, catch-up, stores or parts; may be given several times
         [--build-only | --render-only]     only builds; or makes the document again from the last figures
         [--out FILE]                       instead of docs/benchmarks.md; plots go to a folder beside it
+  bench standby [--quick]  what a standby costs, how far it lags, how long it takes to go on after `kill -9`
+        [--rounds N] [--seconds S] [--keys N,N...]
   sim [--cluster] --seed N | --seeds A..B | --minutes M | --mutations
                            the deterministic simulator, of a node or of replicas; `--seed N --verbose` repeats one run event by event
   fuzz [TARGET] [--minutes M] [--keep]
@@ -64,6 +66,16 @@ fn main() -> ExitCode {
             }),
             Err(problem) => usage(&problem),
         },
+        ["bench", "standby", flags @ ..] => {
+            match bench::standby::Options::parse(flags).map(|options| bench::standby::run(&options)) {
+                Ok(Ok(())) => ExitCode::SUCCESS,
+                Ok(Err(problem)) => {
+                    eprintln!("xtask: {problem}");
+                    ExitCode::FAILURE
+                }
+                Err(problem) => usage(&problem),
+            }
+        }
         ["bench", flags @ ..] => match bench::Options::parse(flags).map(|options| bench::run(&options)) {
             Ok(Ok(())) => ExitCode::SUCCESS,
             Ok(Err(problem)) => {

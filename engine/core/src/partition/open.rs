@@ -10,7 +10,7 @@ use crate::log::{Log, LogConfig, SegmentMemory};
 use crate::recovery::{Cut, Recovered, RecoveryError, Repair, SegmentInput, recover};
 use crate::replication::LogState;
 use crate::superblock::Superblock;
-use crate::types::{Lsn, UnixMillis};
+use crate::types::{KeyHash, Lsn, UnixMillis};
 
 /// How a partition goes on from here; nothing of it is written down.
 #[derive(Clone, Copy, Debug)]
@@ -21,12 +21,21 @@ pub struct PartitionConfig {
     pub segments_ahead: usize,
 }
 
+/// How the log was walked.
+pub(super) enum Walked {
+    /// From its start.
+    Whole,
+    /// From where a follower stood, who knew of these keys that expire.
+    Further(BTreeSet<(UnixMillis, KeyHash)>),
+}
+
 /// A partition whose log has been walked, and whose tail has not been dealt with yet.
 pub struct RecoveredPartition<M> {
     recovered: Recovered<M>,
     replay: Replay,
     superblock: Superblock,
     config: PartitionConfig,
+    walked: Walked,
 }
 
 impl<M: SegmentMemory> RecoveredPartition<M> {
@@ -42,7 +51,17 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
         let mut replay = Replay::new(superblock.hash_seed, segments.iter().map(|(base, _)| *base));
         let recovered = recover(&superblock, segments, &mut |record| replay.apply(record))?;
         replay.settle();
-        Ok(Self { recovered, replay, superblock, config })
+        Ok(Self { recovered, replay, superblock, config, walked: Walked::Whole })
+    }
+
+    pub(super) const fn go_on(
+        recovered: Recovered<M>,
+        replay: Replay,
+        superblock: Superblock,
+        config: PartitionConfig,
+        walked: Walked,
+    ) -> Self {
+        Self { recovered, replay, superblock, config, walked }
     }
 
     /// The tail that is not believed, if there is one.
@@ -96,7 +115,7 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
         assert!(self.next_superblock() == Some(superblock), "a partition is written in an epoch of its own");
         let (start, time) = self.recovered.into_start(superblock.epoch);
         let log = Log::new(log_config(&superblock, self.config), start);
-        assemble(log, self.replay, superblock, time)
+        assemble(log, self.replay, superblock, time, self.walked)
     }
 
     /// The superblock that has to be durable before the partition is a replica: a cut that was under way is done, and
@@ -126,7 +145,7 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
         assert!(self.replica_superblock() == superblock, "a replica does not forget what it promised");
         let (start, time, state) = self.recovered.into_replica();
         let log = Log::new(log_config(&superblock, self.config), start);
-        let mut partition = assemble(log, self.replay, superblock, time);
+        let mut partition = assemble(log, self.replay, superblock, time, self.walked);
         partition.become_replica();
         (partition, state)
     }
@@ -137,7 +156,7 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
         let (start, time) = self.recovered.into_read_only();
         let log = Log::new(log_config(&self.superblock, self.config), start);
         // A writer that was cutting its log has told what is left of it.
-        assemble(log, self.replay, Superblock { cut: None, ..self.superblock }, time)
+        assemble(log, self.replay, Superblock { cut: None, ..self.superblock }, time, self.walked)
     }
 }
 
@@ -155,8 +174,9 @@ fn assemble<M: SegmentMemory>(
     replay: Replay,
     superblock: Superblock,
     time: UnixMillis,
+    walked: Walked,
 ) -> Partition<M> {
-    for (base, bytes) in replay.live {
+    for &(base, bytes) in &replay.live {
         if let Some(segment) = log.segment_of_mut(base) {
             segment.set_live(bytes);
         }
@@ -180,8 +200,13 @@ fn assemble<M: SegmentMemory>(
         idle_since: durable,
         scratch: Vec::new(),
     };
-    if has_expiries {
-        partition.collect_expiries();
+    match walked {
+        Walked::Whole if has_expiries => partition.collect_expiries(),
+        Walked::Whole => {}
+        Walked::Further(expiries) => {
+            partition.expiries = expiries;
+            partition.apply_expiries(&replay.changes);
+        }
     }
     partition
 }

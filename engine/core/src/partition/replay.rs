@@ -14,6 +14,8 @@ const PENDING_MAX: usize = 32;
 #[derive(Clone, Copy)]
 struct Pending {
     lsn: Lsn,
+    /// Its number in its record.
+    number: usize,
     hash: KeyHash,
     kind: OpKind,
     supersedes: Lsn,
@@ -23,9 +25,10 @@ struct Pending {
 }
 
 impl Pending {
-    fn new(lsn: Lsn, hash: KeyHash, op: &OpView<'_>) -> Self {
+    fn new(lsn: Lsn, number: usize, hash: KeyHash, op: &OpView<'_>) -> Self {
         Self {
             lsn,
+            number,
             hash,
             kind: op.kind,
             supersedes: op.supersedes,
@@ -44,20 +47,51 @@ pub(super) struct Replay {
     pub(super) live: Vec<(Lsn, u64)>,
     /// Tombstones that had to be kept, see [`Partition::handle_flushed`](super::Partition::handle_flushed).
     pub(super) tombstones: usize,
+    /// What may have changed the keys that expire: gathered by a walk that goes on from an earlier one.
+    pub(super) changes: Vec<ExpiryChange>,
+    /// Whether such changes are to be gathered: there are keys that expire.
+    tracks: bool,
+    resumed: bool,
     /// Applied in order before anything else is, see [`settle`](Self::settle).
     pending: Vec<Pending>,
     seed: HashSeed,
 }
 
+/// An operation that may have changed which keys expire.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExpiryChange {
+    /// The record, and the number of the operation in it.
+    pub(super) record: Lsn,
+    pub(super) op: usize,
+    /// The record that held the key until then. The index did point there.
+    pub(super) old: Option<Lsn>,
+}
+
 impl Replay {
     pub(super) fn new(seed: HashSeed, bases: impl Iterator<Item = Lsn>) -> Self {
         let live = bases.map(|base| (base, 0)).collect();
-        Self::resume(seed, Index::new(), live, 0)
+        Self { resumed: false, ..Self::resume(seed, Index::new(), live, 0, false) }
     }
 
-    /// Goes on where an earlier walk ended.
-    pub(super) fn resume(seed: HashSeed, index: Index, live: Vec<(Lsn, u64)>, tombstones: usize) -> Self {
-        Self { index, has_expiries: false, live, tombstones, pending: Vec::with_capacity(PENDING_MAX), seed }
+    /// Goes on where an earlier walk ended; `expiries`: some keys are known to expire.
+    pub(super) fn resume(
+        seed: HashSeed,
+        index: Index,
+        live: Vec<(Lsn, u64)>,
+        tombstones: usize,
+        expiries: bool,
+    ) -> Self {
+        Self {
+            index,
+            has_expiries: false,
+            live,
+            tombstones,
+            changes: Vec::new(),
+            tracks: expiries,
+            resumed: true,
+            pending: Vec::new(),
+            seed,
+        }
     }
 
     pub(super) fn apply(&mut self, record: &Record<'_>) {
@@ -68,7 +102,7 @@ impl Replay {
     pub(super) fn apply_batch(&mut self, lsn: Lsn, batch: Batch<'_>) {
         if batch.len() == 1 {
             for op in batch.iter() {
-                self.pending.push(Pending::new(lsn, self.seed.hash(op.key), &op));
+                self.pending.push(Pending::new(lsn, 0, self.seed.hash(op.key), &op));
             }
             if self.pending.len() == PENDING_MAX {
                 self.settle();
@@ -77,8 +111,8 @@ impl Replay {
         }
         self.settle();
         let shared = self.shared_fragments(batch);
-        for op in batch.iter() {
-            self.apply_op(Pending::new(lsn, self.seed.hash(op.key), &op), &shared);
+        for (number, op) in batch.iter().enumerate() {
+            self.apply_op(Pending::new(lsn, number, self.seed.hash(op.key), &op), &shared);
         }
     }
 
@@ -112,12 +146,22 @@ impl Replay {
     }
 
     fn apply_op(&mut self, op: Pending, shared: &[Fragment]) {
+        let replaced = self.index_op(op, shared);
+        self.tracks |= op.expires;
+        if self.resumed && self.tracks {
+            let old = replaced.then_some(op.supersedes);
+            self.changes.push(ExpiryChange { record: op.lsn, op: op.number, old });
+        }
+    }
+
+    /// Returns whether an entry of the index was replaced or removed.
+    fn index_op(&mut self, op: Pending, shared: &[Fragment]) -> bool {
         if op.kind == OpKind::Clear {
             self.index.clear();
             self.has_expiries = false;
             self.tombstones = 0;
             self.live.iter_mut().for_each(|(_, bytes)| *bytes = 0);
-            return;
+            return false;
         }
         let Pending { lsn, hash, .. } = op;
         let superseded = op.supersedes != Lsn::ZERO;
@@ -131,13 +175,15 @@ impl Replay {
                     let replaced = self.index.replace(hash, op.supersedes, lsn);
                     let was_tombstone = op.superseded_len == 0;
                     self.tombstones += usize::from(replaced && !was_tombstone);
+                    replaced
                 } else {
-                    self.index.remove(hash, op.supersedes);
+                    self.index.remove(hash, op.supersedes)
                 }
             }
             OpKind::Put => {
                 // What is superseded may be a deletion, which is not indexed here.
-                if superseded && self.index.replace(hash, op.supersedes, lsn) {
+                let replaced = superseded && self.index.replace(hash, op.supersedes, lsn);
+                if replaced {
                     let was_tombstone = op.superseded_len == 0;
                     self.tombstones -= usize::from(was_tombstone);
                 } else {
@@ -145,8 +191,9 @@ impl Replay {
                 }
                 self.has_expiries |= op.expires;
                 *self.live_in(lsn) += u64::from(op.footprint);
+                replaced
             }
-            OpKind::Delete | OpKind::Clear => {}
+            OpKind::Delete | OpKind::Clear => false,
         }
     }
 

@@ -20,6 +20,7 @@
 mod evidence;
 mod follow;
 mod scan;
+mod take_over;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -138,6 +139,7 @@ pub struct Recovered<M> {
 }
 
 pub(crate) use follow::follow;
+pub(crate) use take_over::take_over;
 
 /// A segment given to recovery: the base that its name says, and its memory.
 pub type SegmentInput<M> = (Lsn, M);
@@ -154,11 +156,22 @@ pub fn recover<M: SegmentMemory>(
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> Result<Recovered<M>, RecoveryError> {
     let found = scan::scan(superblock, &segments, visit)?;
+    conclude(superblock, VecDeque::new(), segments, &found)
+}
+
+/// Decides where the log ends, after its chain has been followed through `segments`. Those before them are `known`.
+fn conclude<M: SegmentMemory>(
+    superblock: &Superblock,
+    known: VecDeque<LogSegment<M>>,
+    segments: Vec<SegmentInput<M>>,
+    found: &scan::Found,
+) -> Result<Recovered<M>, RecoveryError> {
     let durable = found.durable.max(superblock.durable);
-    let evidence = evidence::behind(superblock, &segments, &found);
+    let evidence = evidence::behind(superblock, &segments, found);
     let durable = durable.max(evidence.durable).min(superblock.cut.unwrap_or(Lsn::new(u64::MAX)));
     if durable > found.end {
-        return Err(refusal(segments.iter().map(|(base, _)| *base), &found, durable));
+        let bases = known.iter().map(LogSegment::base).chain(segments.iter().map(|(base, _)| *base));
+        return Err(refusal(bases, found, durable));
     }
     let cut = (evidence.len > 0 || !evidence.segments.is_empty()).then(|| Cut {
         end: found.end,
@@ -168,7 +181,7 @@ pub fn recover<M: SegmentMemory>(
         segments: evidence.segments,
     });
     let mut inputs = segments.into_iter();
-    let mut used = VecDeque::with_capacity(found.segments.len());
+    let mut used = known;
     for (info, (base, mut memory)) in found.segments.iter().zip(inputs.by_ref()) {
         memory.publish(info.end);
         used.push_back(LogSegment::recovered(base, memory, info.record_count, info.newest_time));
@@ -180,7 +193,7 @@ pub fn recover<M: SegmentMemory>(
         start_chain: superblock.start_chain,
         end: found.end,
         record_end: found.record_end,
-        history: found.history,
+        history: found.history.clone(),
         was_cut: superblock.cut.is_some(),
         chain: found.chain,
         epoch: found.epoch,

@@ -2,10 +2,14 @@
 //!
 //! `flock` on the file `LOCK`: exclusive for the writer as long as it lives, shared for a reader only while it opens
 //! a directory that nobody writes in. The lock goes away with its process, however that ends.
+//!
+//! The file's first line is the writer's process id, its second one the addresses that the writer serves clients at,
+//! if any. Nothing depends on either but messages, and which addresses a standby takes over.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,7 +29,12 @@ const READERS_POLL: Duration = Duration::from_millis(5);
 #[non_exhaustive]
 pub enum LockError {
     /// Another process, or another handle of this process, writes here.
-    #[error("{}: in use by process {}; stop that process first, or choose another directory", path.display(), Pid(*pid))]
+    #[error(
+        "{}: in use by process {}; stop that process first, choose another directory, or start this one as its \
+         standby (`windrow standby --of DIR`)",
+        path.display(),
+        Pid(*pid)
+    )]
     Held {
         /// The directory.
         path: PathBuf,
@@ -57,7 +66,8 @@ impl std::fmt::Display for Pid {
 /// The writer's hold on a data directory, given up when dropped.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 /// Whether anybody writes in a directory that a reader opens.
@@ -72,8 +82,7 @@ pub(crate) enum Writer {
 impl DirLock {
     pub(super) fn acquire(dir: &Path) -> Result<Self, LockError> {
         let path = dir.join(LOCK_FILE);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.at("open", &path)?;
+        let file = open(&path)?;
         let deadline = Instant::now() + READERS_WAIT;
         while !try_lock(&file, FlockOperation::NonBlockingLockExclusive, &path)? {
             // Readers leave soon; a writer stays. A shared lock is to be had beside the former only.
@@ -85,11 +94,55 @@ impl DirLock {
             }
             std::thread::sleep(READERS_POLL);
         }
-        // For whoever meets the lock; nothing depends on it.
-        file.set_len(0).at("write", &path)?;
-        file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0).at("write", &path)?;
-        Ok(Self { _file: file })
+        let lock = Self { file, path };
+        lock.sign(&[])?;
+        Ok(lock)
     }
+
+    /// Waits until nobody writes here any more, however long that takes. The file is left as the last writer left it.
+    pub(super) fn wait(dir: &Path) -> Result<Self, LockError> {
+        let path = dir.join(LOCK_FILE);
+        let file = open(&path)?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(Self { file, path }),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno).at("lock", &path).map_err(LockError::File),
+            }
+        }
+    }
+
+    /// Writes down whose lock this is, and where that process serves clients.
+    pub(super) fn sign(&self, addresses: &[SocketAddr]) -> Result<(), FileError> {
+        let mut text = format!("{}\n", std::process::id());
+        if !addresses.is_empty() {
+            text.push_str(&addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            text.push('\n');
+        }
+        self.file.set_len(0).at("write", &self.path)?;
+        self.file.write_all_at(text.as_bytes(), 0).at("write", &self.path)
+    }
+
+    /// Whether the directory still has the file that is locked.
+    pub(super) fn is_in_place(&self) -> Result<bool, FileError> {
+        let own = self.file.metadata().at("look at", &self.path)?;
+        match std::fs::metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).at("look at", &self.path),
+        }
+    }
+}
+
+/// The addresses that the present or the last writer of `dir` serves clients at; empty where it did not say.
+pub(super) fn addresses(dir: &Path) -> Vec<SocketAddr> {
+    let text = std::fs::read_to_string(dir.join(LOCK_FILE)).unwrap_or_default();
+    let line = text.lines().nth(1).unwrap_or_default();
+    line.split_whitespace().map(str::parse).collect::<Result<_, _>>().unwrap_or_default()
+}
+
+fn open(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).at("open", path)
 }
 
 impl Writer {
@@ -117,5 +170,5 @@ fn try_lock(file: &File, operation: FlockOperation, path: &Path) -> Result<bool,
 fn holder(file: &File) -> Option<u32> {
     let mut bytes = [0; 16];
     let count = file.read_at(&mut bytes, 0).ok()?;
-    std::str::from_utf8(&bytes[..count]).ok()?.trim().parse().ok()
+    std::str::from_utf8(&bytes[..count]).ok()?.lines().next()?.parse().ok()
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! identity             which cluster, how many partitions; written last when the directory is made
-//! LOCK                 locked by the process that writes here; holds its process id
+//! LOCK                 locked by the process that writes here; holds its process id and addresses
 //! partition-0000/      one directory per partition, see `partition_dir`
 //! ```
 //!
@@ -14,6 +14,7 @@ mod create;
 mod identity;
 mod lock;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -86,6 +87,16 @@ pub enum DataDirError {
         /// The most there may be.
         max: u16,
     },
+    /// Another directory lies where this one was.
+    #[error(
+        "{}: another data directory has been put in the place of the one that was opened; nothing was changed. Start \
+         again to work with the new one",
+        path.display()
+    )]
+    Replaced {
+        /// Where.
+        path: PathBuf,
+    },
     /// Another process writes here.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -148,6 +159,37 @@ impl DataDir {
             (None, None) => return Err(DataDirError::Absent { path: path.to_path_buf() }),
         };
         Ok(Self { path: path.to_path_buf(), identity, lock: Some(lock) })
+    }
+
+    /// Waits until nobody writes in this directory any more, and becomes the one who does. Of several who wait, one
+    /// does; the others go on waiting. Blocks for as long as the writer lives: the lock is the proof that it is gone.
+    ///
+    /// # Errors
+    /// [`DataDirError::Replaced`] where the directory is no longer the one that was opened; otherwise what the system
+    /// says.
+    pub fn wait_for_lock(&self) -> Result<Self, DataDirError> {
+        let lock = DirLock::wait(&self.path)?;
+        if !lock.is_in_place()? || read_identity(&self.path)? != Some(self.identity) {
+            return Err(DataDirError::Replaced { path: self.path.clone() });
+        }
+        Ok(Self { path: self.path.clone(), identity: self.identity, lock: Some(lock) })
+    }
+
+    /// The addresses that the directory's writer, or the last one, serves clients at; none where it did not say.
+    #[must_use]
+    pub fn leader_addresses(&self) -> Vec<SocketAddr> {
+        lock::addresses(&self.path)
+    }
+
+    /// Writes down in the lock that this process writes here, and where it serves clients.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// # Panics
+    /// If this process does not hold the lock: that is a bug.
+    pub fn announce(&self, addresses: &[SocketAddr]) -> Result<(), FileError> {
+        self.lock.as_ref().expect("announced by the writer").sign(addresses)
     }
 
     /// What the directory says that it is.

@@ -58,6 +58,16 @@ pub enum OpenError {
         /// What its superblock names.
         partition_count: u16,
     },
+    /// Another partition lies where the one was that was followed.
+    #[error(
+        "{}: this is not the log that was followed: another data directory has been put in its place. Nothing was \
+         changed; start again to work with the new one",
+        path.display()
+    )]
+    Replaced {
+        /// The partition's directory.
+        path: PathBuf,
+    },
     /// The superblock cannot be read.
     #[error(transparent)]
     Superblock(#[from] SuperblockFileError),

@@ -7,6 +7,7 @@
 //! epoch's first record is appended and everything is flushed. Only then does anybody see the partition.
 
 mod error;
+mod follower;
 mod read_only;
 mod replica;
 mod report;
@@ -25,6 +26,7 @@ use windrow_core::types::limits::{SEGMENT_HEADER_LEN, SEGMENT_LEN_ALIGN, SEGMENT
 use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 
 pub use error::OpenError;
+pub use follower::{Follower, OpenFollower, TakenOver, open_follower};
 pub use read_only::{ReadOnlyPartition, RefreshError, open_read_only};
 pub use replica::{OpenReplica, open_replica};
 pub use report::OpenReport;
@@ -98,14 +100,19 @@ pub fn open_partition(
     config: &OpenConfig,
     now: UnixMillis,
 ) -> Result<OpenPartition, OpenError> {
-    let Recovering { dir, recovered, views, mut report } = recover(data_dir, id, config)?;
+    begin(recover(data_dir, id, config)?, config.fill, now)
+}
+
+/// Begins an epoch in a log that has been walked and mended.
+fn begin(recovering: Recovering, fill: FillMode, now: UnixMillis) -> Result<OpenPartition, OpenError> {
+    let Recovering { dir, recovered, views, mut report } = recovering;
     let superblock = recovered.next_superblock().ok_or(OpenError::EpochsUsedUp)?;
     dir.write_superblock(&superblock)?;
     report.epoch = superblock.epoch;
     views.values().for_each(SegmentView::scanned);
     let mut partition = recovered.into_writable(superblock);
-    start(&mut partition, &dir, config.fill, now, &mut report)?;
-    let control = ControlWriter::open(dir.path(), id)?;
+    start(&mut partition, &dir, fill, now, &mut report)?;
+    let control = ControlWriter::open(dir.path(), dir.partition())?;
     control.publish(&Progress::of(&partition));
     Ok(OpenPartition { partition, dir, control, report })
 }
@@ -127,7 +134,7 @@ fn recover(data_dir: &DataDir, id: PartitionId, config: &OpenConfig) -> Result<R
     let listing = dir.list()?;
     check_start(&dir, &superblock, &listing.segments)?;
     dir.remove(listing.temporary.iter().cloned())?;
-    let dropped = distrust_segments(&dir, &superblock, &listing.segments)?;
+    let dropped = distrust_segments(&dir, &superblock, Lsn::ZERO, &listing.segments)?;
     let (segments, empty): (Vec<&SegmentFile>, Vec<_>) = listing.segments.iter().partition(|segment| segment.len > 0);
     let mut views = BTreeMap::new();
     let mut memories = Vec::with_capacity(segments.len());
@@ -175,14 +182,16 @@ fn check_start(dir: &PartitionDir, superblock: &Superblock, segments: &[SegmentF
     }
 }
 
-/// Compares cache and disk where the log is not known to have been flushed. Returns the segments that differed.
+/// Compares cache and disk where the log is not known to have been flushed, as it is below `witnessed`. Returns the
+/// segments that differed.
 fn distrust_segments(
     dir: &PartitionDir,
     superblock: &Superblock,
+    witnessed: Lsn,
     segments: &[SegmentFile],
 ) -> Result<Vec<Lsn>, OpenError> {
+    let mut durable = superblock.durable.max(witnessed);
     let mut suspects: Vec<(SegmentFile, File)> = Vec::new();
-    let mut durable = superblock.durable;
     for segment in segments.iter().rev() {
         let path = dir.path().join(segment_file_name(segment.base));
         let file = open(&path, true)?;

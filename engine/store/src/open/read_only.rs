@@ -8,8 +8,9 @@ use std::fmt;
 
 use thiserror::Error;
 use windrow_core::log::SegmentMemory;
-use windrow_core::partition::{Partition, RecoveredPartition};
+use windrow_core::partition::{Partition, PartitionConfig, RecoveredPartition};
 use windrow_core::recovery::RecoveryError;
+use windrow_core::superblock::Superblock;
 use windrow_core::types::{Lsn, PartitionId};
 
 use super::report::OpenReport;
@@ -17,8 +18,8 @@ use super::{OpenConfig, OpenError, check_start, open_dir};
 use crate::control::{ControlError, ControlReader};
 use crate::data_dir::{DataDir, Writer};
 use crate::files::FileError;
-use crate::partition_dir::{PartitionDir, SegmentFile};
-use crate::segment::MappedSegment;
+use crate::partition_dir::PartitionDir;
+use crate::segment::{MappedSegment, SegmentView};
 
 /// A partition open for reading only. Everything that it shows is durable.
 pub struct ReadOnlyPartition {
@@ -63,23 +64,36 @@ pub fn open_read_only(
         Writer::Alive => control.as_ref().map_or(Lsn::ZERO, |control| control.progress().committed),
         Writer::None { .. } => Lsn::new(u64::MAX),
     };
+    let (partition, report) = read_up_to(&dir, superblock, core_config, limit)?;
+    drop(writer);
+    Ok(ReadOnlyPartition { partition, dir, control, report })
+}
+
+/// Walks the log up to `limit`, without a change to anything.
+pub(super) fn read_up_to(
+    dir: &PartitionDir,
+    superblock: Superblock,
+    config: PartitionConfig,
+    limit: Lsn,
+) -> Result<(Partition<MappedSegment>, OpenReport), OpenError> {
     let listing = dir.list()?;
-    check_start(&dir, &superblock, &listing.segments)?;
+    check_start(dir, &superblock, &listing.segments)?;
     let mut memories = Vec::with_capacity(listing.segments.len());
+    let mut views = Vec::with_capacity(listing.segments.len());
     for segment in &listing.segments {
         if segment.len > 0 && segment.base < limit {
             let memory = dir.map_segment(*segment, limit.since(segment.base))?;
             memory.will_scan();
+            views.push(memory.share());
             memories.push((segment.base, memory));
         }
     }
-    let recovered = RecoveredPartition::new(superblock, core_config, memories)
+    let recovered = RecoveredPartition::new(superblock, config, memories)
         .map_err(|source| OpenError::Recovery { path: dir.path().to_path_buf(), source })?;
     let mut report = OpenReport::new(&recovered, &listing, Vec::new());
     report.epoch = superblock.epoch;
-    let partition = recovered.into_read_only();
-    drop(writer);
-    Ok(ReadOnlyPartition { partition, dir, control, report })
+    views.iter().for_each(SegmentView::scanned);
+    Ok((recovered.into_read_only(), report))
 }
 
 /// `None` where no writer has made the page yet.
@@ -126,17 +140,33 @@ impl ReadOnlyPartition {
         if limit <= end {
             return Ok(end);
         }
-        let known = self.partition.log().segments().next_back().map(windrow_core::log::LogSegment::base);
-        let mut added = Vec::new();
-        for SegmentFile { base, len } in self.dir.list()?.segments {
-            if len > 0 && base < limit && known.is_none_or(|known| base > known) {
-                added.push((base, self.dir.map_segment(SegmentFile { base, len }, limit.since(base))?));
-            }
-        }
-        let mut grow = |base: Lsn, memory: &mut MappedSegment| {
-            let len = memory.segment_len().min(limit.since(base));
-            memory.set_visible(usize::try_from(len).unwrap_or(usize::MAX));
-        };
+        let added = added_segments(&self.dir, &self.partition, limit)?;
+        let mut grow = |base: Lsn, memory: &mut MappedSegment| grow_to(limit, base, memory);
         self.partition.follow(limit, &mut grow, added).map_err(RefreshError::Diverged)
     }
+}
+
+/// Maps the segments that the log has got up to `limit`, which lies behind its end.
+///
+/// Looks for no file unless the log goes on behind its last segment, so that following it costs nothing else.
+pub(super) fn added_segments(
+    dir: &PartitionDir,
+    partition: &Partition<MappedSegment>,
+    limit: Lsn,
+) -> Result<Vec<(Lsn, MappedSegment)>, FileError> {
+    let last = partition.log().segments().next_back();
+    let mut next = last.map_or(Lsn::ZERO, |last| last.base().plus(last.segment_len()));
+    let mut added = Vec::new();
+    while next < limit {
+        let Some(segment) = dir.find(next)?.filter(|segment| segment.len > 0) else { break };
+        added.push((next, dir.map_segment(segment, limit.since(next))?));
+        next = next.plus(segment.len);
+    }
+    Ok(added)
+}
+
+/// Lets everything below `limit` be looked at.
+pub(super) fn grow_to(limit: Lsn, base: Lsn, memory: &mut MappedSegment) {
+    let len = memory.segment_len().min(limit.since(base));
+    memory.set_visible(usize::try_from(len).unwrap_or(usize::MAX));
 }

@@ -9,6 +9,8 @@ use windrow_core::recovery::RecoveryError;
 use super::*;
 use crate::data_dir::{BuildMode, NewDataDir};
 
+mod followers;
+
 const NEW: NewDataDir = NewDataDir { cluster: None, replica: None, partitions: 2, mode: BuildMode::Embedded };
 const CONFIG: OpenConfig = OpenConfig { segment_len: 4096, segments_ahead: 1, fill: FillMode::Write4K };
 const ID: PartitionId = PartitionId::new(1);
@@ -69,6 +71,7 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
+#[derive(Debug)]
 struct Open {
     _data_dir: DataDir,
     opened: OpenPartition,

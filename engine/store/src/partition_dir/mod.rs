@@ -104,6 +104,16 @@ impl PartitionDir {
         Ok(listing)
     }
 
+    /// The segment at `base`, if there is one.
+    pub(crate) fn find(&self, base: Lsn) -> Result<Option<SegmentFile>, FileError> {
+        let path = self.path.join(segment_file_name(base));
+        match std::fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(SegmentFile { base, len: metadata.len() })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).at("look at", &path),
+        }
+    }
+
     /// Makes a segment; see [`create_segment`].
     ///
     /// # Errors

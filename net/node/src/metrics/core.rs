@@ -29,6 +29,7 @@ pub struct CoreMetrics {
     flush_latency: LocalHistogram,
     flush_bytes: LocalHistogram,
     flush_records: LocalHistogram,
+    follow_lag: LocalHistogram,
     flush_max: Duration,
     next_to_publish: usize,
     rates: [Rate; 3],
@@ -44,6 +45,7 @@ impl CoreMetrics {
             flush_latency: LocalHistogram::new(Scale::Latency),
             flush_bytes: LocalHistogram::new(Scale::Bytes),
             flush_records: LocalHistogram::new(Scale::Count),
+            follow_lag: LocalHistogram::new(Scale::Latency),
             flush_max: Duration::ZERO,
             next_to_publish: 0,
             rates: std::array::from_fn(|_| Rate::default()),
@@ -119,6 +121,12 @@ impl CoreMetrics {
         self.flush_records.record_n(records, 1);
     }
 
+    /// Records that what a leader committed could be read here `lag` later.
+    pub fn followed(&mut self, lag: Duration) {
+        self.shared.counters.follows.increment();
+        self.follow_lag.record_n(nanos(lag), 1);
+    }
+
     /// The longest flush since the last call.
     pub fn take_flush_max(&mut self) -> Duration {
         std::mem::take(&mut self.flush_max)
@@ -136,6 +144,7 @@ impl CoreMetrics {
             (&mut self.flush_latency, &self.shared.flush_latency),
             (&mut self.flush_bytes, &self.shared.flush_bytes),
             (&mut self.flush_records, &self.shared.flush_records),
+            (&mut self.follow_lag, &self.shared.follow_lag),
         ];
         for (local, shared) in fixed.into_iter().chain(self.stages.iter_mut().zip(&self.shared.stages)) {
             local.publish(shared);

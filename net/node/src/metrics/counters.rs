@@ -104,6 +104,10 @@ pub struct CoreCounters {
     pub flushes: Counter,
     /// Reads of the log begun because a command's records were not in memory.
     pub cold_reads: Counter,
+    /// Times that a standby took in what its leader had committed.
+    pub follows: Counter,
+    /// Times that a standby's wait for its leader ended.
+    pub follow_wakes: Counter,
     /// How long the latest flush took.
     pub flush_last_us: Gauge,
     /// Rounds of the core's event loop.
@@ -156,6 +160,8 @@ pub struct CoreShared {
     pub flush_bytes: SharedHistogram,
     /// How many records flushes covered.
     pub flush_records: SharedHistogram,
+    /// From a leader's commit until it could be read on this core of its standby.
+    pub follow_lag: SharedHistogram,
 }
 
 impl CoreShared {
@@ -170,6 +176,7 @@ impl CoreShared {
             flush_latency: SharedHistogram::new(Scale::Latency),
             flush_bytes: SharedHistogram::new(Scale::Bytes),
             flush_records: SharedHistogram::new(Scale::Count),
+            follow_lag: SharedHistogram::new(Scale::Latency),
         }
     }
 }

@@ -27,7 +27,7 @@ type CoreMetric = (&'static str, Kind, &'static str, fn(&CoreCounters) -> u64);
 /// As [`CoreMetric`], of a partition.
 type PartitionMetric = (&'static str, Kind, &'static str, fn(&PartitionGauges) -> u64);
 
-const CORE_METRICS: [CoreMetric; 23] = [
+const CORE_METRICS: [CoreMetric; 25] = [
     ("windrow_connections_accepted_total", Kind::Counter, "Connections accepted, kept or not.", |core| {
         core.connections_received.get()
     }),
@@ -79,6 +79,12 @@ const CORE_METRICS: [CoreMetric; 23] = [
     ("windrow_flushes_total", Kind::Counter, "Flushes of logs completed.", |core| core.flushes.get()),
     ("windrow_cold_reads_total", Kind::Counter, "Reads of records that were not in memory.", |core| {
         core.cold_reads.get()
+    }),
+    ("windrow_follows_total", Kind::Counter, "Times that a standby took in what its leader had committed.", |core| {
+        core.follows.get()
+    }),
+    ("windrow_follow_wakes_total", Kind::Counter, "Times that a standby's wait for its leader ended.", |core| {
+        core.follow_wakes.get()
     }),
     ("windrow_loop_rounds_total", Kind::Counter, "Rounds of the event loop.", |core| core.loop_rounds.get()),
     ("windrow_commands_per_second", Kind::Gauge, "Commands executed a second, averaged over the last ticks.", |core| {
@@ -263,6 +269,14 @@ fn histograms(page: &mut Page, node: &NodeMetrics, cores: &[String]) {
     page.family("windrow_flush_records", Kind::Histogram, "Records that a flush covers.");
     for (label, core) in cores.iter().zip(node.cores()) {
         page.powers(&[("core", label)], &copy(&core.flush_records, Scale::Count), 1, 10);
+    }
+    page.family(
+        "windrow_follow_lag_seconds",
+        Kind::Histogram,
+        "Time from a leader's commit until its standby shows it.",
+    );
+    for (label, core) in cores.iter().zip(node.cores()) {
+        page.latency(&[("core", label)], &copy(&core.follow_lag, Scale::Latency));
     }
 }
 

@@ -18,6 +18,8 @@ mod send;
 mod setup;
 pub(crate) mod slots;
 mod token;
+#[cfg(feature = "shared-memory")]
+mod watch;
 mod zero_copy;
 
 use std::collections::VecDeque;
@@ -41,6 +43,8 @@ use zero_copy::ZeroCopyOp;
 
 pub use buffers::{BUFFER_COUNT, BUFFER_LEN, Lease};
 pub use error::SetupError;
+#[cfg(feature = "shared-memory")]
+pub(crate) use probe::FUTEX_WAIT;
 pub use probe::{Capability, probe};
 pub use send::{Mapped, Part};
 pub use setup::CpuSet;
@@ -117,6 +121,12 @@ pub enum Completion {
         /// What it waited for.
         interest: Interest,
     },
+    /// Somebody has woken those who sleep on a word, or its value was another.
+    #[cfg(feature = "shared-memory")]
+    Watched {
+        /// The number given to [`Ring::watch`].
+        ticket: u64,
+    },
     /// The timer has run out.
     Timer,
 }
@@ -129,6 +139,8 @@ pub struct Ring {
     sends: ManuallyDrop<Slots<SendOp>>,
     pinned: ManuallyDrop<Slots<ZeroCopyOp>>,
     reads: ManuallyDrop<Slots<ReadOp>>,
+    #[cfg(feature = "shared-memory")]
+    watches: ManuallyDrop<Slots<watch::WatchOp>>,
     /// Where all reads go, at the same time: nobody looks at what arrives.
     scratch: ManuallyDrop<Pages>,
     timer: ManuallyDrop<Box<types::Timespec>>,
@@ -165,6 +177,8 @@ impl Ring {
             sends: ManuallyDrop::default(),
             pinned: ManuallyDrop::default(),
             reads: ManuallyDrop::default(),
+            #[cfg(feature = "shared-memory")]
+            watches: ManuallyDrop::default(),
             scratch: ManuallyDrop::new(scratch),
             timer: ManuallyDrop::new(Box::new(types::Timespec::new())),
             timer_armed: false,
@@ -253,6 +267,14 @@ impl Ring {
     pub fn read(&mut self, ticket: u64, segment: SegmentView, range: Range<usize>) {
         let slot = self.reads.insert(ReadOp::new(ticket, segment, range));
         let entry = self.reads.get_mut(slot).entry(slot, self.scratch.start());
+        self.push(entry);
+    }
+
+    /// Waits until those are woken who sleep on `word`, a shared futex, unless its value is not `value`.
+    #[cfg(feature = "shared-memory")]
+    pub fn watch(&mut self, ticket: u64, word: windrow_store::FutexWord, value: u32) {
+        let slot = self.watches.insert(watch::WatchOp { ticket, word });
+        let entry = self.watches.get_mut(slot).entry(slot, value);
         self.push(entry);
     }
 
@@ -413,6 +435,11 @@ impl Ring {
             }
             Token::Read { slot } => self.was_read(slot, result),
             Token::Ready(conn, interest) => Some(Completion::Ready { conn, interest }),
+            // Woken, another value, cancelled: whoever watched looks for himself.
+            #[cfg(feature = "shared-memory")]
+            Token::Watch { slot } => Some(Completion::Watched { ticket: self.watches.remove(slot).ticket }),
+            #[cfg(feature = "shared-nothing")]
+            Token::Watch { .. } => None,
             Token::Timer => {
                 self.timer_armed = false;
                 Some(Completion::Timer)
@@ -510,6 +537,8 @@ impl Drop for Ring {
                 ManuallyDrop::drop(&mut self.sends);
                 ManuallyDrop::drop(&mut self.pinned);
                 ManuallyDrop::drop(&mut self.reads);
+                #[cfg(feature = "shared-memory")]
+                ManuallyDrop::drop(&mut self.watches);
                 ManuallyDrop::drop(&mut self.scratch);
                 ManuallyDrop::drop(&mut self.timer);
             }

@@ -17,7 +17,9 @@ const REQUIRED: [(u8, &str); 7] = [
     (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
 ];
 /// What is used where it is there.
-const OPTIONAL: [(u8, &str); 1] = [(opcode::SendZc::CODE, "IORING_OP_SEND_ZC")];
+const OPTIONAL: [(u8, &str); 2] = [(opcode::SendZc::CODE, "IORING_OP_SEND_ZC"), (opcode::FutexWait::CODE, FUTEX_WAIT)];
+/// What a standby sleeps in; Linux has it since 6.7.
+pub(crate) const FUTEX_WAIT: &str = "IORING_OP_FUTEX_WAIT";
 
 /// One thing that the kernel can do, or cannot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

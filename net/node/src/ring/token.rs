@@ -63,6 +63,9 @@ pub(super) enum Token {
     ZeroCopy {
         slot: u32,
     },
+    Watch {
+        slot: u32,
+    },
     Timer,
     /// The answer to a cancellation, which nobody waits for.
     Cancel,
@@ -80,6 +83,7 @@ impl Token {
             Self::Ready(conn, Interest::Read) => (7, conn.generation, conn.index),
             Self::Ready(conn, Interest::Write) => (8, conn.generation, conn.index),
             Self::ZeroCopy { slot } => (9, 0, slot),
+            Self::Watch { slot } => (10, 0, slot),
         };
         (kind << 56) | ((generation as u64) << 32) | index as u64
     }
@@ -100,6 +104,7 @@ impl Token {
             7 => Self::Ready(conn, Interest::Read),
             8 => Self::Ready(conn, Interest::Write),
             9 => Self::ZeroCopy { slot: index },
+            10 => Self::Watch { slot: index },
             _ => panic!("a completion of an operation that was never started: {bits:#018x}"),
         }
     }
@@ -121,6 +126,7 @@ mod tests {
             Token::Ready(conn, Interest::Read),
             Token::Ready(conn, Interest::Write),
             Token::ZeroCopy { slot: 5 },
+            Token::Watch { slot: 5 },
             Token::Timer,
             Token::Cancel,
         ] {

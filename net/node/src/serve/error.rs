@@ -73,6 +73,10 @@ pub enum ServeError {
     /// A core's executor.
     #[error(transparent)]
     Core(#[from] CoreError),
+    /// A standby that cannot follow its leader, or take over from it.
+    #[cfg(feature = "shared-memory")]
+    #[error(transparent)]
+    Standby(#[from] crate::standby::StandbyError),
     /// A core could not go on.
     #[error("core {core}: its ring does not work any more: {source}")]
     CoreStopped {

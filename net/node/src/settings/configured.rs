@@ -40,11 +40,31 @@ impl Configured {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, LoadError> {
+        Self::load_over(&[], file, environment, flags)
+    }
+
+    /// As [`load`](Self::load), where some settings have other defaults: names and values that are allowed.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    ///
+    /// # Panics
+    /// If a default is not allowed: that is a bug.
+    pub fn load_over(
+        defaults: &[(&str, &str)],
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, LoadError> {
         let mut variables: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
         variables.sort();
         let named = variables.iter().position(|(name, _)| name == FILE_VARIABLE).map(|at| variables.remove(at).1);
         let mut configured =
             Self { file: file.map(Path::to_path_buf).or(named.map(PathBuf::from)), ..Self::defaults() };
+        for (name, value) in defaults {
+            let applied = find(name).and_then(|field| apply(field, &mut configured.settings, value));
+            assert!(applied.is_some(), "a default is allowed: {name} = {value}");
+        }
         if let Some(path) = configured.file.clone() {
             configured.take_file(&path)?;
         }

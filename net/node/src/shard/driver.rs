@@ -72,6 +72,11 @@ impl<F: Flush> DiskSink<F> for Disk<'_, F> {
     fn read(&mut self, ticket: u64, segment: SegmentView, range: Range<usize>) {
         self.ring.read(ticket, segment, range);
     }
+
+    #[cfg(feature = "shared-memory")]
+    fn watch(&mut self, ticket: u64, word: windrow_store::FutexWord, value: u32) {
+        self.ring.watch(ticket, word, value);
+    }
 }
 
 impl<H: Handler> Driver<H> {
@@ -120,6 +125,9 @@ impl<H: Handler> Driver<H> {
             if self.handler.is_closing() && self.close() {
                 return Ok(self.handler);
             }
+            self.add_listeners();
+            let disk = &mut Disk { ring: &mut self.ring, flusher: &mut self.flusher };
+            let busy = busy || self.handler.watch(disk);
             if !busy && self.ring.may_sleep() {
                 if self.handler.fall_asleep() {
                     waiter.wait().await?;
@@ -156,6 +164,8 @@ impl<H: Handler> Driver<H> {
                 Completion::Read { ticket, result } => {
                     self.handler.was_read(ticket, result, &mut self.clients, self.now);
                 }
+                #[cfg(feature = "shared-memory")]
+                Completion::Watched { ticket } => self.handler.watched(ticket),
                 Completion::Accepted { listener, socket, armed } => {
                     if let Some(accepting) = self.listeners.get_mut(listener as usize) {
                         accepting.armed = armed;
@@ -168,6 +178,15 @@ impl<H: Handler> Driver<H> {
             }
         }
         (any, taken_in > 0)
+    }
+
+    /// Serves clients at further addresses.
+    fn add_listeners(&mut self) {
+        let added = self.handler.take_listeners();
+        if !added.is_empty() && self.closing_since.is_none() {
+            self.listeners.extend(added.into_iter().map(|listener| Accepting { listener, armed: false }));
+            self.accept();
+        }
     }
 
     fn accept(&mut self) {

@@ -21,6 +21,8 @@ use super::hosted::{FlushPolicy, Hosted};
 use super::work::{Answer, Asker, CoreTask};
 use super::{Now, Session};
 use crate::metrics::CoreMetrics;
+#[cfg(feature = "shared-memory")]
+use crate::net::Listener;
 use crate::net::{Connection, Limits, Pool, Ticket};
 use crate::ring::ConnId;
 use crate::ring::slots::Slots;
@@ -28,6 +30,8 @@ use crate::server::Node;
 use crate::shared::Common;
 #[cfg(feature = "shared-memory")]
 use crate::shared::Peers;
+#[cfg(feature = "shared-memory")]
+use crate::standby::StandbyCore;
 
 /// Where a partition is hosted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +63,9 @@ pub(crate) struct EngineParts<S> {
     pub(crate) background: BackgroundClient,
     #[cfg(feature = "shared-memory")]
     pub(crate) peers: Peers,
+    /// What a core of a standby needs.
+    #[cfg(feature = "shared-memory")]
+    pub(crate) standby: Option<StandbyCore>,
     /// Any number but zero.
     pub(crate) draw: u64,
 }
@@ -92,7 +99,8 @@ impl<S: ServerCommands> Engine<S> {
     pub(crate) fn new(parts: EngineParts<S>) -> Self {
         let ctx = Ctx::new(parts.map);
         let settings_version = parts.node.settings_version();
-        Self {
+        #[cfg_attr(feature = "shared-nothing", expect(unused_mut, reason = "the other mode needs it"))]
+        let mut engine = Self {
             policy: policy(&parts.node),
             settings_version,
             parts,
@@ -109,7 +117,11 @@ impl<S: ServerCommands> Engine<S> {
             counts: Vec::new(),
             arrived: Instant::now(),
             told_quiet: false,
-        }
+        };
+        // Whoever asks before the first tick is told who leads.
+        #[cfg(feature = "shared-memory")]
+        engine.show_standbys(Now::read());
+        engine
     }
 
     /// A number that cannot be foretold from outside; no secret is made of it.
@@ -220,6 +232,9 @@ impl<S: ServerCommands> Handler for Engine<S> {
     }
 
     fn execute(&mut self, connection: &mut Connection, input: &[u8], pool: &mut Pool, now: Now) -> Progress {
+        // So that a read sees what was committed before it came.
+        #[cfg(feature = "shared-memory")]
+        self.follow(now);
         self.execute_input(connection, input, pool, now)
     }
 
@@ -241,6 +256,12 @@ impl<S: ServerCommands> Handler for Engine<S> {
         if self.parts.common.waker(self.parts.core).take() {
             busy = true;
             self.take_jobs(clients);
+            #[cfg(feature = "shared-memory")]
+            self.go_on_as_standby(clients, now);
+        }
+        #[cfg(feature = "shared-memory")]
+        {
+            busy |= self.follow(now);
         }
         busy |= self.receive(clients, now);
         self.run_own_tasks(clients, now);
@@ -281,6 +302,8 @@ impl<S: ServerCommands> Handler for Engine<S> {
             self.parts.hosted[at].tick(self.parts.core, node, server.metrics(), now);
             self.unpark(at);
         }
+        #[cfg(feature = "shared-memory")]
+        self.show_standbys(now);
         let stopping = self.parts.common.is_stopping();
         for hosted in &mut self.parts.hosted {
             hosted.settle_counts(now.instant, stopping, &mut self.answered);
@@ -294,6 +317,22 @@ impl<S: ServerCommands> Handler for Engine<S> {
         self.parts.server.metrics().counters().clients_blocked.set(held_back);
         let mut view = View { core: self.parts.core, now, clients, hosted: &self.parts.hosted };
         self.parts.server.tick(now, &mut view);
+    }
+
+    #[cfg(feature = "shared-memory")]
+    fn watch(&mut self, sink: &mut impl DiskSink<SegmentView>) -> bool {
+        self.watch_leader(sink)
+    }
+
+    #[cfg(feature = "shared-memory")]
+    fn watched(&mut self, ticket: u64) {
+        self.leader_has_moved(ticket);
+    }
+
+    #[cfg(feature = "shared-memory")]
+    fn take_listeners(&mut self) -> Vec<Listener> {
+        let core = self.parts.core;
+        self.parts.standby.as_ref().map_or_else(Vec::new, |standby| standby.take_listeners(core))
     }
 
     fn fall_asleep(&mut self) -> bool {

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use windrow_core::types::{Lsn, PartitionId};
+#[cfg(feature = "shared-memory")]
+use windrow_store::FutexWord;
 use windrow_store::SegmentView;
 
 use super::clients::Clients;
 use super::flusher::{Flush, Flushed};
 use super::{Now, Session};
 use crate::metrics::CoreMetrics;
-use crate::net::{Connection, Limits, Pool};
+use crate::net::{Connection, Limits, Listener, Pool};
 use crate::ring::ConnId;
 
 /// How far the execution of a connection's input came.
@@ -41,6 +43,10 @@ pub(crate) trait DiskSink<F> {
 
     /// Brings a range of a segment into memory, and reports it under `ticket`.
     fn read(&mut self, ticket: u64, segment: SegmentView, range: Range<usize>);
+
+    /// Reports it under `ticket` when somebody wakes those who sleep on `word`, or if its value is not `value`.
+    #[cfg(feature = "shared-memory")]
+    fn watch(&mut self, ticket: u64, word: FutexWord, value: u32);
 }
 
 /// What executes the commands of one core's connections. Called by that core alone; must not block.
@@ -86,6 +92,21 @@ pub(crate) trait Handler {
 
     /// Called every 100 ms.
     fn tick(&mut self, clients: &mut Clients, now: Now);
+
+    /// There is nothing to do: has the ring told to watch for what other processes do. Returns whether there is
+    /// something to do after all.
+    fn watch(&mut self, _sink: &mut impl DiskSink<Self::File>) -> bool {
+        false
+    }
+
+    /// What was watched for has happened, or it is not known.
+    #[cfg(feature = "shared-memory")]
+    fn watched(&mut self, _ticket: u64) {}
+
+    /// Further addresses to serve clients at.
+    fn take_listeners(&mut self) -> Vec<Listener> {
+        Vec::new()
+    }
 
     /// The core goes to sleep. Returns `false` if something has come from elsewhere since [`run`](Self::run); once
     /// it has returned `true`, whoever has something for this core must write to its eventfd.

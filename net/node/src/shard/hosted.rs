@@ -16,6 +16,8 @@ use super::Now;
 use super::clients::Clients;
 use super::cold::Held;
 use super::flusher::Flushed;
+#[cfg(feature = "shared-memory")]
+use super::following::Following;
 use super::handler::DiskSink;
 use super::held::Counting;
 use super::work::{Answer, Errand};
@@ -49,6 +51,12 @@ struct InFlight {
     since: Instant,
 }
 
+/// What a partition needs that is written here.
+pub(super) struct Writer {
+    pub(super) dir: Arc<PartitionDir>,
+    pub(super) control: ControlWriter,
+}
+
 /// A partition on the core that hosts it.
 pub(crate) struct Hosted {
     pub(crate) id: PartitionId,
@@ -59,8 +67,11 @@ pub(crate) struct Hosted {
     pub(super) replicas_flushed: Vec<Lsn>,
     /// Who waits for that.
     pub(super) counting: Vec<Counting>,
-    dir: Arc<PartitionDir>,
-    control: ControlWriter,
+    /// What is needed to write; `None` while another process writes.
+    writer: Option<Writer>,
+    /// What is needed to follow that process.
+    #[cfg(feature = "shared-memory")]
+    pub(super) following: Option<Following>,
     fill: FillMode,
     in_flight: Option<InFlight>,
     /// A spare list for what a flush works on.
@@ -94,14 +105,22 @@ pub(crate) struct Hosted {
 impl Hosted {
     /// `hot_len` bytes at the end of its log are taken to be in memory.
     pub(crate) fn new(open: OpenPartition, fill: FillMode, hot_len: u64) -> Self {
+        let mut hosted = Self::of(open.partition, fill, hot_len);
+        hosted.writer = Some(Writer { dir: open.dir, control: open.control });
+        hosted
+    }
+
+    /// A partition that is not written here yet.
+    pub(super) fn of(partition: Partition<MappedSegment>, fill: FillMode, hot_len: u64) -> Self {
         Self {
-            id: open.partition.id(),
-            partition: open.partition,
+            id: partition.id(),
+            partition,
             role: Role::Alone,
             replicas_flushed: Vec::new(),
             counting: Vec::new(),
-            dir: open.dir,
-            control: open.control,
+            writer: None,
+            #[cfg(feature = "shared-memory")]
+            following: None,
             fill,
             in_flight: None,
             spare_views: Vec::new(),
@@ -244,7 +263,27 @@ impl Hosted {
         metrics.flush_size(done.upto.since(done.from), done.records);
         self.release(clients, answered);
         self.settle_counts(now.instant, false, answered);
-        self.control.publish(&Progress::of(&self.partition));
+        self.publish();
+    }
+
+    /// Tells other processes how far the log has grown.
+    fn publish(&self) {
+        if let Some(writer) = &self.writer {
+            writer.control.publish(&Progress::of(&self.partition));
+        }
+    }
+
+    /// From now on it is written here.
+    #[cfg(feature = "shared-memory")]
+    pub(super) fn becomes_writer(&mut self, writer: Writer) {
+        self.following = None;
+        self.writer = Some(writer);
+    }
+
+    /// Where other processes learn how far the log has grown, while it is written here.
+    #[cfg(feature = "shared-memory")]
+    pub(super) fn control(&self) -> Option<&ControlWriter> {
+        self.writer.as_ref().map(|writer| &writer.control)
     }
 
     /// Wakes whoever waited for the committed watermark to be where it is now.
@@ -263,8 +302,9 @@ impl Hosted {
 
     /// Hands the helper thread what the partition asks for.
     pub(crate) fn submit_jobs(&mut self, background: &BackgroundClient) {
+        let Some(writer) = &self.writer else { return };
         while let Some(action) = self.partition.poll_action() {
-            let dir = Arc::clone(&self.dir);
+            let dir = Arc::clone(&writer.dir);
             background.submit(match action {
                 Action::Prepare { base, len } => Job::Prepare { dir, base, len, fill: self.fill },
                 Action::WriteSuperblock(superblock) => Job::WriteSuperblock { dir, superblock },
@@ -304,7 +344,9 @@ impl Hosted {
 
     /// Called every 100 ms.
     pub(crate) fn tick(&mut self, core: usize, metrics: &NodeMetrics, counters: &mut CoreMetrics, now: Now) {
-        self.partition.handle_tick(now.unix);
+        if self.writer.is_some() {
+            self.partition.handle_tick(now.unix);
+        }
         // Where there is no room the rest is deleted later; no reader sees it meanwhile.
         if self.role.appends(now.instant)
             && let Ok(swept @ 1..) = self.partition.sweep_expired(now.unix, SWEEP_BUDGET)
@@ -312,7 +354,7 @@ impl Hosted {
             self.records += swept as u64;
             counters.counters().keys_expired.add(swept as u64);
         }
-        self.control.publish(&Progress::of(&self.partition));
+        self.publish();
         let Some(gauges) = metrics.partitions().get(usize::from(self.id.get())) else { return };
         let stats = self.partition.stats();
         gauges.core.set(core as u64);
@@ -331,12 +373,18 @@ impl Hosted {
 
     /// Brings the log to rest: everything flushed, and a superblock that bears witness to it. Returns whether it is.
     pub(crate) fn close(&mut self) -> bool {
+        let Some(writer) = &self.writer else { return true };
         let durable = self.partition.durable() == self.partition.appended();
         if durable && !self.closing {
             self.closing = true;
             self.partition.want_superblock();
         }
         self.flush_wanted |= !durable;
-        durable && !self.partition.superblock_pending()
+        let at_rest = durable && !self.partition.superblock_pending();
+        if at_rest {
+            writer.control.publish(&Progress::of(&self.partition));
+            writer.control.end_in_order();
+        }
+        at_rest
     }
 }

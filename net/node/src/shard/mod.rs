@@ -17,6 +17,8 @@ mod engine;
 mod errands;
 mod execute;
 mod flusher;
+#[cfg(feature = "shared-memory")]
+mod following;
 mod gathering;
 mod handler;
 mod held;

@@ -80,7 +80,8 @@ impl Common {
         &self.wakers[core]
     }
 
-    fn wake_all(&self) {
+    /// Wakes every core.
+    pub(crate) fn wake_all(&self) {
         self.wakers.iter().for_each(Waker::wake);
     }
 

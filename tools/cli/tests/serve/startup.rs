@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use windrow_core::superblock::FORMAT_VERSION;
+
 use crate::support::{Reply, Server, windrow};
 
 fn ok() -> Reply {
@@ -234,10 +236,11 @@ fn another_format_ends_with_status_76() {
     let place = Place::with_data();
     let identity = place.dir().join("identity");
     let text = fs::read_to_string(&identity).unwrap();
-    fs::write(&identity, text.replace("format 1", "format 2")).unwrap();
+    let (ours, another) = (format!("format {FORMAT_VERSION}"), format!("format {}", FORMAT_VERSION + 1));
+    fs::write(&identity, text.replace(&ours, &another)).unwrap();
     let (status, said) = refused(&place.dir(), &[]);
     assert_eq!(status, Some(76), "{said}");
-    assert!(said.contains("format 2") && said.contains("nothing was changed"), "{said}");
+    assert!(said.contains(&another) && said.contains("nothing was changed"), "{said}");
 }
 
 #[test]

@@ -49,7 +49,11 @@ impl Server {
         let cores: &[&str] = if one_core { &["--cores", "1"] } else { &[] };
         let admin: &[&str] = if extra.contains(&"--admin-port") { &[] } else { &["--admin-port", "0"] };
         let base = ["serve", "--port", "0", "--dir", dir.to_str().unwrap()];
-        let mut command = clean(program[0], &[&program[1..], &base, cores, admin, extra].concat());
+        Self::start_with(clean(program[0], &[&program[1..], &base, cores, admin, extra].concat()))
+    }
+
+    /// Runs a command that greets as a server does, and waits for that.
+    pub(crate) fn start_with(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let messages = lines(child.stderr.take().unwrap());
         let greetings = lines(child.stdout.take().unwrap());

@@ -35,7 +35,7 @@ pub(crate) fn measure(keys: u64, programs: &Programs, samples: &mut Samples) -> 
 }
 
 /// Sets every key once, a batch of them in flight.
-fn fill(port: u16, keys: u64) -> std::io::Result<()> {
+pub(crate) fn fill(port: u16, keys: u64) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     let mut replies = BufReader::new(stream.try_clone()?);

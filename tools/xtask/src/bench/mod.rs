@@ -16,6 +16,7 @@ mod plot;
 mod replicated;
 mod samples;
 mod server;
+pub(crate) mod standby;
 mod stores;
 mod tables;
 
