@@ -159,7 +159,7 @@ impl Superblock {
         self.floor = promised.floor;
     }
 
-    /// Whether a watermark that a record of `epoch` names was this replica's own.
+    /// Whether a watermark that a record or segment header of `epoch` names was this replica's own.
     #[must_use]
     pub fn is_own(&self, epoch: Epoch) -> bool {
         self.own_epoch != Self::OTHERS_ONLY && epoch >= self.own_epoch

@@ -67,3 +67,6 @@ pub fn open_replica(data_dir: &DataDir, id: PartitionId, config: &OpenConfig) ->
     let (replica, promised) = (superblock.replica, superblock.promise());
     Ok(OpenReplica { partition, dir, control, report, replica, promised, log })
 }
+
+#[cfg(test)]
+mod tests;

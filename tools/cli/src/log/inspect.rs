@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::json;
+use windrow_core::superblock::Superblock;
 use windrow_core::types::UnixMillis;
 
 use super::json;
@@ -41,17 +42,7 @@ fn describe(target: &Target, found: &Found) -> String {
 fn write_log(out: &mut String, target: &Target, found: &Found) -> std::fmt::Result {
     writeln!(out, "{}", target.dir.display())?;
     match &target.superblock {
-        Ok(superblock) => writeln!(
-            out,
-            "  partition   {} of {} in cluster {}\n  superblock  generation {}, epoch {}, promised {}, durable {}",
-            superblock.partition,
-            superblock.partition_count,
-            superblock.cluster,
-            superblock.generation,
-            superblock.epoch,
-            superblock.promised,
-            superblock.durable
-        )?,
+        Ok(superblock) => write_superblock(out, superblock)?,
         Err(error) => writeln!(out, "  superblock  {error}")?,
     }
     if let Some(progress) = &target.progress {
@@ -72,6 +63,20 @@ fn write_log(out: &mut String, target: &Target, found: &Found) -> std::fmt::Resu
     }
     for segment in &found.segments {
         write_segment(out, segment)?;
+    }
+    Ok(())
+}
+
+fn write_superblock(out: &mut String, superblock: &Superblock) -> std::fmt::Result {
+    let Superblock { generation, cluster, partition, partition_count, epoch, promised, durable, .. } = superblock;
+    writeln!(out, "  partition   {partition} of {partition_count} in cluster {cluster}")?;
+    writeln!(out, "  superblock  generation {generation}, epoch {epoch}, promised {promised}, durable {durable}")?;
+    writeln!(out, "  replica     {}, log from {}", superblock.replica, superblock.start)?;
+    if let Some(floor) = superblock.floor {
+        writeln!(out, "  floor       {floor}: vouched for once and no longer held")?;
+    }
+    if let Some(cut) = superblock.cut {
+        writeln!(out, "  cut         at {cut}: what stands behind is no part of the log")?;
     }
     Ok(())
 }

@@ -39,6 +39,11 @@ fn superblock(target: &Target) -> Value {
             "epoch": superblock.epoch.get(),
             "promised": superblock.promised.get(),
             "durable": superblock.durable.get(),
+            "replica": superblock.replica.to_string(),
+            "own_epoch": superblock.own_epoch.get(),
+            "start": superblock.start.get(),
+            "cut": superblock.cut.map(windrow_core::types::Lsn::get),
+            "floor": superblock.floor.map(|floor| json!({ "epoch": floor.epoch.get(), "lsn": floor.lsn.get() })),
         }),
         Err(error) => json!({ "error": error }),
     }

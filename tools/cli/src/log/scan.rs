@@ -43,7 +43,7 @@ pub(super) struct Scanned {
     pub(super) end: Lsn,
     /// The position at the end.
     pub(super) position: Position,
-    /// The highest durable watermark that a whole record or the header names.
+    /// The highest durable watermark of this copy that a whole record or the header names.
     pub(super) durable: Lsn,
     pub(super) first_time: Option<UnixMillis>,
     pub(super) last_time: Option<UnixMillis>,
@@ -68,12 +68,14 @@ pub(super) struct Counts {
     pub(super) value_bytes: u64,
 }
 
-/// Follows the records of the segment at `base`. `visit` sees every whole record, pads included.
+/// Follows the records of the segment at `base`. `visit` sees every whole record, pads included. `is_own` tells of which
+/// epochs the watermarks are those of this copy.
 pub(super) fn segment(
     bytes: Unverified<'_>,
     base: Lsn,
     partition: Option<PartitionId>,
     from: Position,
+    is_own: &dyn Fn(Epoch) -> bool,
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> Scanned {
     let limit = bytes.0.len().saturating_sub(SEGMENT_FOOTER_LEN);
@@ -85,7 +87,7 @@ pub(super) fn segment(
         counts: Counts::default(),
         end: base,
         position: from,
-        durable: header.map_or(Lsn::ZERO, |header| header.durable),
+        durable: header.ok().filter(|header| is_own(header.epoch)).map_or(Lsn::ZERO, |header| header.durable),
         first_time: None,
         last_time: None,
         epochs: None,
@@ -98,7 +100,7 @@ pub(super) fn segment(
     if header.is_ok() && scan.problems.is_empty() {
         scan.end = base.plus(SEGMENT_HEADER_LEN as u64);
     }
-    scan.follow(bytes, base, partition.unwrap_or_default(), limit, visit);
+    scan.follow(bytes, base, partition.unwrap_or_default(), limit, is_own, visit);
     scan.finish(bytes, base, limit);
     scan
 }
@@ -143,6 +145,7 @@ impl Scanned {
         base: Lsn,
         partition: PartitionId,
         limit: usize,
+        is_own: &dyn Fn(Epoch) -> bool,
         visit: &mut dyn FnMut(&Record<'_>),
     ) {
         // A header that is not whole ends the chain before its first record.
@@ -173,6 +176,9 @@ impl Scanned {
             }
             visit(&record);
             self.count(&record);
+            if is_own(record.header.epoch) {
+                self.durable = self.durable.max(record.header.durable.min(record.header.lsn));
+            }
             offset = usize::try_from(record.end().since(base)).unwrap_or(limit);
             if unbroken {
                 self.end = record.end();
@@ -184,7 +190,6 @@ impl Scanned {
     fn count(&mut self, record: &Record<'_>) {
         let header = &record.header;
         self.position = Position { chain: Some(record.chain), epoch: header.epoch, time: header.time };
-        self.durable = self.durable.max(header.durable.min(header.lsn));
         self.first_time.get_or_insert(header.time);
         self.last_time = Some(header.time);
         let (first, last) = self.epochs.unwrap_or((header.epoch, header.epoch));

@@ -81,7 +81,10 @@ fn partition(dir: &Path) -> Result<Target, Failure> {
                 let metadata = fs::metadata(&path).map_err(|error| Failure::io("look at", &path, &error))?;
                 target.segments.push(SegmentFile { base, path, len: metadata.len() });
             }
-            None if !["superblock", "control"].contains(&&*name) && !name.ends_with(".tmp") => {
+            None if !["superblock", "control"].contains(&&*name)
+                && !name.ends_with(".tmp")
+                && !name.starts_with("aside-") =>
+            {
                 target.unknown.push(name);
             }
             None => {}

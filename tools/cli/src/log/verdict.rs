@@ -81,6 +81,8 @@ pub(super) fn look(
     let mut position = Position { chain: origin(target), epoch: Epoch::ZERO, time: UnixMillis::ZERO };
     let first = target.segments.first().map_or(Lsn::ZERO, |segment| segment.base);
     let mut found = Found { segments: Vec::new(), end: first, durable: durable(target), verdict: Verdict::Clean };
+    // Where there is no superblock, nobody says that a leader wrote them.
+    let is_own = |epoch| target.superblock.as_ref().map_or(true, |superblock| superblock.is_own(epoch));
     let mut unbroken = true;
     for file in &target.segments {
         let memory = read::segment(&file.path, file.len, seen)?;
@@ -89,7 +91,7 @@ pub(super) fn look(
         if !follows {
             position.chain = None;
         }
-        let scanned = scan::segment(bytes, file.base, target.partition, position, visit);
+        let scanned = scan::segment(bytes, file.base, target.partition, position, &is_own, visit);
         position = scanned.position;
         if !target.writer {
             // Records of a log that grows meanwhile know of flushes that came after an earlier segment was read.
@@ -102,6 +104,9 @@ pub(super) fn look(
         let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         found.segments.push(Segment { base: file.base, len: file.len, name, scanned });
     }
+    if let Some(cut) = target.superblock.as_ref().ok().and_then(|superblock| superblock.cut) {
+        found.durable = found.durable.min(cut);
+    }
     found.verdict = verdict(target, &found);
     Ok(found)
 }
@@ -109,8 +114,8 @@ pub(super) fn look(
 /// The chain value that the log starts from, where that is known.
 fn origin(target: &Target) -> Option<Chain> {
     let superblock = target.superblock.as_ref().ok()?;
-    let from_start = target.segments.first().is_some_and(|segment| segment.base == Lsn::ZERO);
-    from_start.then(|| Chain::origin(superblock.cluster, superblock.partition))
+    let from_start = target.segments.first().is_some_and(|segment| segment.base == superblock.start);
+    from_start.then_some(superblock.start_chain)
 }
 
 fn durable(target: &Target) -> Lsn {
@@ -119,19 +124,20 @@ fn durable(target: &Target) -> Lsn {
 }
 
 fn verdict(target: &Target, found: &Found) -> Verdict {
-    if target.superblock.is_err() && !target.is_part {
-        return Verdict::NoSuperblock;
-    }
     if target.is_part {
         return verdict_on_part(target, found);
     }
+    let Ok(superblock) = &target.superblock else { return Verdict::NoSuperblock };
     let foreign = found.segments.iter().any(|segment| is_foreign(target, segment));
-    if found.durable > found.end || foreign {
+    let is_anew = superblock.cut == Some(superblock.start);
+    let start_missing = found.segments.first().is_some_and(|first| first.base != superblock.start) && !is_anew;
+    if found.durable > found.end || foreign || start_missing {
         return Verdict::Corrupt;
     }
     let behind = found.segments.iter().any(|segment| {
         !segment.scanned.is_blank() && (segment.scanned.remains > 0 || !segment.scanned.problems.is_empty())
     });
+    let behind = behind || superblock.cut.is_some_and(|cut| found.end > cut);
     match (behind, target.writer) {
         (false, _) => Verdict::Clean,
         (true, true) => Verdict::Growing,

@@ -161,6 +161,23 @@ fn expired_keys_are_swept_by_the_leader_alone_and_by_a_follower_that_comes_to_le
 }
 
 #[test]
+fn a_deletion_that_the_leader_has_let_go_of_leaves_nothing_behind() {
+    let (mut leader, mut follower) = pair();
+    leader.put("a", "1");
+    leader.delete("a");
+    leader.act();
+    leader.partition.handle_committed(leader.partition.appended());
+    assert_eq!(leader.partition.index.len(), 0);
+    leader.put("a", "2");
+    let end = leader.partition.appended();
+    follower.take_from(&leader, end, &mut Rng::new(1)).unwrap();
+    follower.act();
+    assert_eq!((follower.partition.index.len(), follower.partition.len()), (1, 1));
+    follower.partition.handle_committed(end);
+    assert_eq!((follower.partition.index.len(), follower.get("a").as_deref()), (1, Some("2")));
+}
+
+#[test]
 fn promises_are_told_of_once_a_superblock_that_holds_them_is_durable() {
     let mut node = Node::new(1, SMALL);
     let promise = |epoch| Promised { promised: Epoch::new(epoch), epoch: Epoch::new(1), floor: None };
