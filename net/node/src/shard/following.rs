@@ -124,18 +124,23 @@ impl<S: ServerCommands> Engine<S> {
     }
 
     fn follow_all(&mut self, now: Now) -> bool {
-        let mut any = false;
-        for hosted in &mut self.parts.hosted {
-            match hosted.refresh(now, self.parts.server.metrics()) {
-                Ok(new) => any |= new,
-                Err(source) => {
-                    let error = StandbyError::Follow { partition: hosted.id, source: Box::new(source) };
-                    fail(self.parts.standby.as_mut(), error);
-                    return true;
-                }
+        (0..self.parts.hosted.len()).fold(false, |any, at| self.follow_one(at, now) | any)
+    }
+
+    /// As [`follow`](Self::follow), for one partition: before something is done there for a client of another core, so
+    /// that it sees what was committed before that client asked.
+    pub(super) fn follow_one(&mut self, at: usize, now: Now) -> bool {
+        let Some(standby) = self.parts.standby.as_mut().filter(|standby| standby.phase() == Phase::Following) else {
+            return false;
+        };
+        let hosted = &mut self.parts.hosted[at];
+        match hosted.refresh(now, self.parts.server.metrics()) {
+            Ok(new) => new,
+            Err(source) => {
+                standby.fail(StandbyError::Follow { partition: hosted.id, source: Box::new(source) });
+                true
             }
         }
-        any
     }
 
     /// Has the ring wait for the leaders of what is followed here. Returns whether there is something new instead.
@@ -166,8 +171,7 @@ impl<S: ServerCommands> Engine<S> {
             Phase::Following if standby.shared().data_dir().is_some() && !self.parts.common.is_stopping() => {
                 for hosted in &mut self.parts.hosted {
                     if let Err(error) = hosted.take_over(standby, Now::read()) {
-                        fail(self.parts.standby.as_mut(), error);
-                        return;
+                        return standby.fail(error);
                     }
                     hosted.submit_jobs(&self.parts.background);
                 }
@@ -228,12 +232,5 @@ impl<S: ServerCommands> Engine<S> {
                 status.followers.retain(|known| known.heard == Some(now.instant));
             }
         }
-    }
-}
-
-/// The standby cannot go on: says why, and ends the node.
-fn fail(standby: Option<&mut StandbyCore>, error: StandbyError) {
-    if let Some(standby) = standby {
-        standby.fail(error);
     }
 }

@@ -96,7 +96,10 @@ impl<S: ServerCommands> Engine<S> {
                 Some(Message::Answer(answer)) => self.take_answer(answer, clients, now),
                 Some(Message::Task { asker, task }) => self.run_task(asker, &task, clients, now),
                 Some(Message::Errand(errand)) => match self.place(errand.partition) {
-                    Place::Here(at) => self.do_errand(at, errand, now),
+                    Place::Here(at) => {
+                        self.follow_one(at, now);
+                        self.do_errand(at, errand, now);
+                    }
                     Place::There(_) => unreachable!("the sender knows where partitions are hosted"),
                 },
             }
