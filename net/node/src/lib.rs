@@ -25,6 +25,8 @@ pub mod metrics;
 pub mod net;
 #[cfg(feature = "shared-nothing")]
 pub mod peers;
+#[cfg(feature = "shared-nothing")]
+mod replication;
 pub mod ring;
 pub mod role;
 pub mod runtime;

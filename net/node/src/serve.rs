@@ -1,6 +1,8 @@
 //! Starting a node, and bringing it to its end.
 
 mod error;
+#[cfg(feature = "shared-nothing")]
+mod replicated;
 mod standing_by;
 
 use std::net::{SocketAddr, TcpListener};
@@ -14,11 +16,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use windrow_core::types::{PartitionId, PartitionMap};
 use windrow_store::{
-    Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenConfig, OpenReport, install_signal_handlers,
-    open_partition,
+    Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenConfig, OpenError, OpenReport,
+    install_signal_handlers, open_partition,
 };
 
-pub use error::ServeError;
+pub use error::{ReplicationError, ServeError};
 #[cfg(feature = "shared-memory")]
 pub use standing_by::serve_as_standby;
 use standing_by::{NoStandby, StandsBy};
@@ -70,6 +72,9 @@ struct CoreSeed {
     peers: crate::shared::Peers,
     #[cfg(feature = "shared-memory")]
     standby: Option<crate::standby::StandbyCore>,
+    /// What talks to other nodes, and for whom.
+    #[cfg(feature = "shared-nothing")]
+    replicated: Option<replicated::Seed>,
 }
 
 /// Serves clients until SIGTERM, SIGINT or `SHUTDOWN`, and returns when everything is on disk. `ready` is called once
@@ -94,17 +99,43 @@ pub fn serve(configured: Configured, ready: impl FnOnce(&Serving)) -> Result<Exi
     // Whoever takes over from this process serves clients there.
     data_dir.announce(&addresses(&listeners)).map_err(DataDirError::from)?;
     let owners = owners(data_dir.identity().partitions, cpus.len());
-    let config = open_config(&settings);
-    let now = Now::read().unix;
+    #[cfg(feature = "shared-memory")]
+    refuse_peers(&settings)?;
+    let hot_len = hot_len(&settings, owners.len());
     let opened = open_partitions(&owners, cpus.len(), |partition| {
-        open_partition(&data_dir, partition, &config, now)
+        open_here(&data_dir, partition, &settings, hot_len)
             .map_err(|source| ServeError::Open { partition, source: Box::new(source) })
     })?;
-    let reports = opened.iter().flatten().map(|open| (open.partition.id(), open.report.clone())).collect();
-    let hot_len = hot_len(&settings, owners.len());
-    let hosted = |open| Hosted::new(open, settings.segment_fill, hot_len);
-    let hosted = opened.into_iter().map(|opened| opened.into_iter().map(hosted).collect()).collect();
-    let parts = Parts { settings, workers, cpus, data_dir: &data_dir, listeners, admin, owners, hosted, reports };
+    let reports = opened.iter().flatten().map(|open| (open.hosted.id, open.report.clone())).collect();
+    let mut hosted = Vec::with_capacity(cpus.len());
+    #[cfg(feature = "shared-nothing")]
+    let mut replicas = Vec::with_capacity(cpus.len());
+    for of_core in opened {
+        let mut partitions = Vec::with_capacity(of_core.len());
+        #[cfg(feature = "shared-nothing")]
+        replicas.push(Vec::new());
+        for open in of_core {
+            #[cfg(feature = "shared-nothing")]
+            if let (Some(found), Some(of_core)) = (open.replica, replicas.last_mut()) {
+                of_core.push((open.hosted.id, found));
+            }
+            partitions.push(open.hosted);
+        }
+        hosted.push(partitions);
+    }
+    let parts = Parts {
+        settings,
+        workers,
+        cpus,
+        data_dir: &data_dir,
+        listeners,
+        admin,
+        owners,
+        hosted,
+        reports,
+        #[cfg(feature = "shared-nothing")]
+        replicas,
+    };
     serve_parts(configured, parts, |_, _| Ok(NoStandby), ready)
 }
 
@@ -119,6 +150,9 @@ struct Parts<'a> {
     owners: Vec<usize>,
     hosted: Vec<Vec<Hosted>>,
     reports: Vec<(PartitionId, OpenReport)>,
+    /// What the replicas of each core begin with, where there are other nodes.
+    #[cfg(feature = "shared-nothing")]
+    replicas: Vec<Vec<(PartitionId, replicated::Found)>>,
 }
 
 fn serve_parts<B: StandsBy>(
@@ -127,7 +161,19 @@ fn serve_parts<B: StandsBy>(
     prepare: impl FnOnce(&Arc<Common>, usize) -> Result<B, ServeError>,
     ready: impl FnOnce(&Serving),
 ) -> Result<ExitReason, ServeError> {
-    let Parts { settings, workers, cpus, data_dir, listeners, admin, owners, hosted, reports } = parts;
+    let Parts {
+        settings,
+        workers,
+        cpus,
+        data_dir,
+        listeners,
+        admin,
+        owners,
+        hosted,
+        reports,
+        #[cfg(feature = "shared-nothing")]
+        replicas,
+    } = parts;
     let common = Common::new(cpus.len()).map_err(|source| ServeError::System { step: "make eventfds", source })?;
     let common = Arc::new(common);
     let identity = identity(data_dir, &listeners, &owners)?;
@@ -138,6 +184,8 @@ fn serve_parts<B: StandsBy>(
     let signals =
         watch_signals(&common, &node).map_err(|source| ServeError::System { step: "watch signals", source })?;
     let standby = prepare(&common, cpus.len())?;
+    #[cfg(feature = "shared-nothing")]
+    let replicated = replicated::seeds(data_dir, &settings, &node, replicas)?;
     let serving = Serving {
         addresses: addresses(&listeners),
         admin: None,
@@ -147,7 +195,15 @@ fn serve_parts<B: StandsBy>(
         leader: standby.leader(),
     };
     let shared = Shared { common: Arc::clone(&common), node: Arc::clone(&node), owners, map, workers };
-    let seeds = seeds(&common, cpus, hosted, listeners, &standby);
+    let seeds = seeds(
+        &common,
+        cpus,
+        hosted,
+        listeners,
+        &standby,
+        #[cfg(feature = "shared-nothing")]
+        replicated,
+    );
     let mut failure: Option<Box<dyn FnOnce() -> Option<ServeError>>> = None;
     let mut failed_to_begin = None;
     let result = run(seeds, &shared, &background, admin, serving, |serving| {
@@ -249,6 +305,8 @@ fn start_core(
             (Err(error), _) => Err(ServeError::Ring(error)),
             (_, Err(source)) => Err(ServeError::System { step: "start a thread that flushes", source }),
             (Ok(ring), Ok(flusher)) => {
+                #[cfg(feature = "shared-nothing")]
+                let (replicas, transport) = seed.replicated.map(replicated::Seed::split).unzip();
                 let engine = Engine::new(EngineParts {
                     core,
                     common: Arc::clone(&common),
@@ -263,11 +321,16 @@ fn start_core(
                     #[cfg(feature = "shared-memory")]
                     standby: seed.standby,
                     draw,
+                    #[cfg(feature = "shared-nothing")]
+                    replicas,
                 });
                 // Nobody listens any more if another core has failed.
                 let _ = started.send(());
                 drop(started);
-                let ended = Driver::new(ring, seed.listeners, flusher, engine).run().await;
+                let driver = Driver::new(ring, seed.listeners, flusher, engine);
+                #[cfg(feature = "shared-nothing")]
+                let driver = driver.with_peers(transport);
+                let ended = driver.run().await;
                 ended.map(drop).map_err(|source| ServeError::CoreStopped { core, source })
             }
         };
@@ -315,6 +378,10 @@ fn raise_descriptor_limit(settings: &Settings) {
 fn open_data_dir(settings: &Settings, cores: usize) -> Result<DataDir, ServeError> {
     let mode = if Identity::IS_CLUSTER { BuildMode::SharedNothing } else { BuildMode::SharedMemory };
     let partitions = settings.partitions.unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX));
+    if !settings.peers.is_empty() {
+        // A directory that is made here would be of another cluster, and a replica that nobody knows.
+        return open_for_set(settings);
+    }
     let data_dir =
         DataDir::open_or_create(&settings.dir, &NewDataDir { cluster: None, replica: None, partitions, mode })?;
     let found = data_dir.identity().partitions;
@@ -322,6 +389,50 @@ fn open_data_dir(settings: &Settings, cores: usize) -> Result<DataDir, ServeErro
         Some(asked) if asked != found => Err(ServeError::Partitions { path: settings.dir.clone(), found, asked }),
         _ => Ok(data_dir),
     }
+}
+
+/// Opens a directory that was made by `windrow init`.
+fn open_for_set(settings: &Settings) -> Result<DataDir, ServeError> {
+    match DataDir::open(&settings.dir) {
+        Err(DataDirError::Absent { path }) => Err(ReplicationError::NoDirectory { path }.into()),
+        opened => Ok(opened?),
+    }
+}
+
+/// Nodes of other machines are replicated to in the other mode only.
+#[cfg(feature = "shared-memory")]
+fn refuse_peers(settings: &Settings) -> Result<(), ServeError> {
+    if settings.peers.is_empty() { Ok(()) } else { Err(ServeError::PeersInThisMode) }
+}
+
+/// A partition that is open, on its way to its core.
+struct OpenedHere {
+    hosted: Hosted,
+    report: OpenReport,
+    /// What its replica begins with, where there are other nodes.
+    #[cfg(feature = "shared-nothing")]
+    replica: Option<replicated::Found>,
+}
+
+fn open_here(
+    data_dir: &DataDir,
+    partition: PartitionId,
+    settings: &Settings,
+    hot_len: u64,
+) -> Result<OpenedHere, OpenError> {
+    let config = open_config(settings);
+    #[cfg(feature = "shared-nothing")]
+    if !settings.peers.is_empty() {
+        return replicated::open(data_dir, partition, &config, hot_len);
+    }
+    let open = open_partition(data_dir, partition, &config, Now::read().unix)?;
+    let report = open.report.clone();
+    Ok(OpenedHere {
+        report,
+        hosted: Hosted::new(open, settings.segment_fill, hot_len),
+        #[cfg(feature = "shared-nothing")]
+        replica: None,
+    })
 }
 
 /// Which core hosts each partition: neighbours together, as many on each as can be.
@@ -463,11 +574,14 @@ fn seeds(
     hosted: Vec<Vec<Hosted>>,
     listeners: Vec<Vec<Listener>>,
     standby: &impl StandsBy,
+    #[cfg(feature = "shared-nothing")] replicated: Vec<Option<replicated::Seed>>,
 ) -> Vec<CoreSeed> {
     #[cfg(feature = "shared-memory")]
     let mut peers = crate::shared::connect(common).into_iter();
     #[cfg(feature = "shared-nothing")]
     let _ = (common, standby);
+    #[cfg(feature = "shared-nothing")]
+    let mut replicated = replicated.into_iter();
     let parts = cpus.into_iter().zip(hosted).zip(listeners).enumerate();
     parts
         .map(|(core, ((cpu, hosted), listeners))| CoreSeed {
@@ -479,6 +593,8 @@ fn seeds(
             peers: peers.next().expect("there are peers for every core"),
             #[cfg(feature = "shared-memory")]
             standby: standby.core(),
+            #[cfg(feature = "shared-nothing")]
+            replicated: replicated.next().flatten(),
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use windrow_core::{
     partition::{Action, Partition, PartitionConfig, RecoveredPartition},
     replication::ReplicaId,
     superblock::Superblock,
-    types::{ClusterId, HashSeed, Lsn, PartitionId, PartitionMap, UnixMillis, limits::SEGMENT_LEN_DEFAULT},
+    types::{ClusterId, HashSeed, PartitionId, PartitionMap, UnixMillis, limits::SEGMENT_LEN_DEFAULT},
 };
 use windrow_proto::{
     command::resolve,

@@ -9,7 +9,7 @@ use windrow_node::settings::{FIELDS, Field, Kind, Settings, find};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output;
+use crate::{init, output, promote};
 
 const NAME: &str = "windrow";
 /// How the cores of one box work together in this build.
@@ -33,6 +33,8 @@ pub(crate) fn root() -> Command {
             ),
         ))
         .subcommands(standby())
+        .subcommand(init::command())
+        .subcommand(promote::command())
         .subcommand(log())
         .subcommand(
             with_settings(
@@ -111,6 +113,14 @@ fn log() -> Command {
             Command::new("verify")
                 .about("Check every checksum; status 1 where a node would refuse to start")
                 .arg(path())
+                .arg(
+                    Arg::new("against")
+                        .long("against")
+                        .value_name("DIR")
+                        .value_parser(value_parser!(PathBuf))
+                        .conflicts_with("json")
+                        .help("Another copy: also check that both hold the same bytes, as far as both go"),
+                )
                 .arg(json()),
         )
         .subcommand(

@@ -4,10 +4,12 @@ mod commands;
 mod doctor;
 mod exit;
 mod failure;
+mod init;
 mod log;
 mod output;
 mod password;
 mod progress;
+mod promote;
 mod serve;
 mod settings;
 #[cfg(feature = "shared-memory")]
@@ -50,6 +52,8 @@ fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         Some(("log", matches)) => log::run(matches),
         Some(("doctor", matches)) => doctor::run(&settings::load(Some(matches))?, matches.get_flag("json")),
         Some(("hash-password", _)) => password::run(),
+        Some(("init", matches)) => init::run(matches),
+        Some(("promote", matches)) => promote::run(matches),
         Some(("completions", matches)) => commands::completions(matches),
         Some((_, _)) => commands::man(),
     }

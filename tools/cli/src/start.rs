@@ -36,9 +36,13 @@ fn exit_of(error: &ServeError) -> Exit {
         ServeError::Open { source, .. } => of_open(source),
         #[cfg(feature = "shared-memory")]
         ServeError::Standby(error) => of_standby(error),
-        ServeError::Partitions { .. } | ServeError::Ports { .. } | ServeError::Node(NodeError::Password(_)) => {
-            Exit::Settings
-        }
+        ServeError::Partitions { .. }
+        | ServeError::Ports { .. }
+        | ServeError::PeersInThisMode
+        | ServeError::Replication(_)
+        | ServeError::Node(NodeError::Password(_)) => Exit::Settings,
+        #[cfg(feature = "shared-nothing")]
+        ServeError::Secret(_) => Exit::Settings,
         ServeError::Listen(error) => of_listen(error),
         ServeError::Admin { source, .. } => Exit::of_io(source),
         ServeError::CoreStopped { .. } => Exit::Io,
@@ -46,7 +50,7 @@ fn exit_of(error: &ServeError) -> Exit {
     }
 }
 
-fn of_data_dir(error: &DataDirError) -> Exit {
+pub(crate) fn of_data_dir(error: &DataDirError) -> Exit {
     match error {
         DataDirError::Identity { source: IdentityError::Format { .. }, .. } => Exit::Format,
         DataDirError::Identity { .. } | DataDirError::IdentityLost { .. } => Exit::Data,

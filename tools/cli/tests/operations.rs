@@ -1,6 +1,6 @@
 //! `docs/operations.md` against the code: its tables of settings and of metrics.
 
-use windrow_node::metrics::{Memory, NodeFacts, NodeMetrics, render};
+use windrow_node::metrics::{Memory, NodeFacts, NodeMetrics, ReplicationFacts, render};
 use windrow_node::settings::{FIELDS, Settings};
 
 const MANUAL: &str = include_str!("../../../docs/operations.md");
@@ -29,7 +29,14 @@ fn every_setting_is_documented() {
 #[test]
 fn every_metric_is_documented() {
     let memory = Memory { resident: 0, anonymous: 0, resident_peak: 0, machine: 0 };
-    let facts = NodeFacts { version: "", mode: "", durability: "", connections_max: 0, memory };
+    let facts = NodeFacts {
+        version: "",
+        mode: "",
+        durability: "",
+        connections_max: 0,
+        memory,
+        replication: ReplicationFacts::default(),
+    };
     let page = render(&NodeMetrics::new(&[], 1, 1), &facts);
     let lines: Vec<&str> = page.lines().collect();
     let expected: Vec<String> = lines

@@ -65,6 +65,8 @@ pub enum Body {
     },
     /// To anybody: no.
     Refuse(Refusal),
+    /// From whoever led in this epoch and has stopped of its own accord: lead, you hold everything.
+    TakeOver,
 }
 
 impl Body {

@@ -110,6 +110,11 @@ pub enum Event {
         /// In which epoch.
         epoch: Epoch,
     },
+    /// The leader has stopped of its own accord and asks this replica to lead, which holds everything: promote it.
+    AskedToLead {
+        /// Who led.
+        by: ReplicaId,
+    },
     /// This replica was to lead and does not.
     PromotionFailed {
         /// In which epoch.

@@ -30,6 +30,7 @@ mod lookups;
 mod node;
 mod process;
 mod prometheus;
+mod replication;
 mod text;
 
 pub use self::commands::{command_names, index_of};
@@ -41,3 +42,4 @@ pub use histogram::{Distribution, LocalHistogram, Scale, SharedHistogram};
 pub use node::{CommandTotals, NodeMetrics, PartitionGauges, Totals};
 pub use process::{Memory, available_memory, memory, process_cpu_time, thread_cpu_time};
 pub use prometheus::{NodeFacts, render};
+pub use replication::{Direction, FollowerFact, PartFact, ReplicationFacts};

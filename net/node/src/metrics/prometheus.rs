@@ -5,6 +5,7 @@ use super::errors::error_name;
 use super::histogram::{Scale, SharedHistogram};
 use super::node::{NodeMetrics, PartitionGauges};
 use super::process::Memory;
+use super::replication::{ReplicationFacts, replication};
 use super::text::{Kind, Page};
 
 /// What the page tells beside what is counted.
@@ -20,6 +21,8 @@ pub struct NodeFacts {
     pub connections_max: u64,
     /// Memory of the process, read just now.
     pub memory: Memory,
+    /// What is known about the node's part in replication.
+    pub replication: ReplicationFacts,
 }
 
 /// A metric that each core has one of: its name, its help, and where it is read.
@@ -152,6 +155,7 @@ pub fn render(node: &NodeMetrics, facts: &NodeFacts) -> String {
     }
     cpu(&mut page, node, &cores);
     partitions(&mut page, node);
+    replication(&mut page, &facts.replication);
     errors(&mut page, node, &cores);
     commands(&mut page, node);
     histograms(&mut page, node, &cores);
@@ -288,11 +292,22 @@ mod tests {
 
     use super::super::core::CoreMetrics;
     use super::super::counters::Outcome;
+    use super::super::replication::{Direction, FollowerFact, PartFact};
     use super::*;
 
     fn facts() -> NodeFacts {
         let memory = Memory { resident: 1, anonymous: 2, resident_peak: 3, machine: 4 };
-        NodeFacts { version: "0.1.0", mode: "shared-memory", durability: "commit", connections_max: 10, memory }
+        let follower = FollowerFact { name: "ab".to_owned(), is_online: true, lag_bytes: 7, lag_seconds: 0.5 };
+        let part = PartFact { leads: true, staleness: Some(0.1), followers: vec![follower] };
+        let bytes = vec![(0, Direction::Sent, "sendfile", 9), (0, Direction::Received, "direct", 8)];
+        NodeFacts {
+            version: "0.1.0",
+            mode: "shared-memory",
+            durability: "commit",
+            connections_max: 10,
+            memory,
+            replication: ReplicationFacts { partitions: vec![part], bytes },
+        }
     }
 
     #[test]
@@ -329,6 +344,8 @@ mod tests {
             "windrow_stage_duration_seconds_count{core=\"1\",stage=\"flushed\"} 4",
             "windrow_flush_size_bytes_bucket{core=\"0\",le=\"4096\"} 1",
             "windrow_flush_records_sum{core=\"0\"} 16",
+            "windrow_follower_lag_bytes{partition=\"0\",follower=\"ab\"} 7",
+            "windrow_peer_sent_bytes_total{core=\"0\",way=\"sendfile\"} 9",
             "windrow_error_replies_total{core=\"0\",prefix=\"WRONGTYPE\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

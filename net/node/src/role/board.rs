@@ -1,10 +1,13 @@
 //! What the node tells about its part in replication. Written by the cores that host the partitions, on every change
 //! and a few times a second; read by commands of operators and by clients that are sent elsewhere.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use windrow_core::types::PartitionId;
+
+use super::control::Control;
+use super::members::Members;
 
 /// Where clients reach a node, or one of its cores.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -137,13 +140,28 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Board {
     partitions: Box<[Mutex<Status>]>,
+    members: OnceLock<Members>,
+    /// What operators ask for.
+    pub control: Control,
 }
 
 impl Board {
     /// Of a node without followers.
     #[must_use]
     pub fn new(partitions: usize) -> Self {
-        Self { partitions: (0..partitions).map(|_| Mutex::default()).collect() }
+        let partitions = (0..partitions).map(|_| Mutex::default()).collect();
+        Self { partitions, members: OnceLock::new(), control: Control::default() }
+    }
+
+    /// Names the nodes of the set, once, before anybody reads it.
+    pub fn set_members(&self, members: Members) {
+        self.members.get_or_init(|| members);
+    }
+
+    /// The nodes of the set; `None` where there is none.
+    #[must_use]
+    pub fn members(&self) -> Option<&Members> {
+        self.members.get()
     }
 
     /// What is told about one partition. Held for a few instructions.

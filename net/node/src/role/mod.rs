@@ -6,6 +6,8 @@
 
 mod access;
 mod board;
+mod control;
+mod members;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,8 @@ use std::time::Instant;
 
 pub use access::Access;
 pub use board::{Address, Board, Follower, FollowerState, Link, Part, Status};
+pub use control::{Control, Request};
+pub use members::{Member, MemberError, Members, replica_from_hex};
 pub use refusal::{Refusal, UNCONFIRMED, UNSETTLED};
 
 /// The part that this process has in one partition. Set and read by the core that hosts the partition.

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use windrow_core::replication::{ConfigError, ReplicaId};
 use windrow_core::types::PartitionId;
 use windrow_store::{DataDirError, OpenError};
 
 use crate::net::ListenError;
+#[cfg(feature = "shared-nothing")]
+use crate::peers::SecretError;
 use crate::ring::SetupError;
 use crate::runtime::{CoreChoiceError, CoreError};
 use crate::server::NodeError;
@@ -51,6 +54,19 @@ pub enum ServeError {
         /// How many cores there are.
         cores: usize,
     },
+    /// Peers in a build that has none.
+    #[error(
+        "this build is for shared-memory mode, in which there are no peers. Remedy: leave `peers` out, or serve with a \
+         build of `--no-default-features --features shared-nothing`"
+    )]
+    PeersInThisMode,
+    /// The settings of replication.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+    /// The secret of the set.
+    #[cfg(feature = "shared-nothing")]
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A partition does not open.
     #[error("partition {partition}: {source}")]
     Open {
@@ -93,4 +109,49 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// Why the settings of replication do not go together.
+#[derive(Error, Debug)]
+#[non_exhaustive]
+pub enum ReplicationError {
+    /// There is no directory yet.
+    #[error(
+        "{}: there is no data directory here, and one with peers is not made by itself. Remedy: `windrow init --dir`, \
+         with --cluster on all nodes but the first", path.display()
+    )]
+    NoDirectory {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// This directory is another replica.
+    #[error(
+        "this data directory is replica {own}, which `peers` does not name. Remedy: put what `windrow init` has printed \
+         for this directory into `peers`, on every node of the set"
+    )]
+    Stranger {
+        /// Which replica it is.
+        own: ReplicaId,
+    },
+    /// A learner or leader that is not among the peers.
+    #[error("`{setting}` names replica {replica}, which `peers` does not. Remedy: name it there, too")]
+    Unknown {
+        /// The setting.
+        setting: &'static str,
+        /// Whom it names.
+        replica: ReplicaId,
+    },
+    /// A name that is not known.
+    #[error(
+        "cannot find the address of peer {host}: {source}. Remedy: name an address in `peers`, or mend the resolver"
+    )]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        source: std::io::Error,
+    },
+    /// What the replicas themselves refuse.
+    #[error("the settings of replication do not go together: {0}")]
+    Config(#[from] ConfigError),
 }

@@ -9,12 +9,13 @@ use windrow_proto::command::{
 };
 use windrow_proto::resp::{Args, ArgsBuf, Encoder};
 
+use super::cluster_set::SeenSet;
 use super::connection::{Gate, auth, effect_of, hello, ping, reset, select};
 use super::latency_events::{self, Event};
 use super::node::{Live, Node, Phase};
 use super::refresh::{refresh, refresh_sessions};
 use super::slowlog::{self, SlowEntry};
-use super::{client, cluster, config, debug, info, persistence, replication};
+use super::{client, cluster, config, debug, failover, info, persistence, replication};
 use crate::auth::{DENIED, Throttle, is_denied};
 use crate::metrics::{CoreMetrics, thread_cpu_time};
 use crate::net::Limits;
@@ -112,6 +113,8 @@ impl Server {
             Id::Wait => return replication::wait(&self.node.replication, args, encoder),
             Id::Waitaof => return replication::waitaof(&self.node.replication, args, encoder),
             Id::Role => replication::role(&self.node, encoder),
+            Id::Replicaof | Id::Slaveof => failover::replicaof(&self.node, args, encoder),
+            Id::Failover => failover::failover(&self.node, args, encoder),
             Id::Shutdown => {
                 let effect = persistence::shutdown(args, encoder);
                 if matches!(effect, Effect::Shutdown) {
@@ -181,6 +184,12 @@ impl Server {
             | Id::ClusterNodes
             | Id::ClusterShards
             | Id::ClusterSlots => {
+                let board = &node.replication;
+                if let (Some(members), true) = (board.members(), command.id != Id::ClusterKeyslot) {
+                    let seen = SeenSet { identity: &node.identity, board, members, core: self.core };
+                    seen.execute(command.id, encoder);
+                    return Effect::Reply;
+                }
                 let ip = session.local.ip().to_canonical();
                 let seen = cluster::Seen { identity: &node.identity, core: self.core, ip };
                 cluster::execute(seen, command.id, args, encoder);

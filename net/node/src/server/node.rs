@@ -4,9 +4,11 @@
 //! copy of and renews when [`Node::settings_version`] has moved; the mutexes are held for a few instructions, by
 //! commands of operators and by slow commands.
 
+#[cfg(feature = "shared-nothing")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use windrow_core::types::UnixMillis;
 
@@ -15,9 +17,14 @@ use super::latency_events::LatencyEvents;
 use super::slowlog::SlowLog;
 use crate::admin::{Health, Source};
 use crate::auth::{PasswordError, PasswordHash, random_bytes};
-use crate::metrics::{CoreMetrics, Memory, NodeFacts, NodeMetrics, command_names, memory, render};
+use crate::metrics::{
+    CoreMetrics, Direction, FollowerFact, Memory, NodeFacts, NodeMetrics, PartFact, ReplicationFacts, command_names,
+    memory, render,
+};
 use crate::net::Limits;
-use crate::role::Board;
+#[cfg(feature = "shared-nothing")]
+use crate::peers::WireCounters;
+use crate::role::{Board, Follower, FollowerState, Status};
 use crate::settings::{ChangeError, Configured, Settings};
 
 /// A core that has not ticked for this long does not work.
@@ -84,6 +91,8 @@ pub struct Node {
     events: Box<[Mutex<LatencyEvents>]>,
     phase: AtomicU8,
     memory_peak: AtomicU64,
+    #[cfg(feature = "shared-nothing")]
+    wire: OnceLock<Vec<Arc<WireCounters>>>,
 }
 
 impl Node {
@@ -105,6 +114,8 @@ impl Node {
             events: (0..cores).map(|_| Mutex::default()).collect(),
             phase: AtomicU8::new(0),
             memory_peak: AtomicU64::new(0),
+            #[cfg(feature = "shared-nothing")]
+            wire: OnceLock::new(),
             identity,
         })
     }
@@ -222,6 +233,54 @@ impl Node {
         self.metrics.partition_sum(|partition| partition.committed_lsn.get())
     }
 
+    /// What the metrics tell about replication.
+    fn replication_facts(&self) -> ReplicationFacts {
+        let now = Instant::now();
+        let seconds = |moment: Option<Instant>| moment.map(|at| now.saturating_duration_since(at).as_secs_f64());
+        let follower = |one: &Follower| FollowerFact {
+            name: one.name.clone(),
+            is_online: one.state == FollowerState::Online,
+            lag_bytes: one.lag,
+            lag_seconds: seconds(one.behind_since).unwrap_or(0.0),
+        };
+        let part = |status: MutexGuard<'_, Status>| PartFact {
+            leads: status.part.is_leader(),
+            staleness: if status.part.is_leader() { None } else { seconds(status.fresh_at) },
+            followers: status.followers.iter().map(follower).collect(),
+        };
+        ReplicationFacts { partitions: self.replication.partitions().map(part).collect(), bytes: self.wire_bytes() }
+    }
+
+    #[cfg(feature = "shared-memory")]
+    #[expect(clippy::unused_self, reason = "the other mode needs it")]
+    const fn wire_bytes(&self) -> Vec<(usize, Direction, &'static str, u64)> {
+        Vec::new()
+    }
+
+    /// Bytes of logs that went to other nodes and came from there.
+    #[cfg(feature = "shared-nothing")]
+    fn wire_bytes(&self) -> Vec<(usize, Direction, &'static str, u64)> {
+        let cores = self.wire.get().map(Vec::as_slice).unwrap_or_default();
+        let of_core = |(core, counters): (usize, &Arc<WireCounters>)| {
+            [
+                (core, Direction::Sent, "gathered", counters.sent_gathered_bytes.get()),
+                (core, Direction::Sent, "sendfile", counters.sent_file_bytes.get()),
+                (core, Direction::Sent, "zero-copy", counters.sent_zero_copy_bytes.get()),
+                (core, Direction::Sent, "zero-copy-copied", counters.sent_zero_copy_copied_bytes.get()),
+                (core, Direction::Received, "direct", counters.received_direct_bytes.get()),
+                (core, Direction::Received, "copied", counters.received_copied_bytes.get()),
+                (core, Direction::Received, "discarded", counters.received_discarded_bytes.get()),
+            ]
+        };
+        cores.iter().enumerate().flat_map(of_core).collect()
+    }
+
+    /// What the connections of each core with other nodes count; set once, at the start.
+    #[cfg(feature = "shared-nothing")]
+    pub(crate) fn set_wire(&self, counters: Vec<Arc<WireCounters>>) {
+        self.wire.get_or_init(|| counters);
+    }
+
     /// Memory now, and the most beside the log that was ever seen here.
     #[must_use]
     pub fn memory(&self) -> (Memory, u64) {
@@ -241,6 +300,7 @@ impl Source for Node {
             durability: live.settings.durability.name(),
             connections_max: u64::try_from(live.settings.max_clients).unwrap_or(u64::MAX),
             memory: self.memory().0,
+            replication: self.replication_facts(),
         };
         render(&self.metrics, &facts)
     }

@@ -20,8 +20,7 @@ pub(super) fn refresh(node: &Node, core: &mut dyn CoreView) {
         gauges.appended_lsn.set(stats.appended.get());
         gauges.submitted_lsn.set(stats.submitted.get());
         gauges.durable_lsn.set(stats.durable.get());
-        // Without followers, what is durable is committed.
-        gauges.committed_lsn.set(stats.durable.get());
+        gauges.committed_lsn.set(partition.committed.get());
         gauges.first_lsn.set(stats.start.get());
         gauges.epoch.set(stats.epoch.get().into());
         gauges.segments.set(stats.segments);

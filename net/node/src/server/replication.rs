@@ -100,6 +100,7 @@ pub(super) fn info(facts: &Facts<'_>, report: &mut Report) {
     report.line("repl_backlog_first_byte_offset", 0);
     report.line("repl_backlog_histlen", 0);
     report.line("replication_part", part.name());
+    report.line("replication_refusal", board.control.refusal().unwrap_or_default());
     report.line("replication_epoch", board.partitions().map(|status| status.epoch).max().unwrap_or(0));
 }
 

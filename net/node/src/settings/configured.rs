@@ -125,6 +125,11 @@ impl Configured {
             "the soft limit must not be above the limit",
         )?;
         self.refuse_if(
+            !settings.peers.is_empty() && settings.peer_secret_file.is_none(),
+            ("peers", "peer-secret-file"),
+            "nodes of a set show each other that they share a secret: name the file",
+        )?;
+        self.refuse_if(
             settings.port != 0 && settings.port == settings.admin_port && settings.bind.contains(&settings.admin_bind),
             ("port", "admin-port"),
             "both would listen on the same port of the same address",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use windrow_core::replication::CommitRule;
 use windrow_core::types::limits::{PARTITIONS_MAX, SEGMENT_LEN_ALIGN, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN};
 
 use super::kind::{Kind, Value, show_size, show_time};
@@ -48,6 +49,8 @@ pub fn find(name: &str) -> Option<&'static Field> {
 
 const FILL_MODES: &[&str] = &["4k", "16k", "64k", "1m", "allocate"];
 const DURABILITIES: &[(&str, Durability)] = &[("commit", Durability::Commit), ("memory", Durability::Memory)];
+const COMMIT_RULES: &[(&str, CommitRule)] =
+    &[("leader", CommitRule::Leader), ("quorum", CommitRule::Quorum), ("all", CommitRule::All)];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),
@@ -64,6 +67,10 @@ fn word_of<T: PartialEq>(table: &[(&str, T)], value: &T) -> String {
 fn from_word<T: Copy>(table: &[(&str, T)], value: &Value) -> Option<T> {
     let text = value.text()?;
     table.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+}
+
+fn list_of<T: ToString>(list: &[T]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn yes_no(on: bool) -> String {
@@ -193,6 +200,62 @@ pub static FIELDS: &[Field] = &[
         changes_live: false,
         get: |s| show_time(s.memory_flush_interval),
         set: |s, v| v.time().map(|time| s.memory_flush_interval = time),
+    },
+    Field {
+        name: "peers",
+        help: "All nodes of the replicated set, this one included: its replica, where peers and where clients connect to",
+        kind: Kind::Members,
+        changes_live: false,
+        get: |s| list_of(&s.peers),
+        set: |s, v| v.members().map(|members| s.peers = members.to_vec()),
+    },
+    Field {
+        name: "peer-bind",
+        help: "The address that peers connect to; the first one of `bind` where there is none",
+        kind: Kind::Address,
+        changes_live: false,
+        get: |s| s.peer_bind.map_or_else(String::new, |address| address.to_string()),
+        set: |s, v| v.addresses()?.first().map(|address| s.peer_bind = Some(*address)),
+    },
+    Field {
+        name: "peer-secret-file",
+        help: "A file with the secret that all nodes of the set share; needed where there are peers",
+        kind: Kind::Path,
+        changes_live: false,
+        get: |s| s.peer_secret_file.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+        set: |s, v| v.text().map(|text| s.peer_secret_file = Some(PathBuf::from(text))),
+    },
+    Field {
+        name: "learners",
+        help: "Those of the peers that get the log and neither vote nor count for what is committed",
+        kind: Kind::Replicas(15),
+        changes_live: false,
+        get: |s| list_of(&s.learners),
+        set: |s, v| v.replicas().map(|replicas| s.learners = replicas.to_vec()),
+    },
+    Field {
+        name: "leader",
+        help: "The replica that leads where nobody else does: when the set begins, and when it starts again",
+        kind: Kind::Replicas(1),
+        changes_live: false,
+        get: |s| s.leader.map_or_else(String::new, |leader| leader.to_string()),
+        set: |s, v| v.replicas()?.first().map(|leader| s.leader = Some(*leader)),
+    },
+    Field {
+        name: "commit",
+        help: "With peers, where a write is flushed before it is confirmed: on the leader, on a majority, on all",
+        kind: Kind::Choice(&["leader", "quorum", "all"]),
+        changes_live: false,
+        get: |s| word_of(COMMIT_RULES, &s.commit),
+        set: |s, v| from_word(COMMIT_RULES, v).map(|rule| s.commit = rule),
+    },
+    Field {
+        name: "lease",
+        help: "How long a follower that has heard from its leader helps nobody else to lead; the same on all nodes",
+        kind: Kind::Time(Duration::from_millis(500)..=Duration::from_secs(60)),
+        changes_live: false,
+        get: |s| show_time(s.lease),
+        set: |s, v| v.time().map(|time| s.lease = time),
     },
     Field {
         name: "requirepass",

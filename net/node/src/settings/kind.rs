@@ -4,6 +4,10 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use windrow_core::replication::ReplicaId;
+use windrow_core::replication::limits::REPLICAS_MAX;
+
+use crate::role::{Member, replica_from_hex};
 use crate::runtime::CoreChoice;
 
 /// What a setting's value is.
@@ -29,6 +33,10 @@ pub enum Kind {
     Size(RangeInclusive<u64>, u64),
     /// A time with its unit.
     Time(RangeInclusive<Duration>),
+    /// The nodes of a replicated set.
+    Members,
+    /// Replicas by their numbers, so many at most.
+    Replicas(usize),
 }
 
 /// A value that was read and is allowed.
@@ -48,6 +56,10 @@ pub enum Value {
     Size(u64),
     /// Of [`Kind::Time`].
     Time(Duration),
+    /// Of [`Kind::Members`].
+    Members(Vec<Member>),
+    /// Of [`Kind::Replicas`].
+    Replicas(Vec<ReplicaId>),
 }
 
 impl Kind {
@@ -70,6 +82,8 @@ impl Kind {
                 size(text).filter(|len| range.contains(len) && len % multiple == 0).map(Value::Size)
             }
             Self::Time(range) => time(text).filter(|time| range.contains(time)).map(Value::Time),
+            Self::Members => members(text).map(Value::Members),
+            Self::Replicas(max) => replicas(text).filter(|all| all.len() <= *max).map(Value::Replicas),
         }
     }
 
@@ -96,6 +110,13 @@ impl Kind {
             Self::Time(range) => {
                 format!("{} to {}, with the unit ms, s, m or h", show_time(*range.start()), show_time(*range.end()))
             }
+            Self::Members => {
+                "2 to 16 times ID@HOST:PEER-PORT/CLIENT-PORT, separated by commas, none of them twice".to_owned()
+            }
+            Self::Replicas(1) => "the 16 hexadecimal digits that `windrow init` prints".to_owned(),
+            Self::Replicas(_) => {
+                "what `windrow init` prints (16 hexadecimal digits), separated by commas, none of them twice".to_owned()
+            }
         }
     }
 
@@ -113,6 +134,8 @@ impl Kind {
             Self::Integer(..) => "NUMBER",
             Self::Size(..) => "SIZE",
             Self::Time(_) => "TIME",
+            Self::Members => "MEMBERS",
+            Self::Replicas(_) => "REPLICA",
         }
     }
 }
@@ -149,6 +172,14 @@ impl Value {
         if let Self::Switch(on) = *self { Some(on) } else { None }
     }
 
+    pub(super) fn members(&self) -> Option<&[Member]> {
+        if let Self::Members(members) = self { Some(members) } else { None }
+    }
+
+    pub(super) fn replicas(&self) -> Option<&[ReplicaId]> {
+        if let Self::Replicas(replicas) = self { Some(replicas) } else { None }
+    }
+
     pub(super) fn time(&self) -> Option<Duration> {
         if let Self::Time(time) = *self { Some(time) } else { None }
     }
@@ -164,6 +195,30 @@ fn addresses(text: &str) -> Option<Vec<IpAddr>> {
         addresses.push(address);
     }
     (!addresses.is_empty()).then_some(addresses)
+}
+
+fn members(text: &str) -> Option<Vec<Member>> {
+    let mut members: Vec<Member> = Vec::new();
+    for part in text.split([',', ' ']).filter(|part| !part.is_empty()) {
+        let member: Member = part.parse().ok()?;
+        if members.iter().any(|other| other.replica == member.replica) {
+            return None;
+        }
+        members.push(member);
+    }
+    (2..=REPLICAS_MAX).contains(&members.len()).then_some(members)
+}
+
+fn replicas(text: &str) -> Option<Vec<ReplicaId>> {
+    let mut replicas = Vec::new();
+    for part in text.split([',', ' ']).filter(|part| !part.is_empty()) {
+        let replica = replica_from_hex(part)?;
+        if replicas.contains(&replica) {
+            return None;
+        }
+        replicas.push(replica);
+    }
+    (!replicas.is_empty()).then_some(replicas)
 }
 
 fn switch(text: &str) -> Option<bool> {

@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use windrow_core::replication::{CommitRule, ReplicaId};
 use windrow_core::types::limits::{SEGMENT_LEN_DEFAULT, SEGMENTS_AHEAD_DEFAULT};
 use windrow_store::FillMode;
 
@@ -26,6 +27,7 @@ pub use fields::{FIELDS, Field, find};
 pub use kind::{Kind, Value};
 
 use crate::net::limits;
+use crate::role::Member;
 use crate::runtime::CoreChoice;
 
 /// What an operator can choose, validated.
@@ -58,6 +60,20 @@ pub struct Settings {
     pub durability: Durability,
     /// With [`Durability::Memory`]: a confirmed write is flushed within this time.
     pub memory_flush_interval: Duration,
+    /// All nodes of the replicated set, this one included; empty where there is none.
+    pub peers: Vec<Member>,
+    /// The address that peers connect to; `None` for the first one of clients.
+    pub peer_bind: Option<IpAddr>,
+    /// The file that holds what all nodes of the set know.
+    pub peer_secret_file: Option<PathBuf>,
+    /// Those of the peers whose flushes do not count.
+    pub learners: Vec<ReplicaId>,
+    /// Which replica leads where nobody else does.
+    pub leader: Option<ReplicaId>,
+    /// On how many replicas a write is flushed before it is confirmed.
+    pub commit: CommitRule,
+    /// How long a follower that has heard from its leader helps nobody else to lead.
+    pub lease: Duration,
     /// The password of clients.
     pub requirepass: Option<Secret>,
     /// The file that the password was read from.
@@ -108,6 +124,13 @@ impl Default for Settings {
             hot_memory_percent: limits::HOT_MEMORY_PERCENT_DEFAULT,
             durability: Durability::Commit,
             memory_flush_interval: Duration::from_secs(1),
+            peers: Vec::new(),
+            peer_bind: None,
+            peer_secret_file: None,
+            learners: Vec::new(),
+            leader: None,
+            commit: CommitRule::Quorum,
+            lease: Duration::from_secs(2),
             requirepass: None,
             requirepass_file: None,
             protected_mode: true,

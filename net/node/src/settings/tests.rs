@@ -140,6 +140,18 @@ fn every_bound_is_met_and_not_passed() {
                 (vec!["::1".to_owned()], vec!["localhost".to_owned(), "1.2.3.4:5".to_owned(), String::new()])
             }
             Kind::Cores => (["all", "3", "0,2-3"].map(str::to_owned).to_vec(), vec!["0".to_owned(), String::new()]),
+            Kind::Members => (
+                vec!["00000000000000ab@10.0.0.1:7400/7000,00000000000000cd@b:7400/7000".to_owned()],
+                vec![
+                    "00000000000000ab@10.0.0.1:7400/7000".to_owned(),
+                    "00000000000000ab@a:1/2,00000000000000ab@b:1/2".to_owned(),
+                    String::new(),
+                ],
+            ),
+            Kind::Replicas(_) => (
+                vec!["00000000000000ab".to_owned()],
+                vec!["ab".to_owned(), "00000000000000ab,00000000000000ab".to_owned()],
+            ),
             Kind::Path | Kind::Secret => (vec!["x".to_owned()], vec![String::new()]),
         };
         for text in inside {

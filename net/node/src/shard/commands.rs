@@ -8,7 +8,7 @@ use std::any::Any;
 use std::time::{Duration, Instant};
 
 use windrow_core::partition::PartitionStats;
-use windrow_core::types::{PartitionId, UnixMillis};
+use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 use windrow_proto::command::Command;
 use windrow_proto::resp::Args;
 
@@ -33,6 +33,8 @@ pub struct PartitionView {
     pub id: PartitionId,
     /// Its counters and watermarks.
     pub stats: PartitionStats,
+    /// Everything below is committed.
+    pub committed: Lsn,
 }
 
 /// What a core lets others see of it. Only that core calls this, within an [`EveryCore`] task.

@@ -16,6 +16,8 @@ use super::flusher::{Flush, Flusher};
 use super::handler::{DiskSink, Handler};
 use crate::net::limits::{DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
 use crate::net::{Connection, Limits, Listener, Wait, prepare};
+#[cfg(feature = "shared-nothing")]
+use crate::peers::Transport;
 use crate::ring::{Completion, ConnId, Part, Ring};
 use crate::runtime::{EventWaiter, yield_if_needed};
 
@@ -28,6 +30,9 @@ pub(crate) struct Driver<H: Handler> {
     pub(super) ring: Ring,
     flusher: Flusher<H::File>,
     pub(super) clients: Clients,
+    /// The connections with other nodes, where there are any.
+    #[cfg(feature = "shared-nothing")]
+    peers: Option<Box<Transport>>,
     pub(super) handler: H,
     pub(super) limits: Limits,
     pub(super) now: Now,
@@ -86,6 +91,8 @@ impl<H: Handler> Driver<H> {
             ring,
             flusher,
             clients: Clients::default(),
+            #[cfg(feature = "shared-nothing")]
+            peers: None,
             limits: handler.limits(),
             handler,
             now: Now::read(),
@@ -98,6 +105,40 @@ impl<H: Handler> Driver<H> {
             due: Vec::new(),
             closing_since: None,
         }
+    }
+
+    /// Talks to other nodes over `peers`, if there are any.
+    #[cfg(feature = "shared-nothing")]
+    pub(crate) fn with_peers(mut self, peers: Option<Transport>) -> Self {
+        self.peers = peers.map(Box::new);
+        self
+    }
+
+    /// Lets the replicas of this core act, and sends and receives for them. Returns whether there was anything to do.
+    #[cfg(feature = "shared-nothing")]
+    fn talk_to_peers(&mut self) -> bool {
+        let Some(peers) = &mut self.peers else { return false };
+        self.handler.replicate(peers.outbox(), &mut self.clients, self.now);
+        if self.closing_since.is_some() && self.clients.slab.len() == 0 {
+            return false;
+        }
+        let mut host = self.handler.host(&mut self.clients, self.now);
+        peers.run(&mut self.ring, &mut host, self.now.instant)
+    }
+
+    /// Gives a completion to the connections with other nodes, if it is theirs.
+    #[cfg(feature = "shared-nothing")]
+    fn of_clients(&mut self, completion: Completion) -> Option<Completion> {
+        match &mut self.peers {
+            Some(peers) => peers.completion(completion, &mut self.ring),
+            None => Some(completion),
+        }
+    }
+
+    #[cfg(feature = "shared-memory")]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the other mode needs it")]
+    fn of_clients(&self, completion: Completion) -> Option<Completion> {
+        Some(completion)
     }
 
     /// Runs until the node has shut down in order, and returns the handler.
@@ -118,11 +159,19 @@ impl<H: Handler> Driver<H> {
             busy |= any;
             busy |= self.handler.run(&mut self.clients, self.now);
             busy |= self.resume();
+            #[cfg(feature = "shared-nothing")]
+            {
+                busy |= self.talk_to_peers();
+            }
             let disk = &mut Disk { ring: &mut self.ring, flusher: &mut self.flusher };
             self.handler.start_flushes(disk, self.now, more);
             self.handler.start_reads(disk);
             busy |= self.send();
             if self.handler.is_closing() && self.close() {
+                #[cfg(feature = "shared-nothing")]
+                if let Some(peers) = &mut self.peers {
+                    peers.close(&mut self.ring);
+                }
                 return Ok(self.handler);
             }
             self.add_listeners();
@@ -158,6 +207,7 @@ impl<H: Handler> Driver<H> {
             && let Some(completion) = self.ring.poll()
         {
             any = true;
+            let Some(completion) = self.of_clients(completion) else { continue };
             match completion {
                 Completion::Received { conn, received, armed } => taken_in += self.received(conn, received, armed),
                 Completion::Sent { conn, result, parts } => self.sent(conn, result, parts),
@@ -277,6 +327,11 @@ impl<H: Handler> Driver<H> {
         }
         self.due = due;
         self.handler.tick(&mut self.clients, self.now);
+        #[cfg(feature = "shared-nothing")]
+        if let Some(peers) = &mut self.peers {
+            let mut host = self.handler.host(&mut self.clients, self.now);
+            peers.tick(&mut self.ring, &mut host, self.now.instant);
+        }
     }
 
     /// Goes on with the shutdown. Returns whether it is complete.

@@ -18,12 +18,18 @@ use super::flusher::Flushed;
 use super::gathering::Gathering;
 use super::handler::{DiskSink, Handler, Progress};
 use super::hosted::{FlushPolicy, Hosted};
+#[cfg(feature = "shared-nothing")]
+use super::replicate::OnCore;
 use super::work::{Answer, Asker, CoreTask};
 use super::{Now, Session};
 use crate::metrics::CoreMetrics;
 #[cfg(feature = "shared-memory")]
 use crate::net::Listener;
 use crate::net::{Connection, Limits, Pool, Ticket};
+#[cfg(feature = "shared-nothing")]
+use crate::peers::{Host, Outbox};
+#[cfg(feature = "shared-nothing")]
+use crate::replication::Replicas;
 use crate::ring::ConnId;
 use crate::ring::slots::Slots;
 use crate::server::Node;
@@ -68,6 +74,9 @@ pub(crate) struct EngineParts<S> {
     pub(crate) standby: Option<StandbyCore>,
     /// Any number but zero.
     pub(crate) draw: u64,
+    /// The replicas of the partitions, where there are other nodes.
+    #[cfg(feature = "shared-nothing")]
+    pub(crate) replicas: Option<Box<Replicas>>,
 }
 
 /// What executes the commands of one core.
@@ -141,13 +150,21 @@ impl<S: ServerCommands> Engine<S> {
                 Done::Prepared { partition, .. }
                 | Done::PrepareFailed { partition, .. }
                 | Done::SuperblockWritten { partition, .. }
-                | Done::SuperblockFailed { partition, .. } => *partition,
+                | Done::SuperblockFailed { partition, .. }
+                | Done::PutAside { partition, .. }
+                | Done::MovedAside { partition }
+                | Done::Removed { partition }
+                | Done::ClearingFailed { partition, .. } => *partition,
                 _ => continue,
             };
             let Some(Place::Here(at)) = self.parts.places.get(usize::from(partition.get())).copied() else { continue };
             self.parts.hosted[at].job_done(done, clients, &self.parts.node.metrics);
             self.unpark(at);
             self.parts.hosted[at].submit_jobs(&self.parts.background);
+            #[cfg(feature = "shared-nothing")]
+            if let Some(replicas) = &mut self.parts.replicas {
+                replicas.room_again = true;
+            }
         }
     }
 
@@ -205,7 +222,8 @@ impl CoreView for View<'_> {
 
     fn visit_partitions(&self, visit: &mut dyn FnMut(PartitionView)) {
         for hosted in self.hosted {
-            visit(PartitionView { id: hosted.id, stats: hosted.partition.stats() });
+            let committed = hosted.partition.committed();
+            visit(PartitionView { id: hosted.id, stats: hosted.partition.stats(), committed });
         }
     }
 }
@@ -304,6 +322,8 @@ impl<S: ServerCommands> Handler for Engine<S> {
         }
         #[cfg(feature = "shared-memory")]
         self.show_standbys(now);
+        #[cfg(feature = "shared-nothing")]
+        self.tick_replicas(clients, now);
         let stopping = self.parts.common.is_stopping();
         for hosted in &mut self.parts.hosted {
             hosted.settle_counts(now.instant, stopping, &mut self.answered);
@@ -333,6 +353,16 @@ impl<S: ServerCommands> Handler for Engine<S> {
     fn take_listeners(&mut self) -> Vec<Listener> {
         let core = self.parts.core;
         self.parts.standby.as_ref().map_or_else(Vec::new, |standby| standby.take_listeners(core))
+    }
+
+    #[cfg(feature = "shared-nothing")]
+    fn replicate(&mut self, out: &mut Outbox, clients: &mut Clients, now: Now) {
+        self.replicate_all(out, clients, now);
+    }
+
+    #[cfg(feature = "shared-nothing")]
+    fn host<'a>(&'a mut self, clients: &'a mut Clients, now: Now) -> impl Host + 'a {
+        OnCore::new(self, clients, now)
     }
 
     fn fall_asleep(&mut self) -> bool {

@@ -14,6 +14,8 @@ use super::flusher::{Flush, Flushed};
 use super::{Now, Session};
 use crate::metrics::CoreMetrics;
 use crate::net::{Connection, Limits, Listener, Pool};
+#[cfg(feature = "shared-nothing")]
+use crate::peers::{Host, Outbox};
 use crate::ring::ConnId;
 
 /// How far the execution of a connection's input came.
@@ -107,6 +109,14 @@ pub(crate) trait Handler {
     fn take_listeners(&mut self) -> Vec<Listener> {
         Vec::new()
     }
+
+    /// Tells the replicas of this core what has happened, and puts what is to be sent into `out`.
+    #[cfg(feature = "shared-nothing")]
+    fn replicate(&mut self, out: &mut Outbox, clients: &mut Clients, now: Now);
+
+    /// What the connections with peers talk to.
+    #[cfg(feature = "shared-nothing")]
+    fn host<'a>(&'a mut self, clients: &'a mut Clients, now: Now) -> impl Host + 'a;
 
     /// The core goes to sleep. Returns `false` if something has come from elsewhere since [`run`](Self::run); once
     /// it has returned `true`, whoever has something for this core must write to its eventfd.

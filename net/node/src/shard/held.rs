@@ -58,7 +58,7 @@ impl Hosted {
     }
 
     /// What each follower has flushed, while this process leads.
-    #[allow(dead_code, reason = "called by whoever drives replication")]
+    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
     pub(crate) fn set_replicas_flushed(&mut self, flushed: impl Iterator<Item = Lsn>) {
         self.replicas_flushed.clear();
         self.replicas_flushed.extend(flushed);
@@ -147,7 +147,7 @@ impl<S: ServerCommands> Engine<S> {
 
     /// This process has another part in a partition now. What waited for that goes on. Where a leader is deposed,
     /// [`fail_held`](Self::fail_held) comes first.
-    #[allow(dead_code, reason = "called by whoever drives replication")]
+    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
     pub(crate) fn set_role(&mut self, at: usize, role: Role, clients: &mut Clients) {
         let hosted = &mut self.parts.hosted[at];
         let was_held = matches!(hosted.role, Role::HandingOver { .. });
@@ -159,7 +159,7 @@ impl<S: ServerCommands> Engine<S> {
     }
 
     /// Answers with `error` everything that waits for records of this partition that are not committed.
-    #[allow(dead_code, reason = "called by whoever drives replication")]
+    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
     pub(crate) fn fail_held(&mut self, at: usize, error: &str, clients: &mut Clients) {
         let hosted = &mut self.parts.hosted[at];
         let (partition, committed) = (hosted.id, hosted.partition.committed());

@@ -8,8 +8,8 @@ use windrow_core::partition::{Action, Partition};
 use windrow_core::types::{Lsn, PartitionId};
 use windrow_proto::data::LogRange;
 use windrow_store::{
-    BackgroundClient, ControlWriter, Done, FillMode, Job, MappedSegment, OpenPartition, PartitionDir, Progress,
-    SegmentView, fatal_flush,
+    BackgroundClient, ControlWriter, Done, FillMode, FlushFailed, Job, MappedSegment, OpenPartition, PartitionDir,
+    Progress, SegmentView, fatal_flush,
 };
 
 use super::Now;
@@ -110,6 +110,21 @@ impl Hosted {
         hosted
     }
 
+    /// A partition that has other replicas; what this one is among them is still to be found out.
+    #[cfg(feature = "shared-nothing")]
+    pub(crate) fn replica(
+        partition: Partition<MappedSegment>,
+        dir: Arc<PartitionDir>,
+        control: ControlWriter,
+        fill: FillMode,
+        hot_len: u64,
+    ) -> Self {
+        let mut hosted = Self::of(partition, fill, hot_len);
+        hosted.writer = Some(Writer { dir, control });
+        hosted.role = Role::Leaderless { fresh_at: None };
+        hosted
+    }
+
     /// A partition that is not written here yet.
     pub(super) fn of(partition: Partition<MappedSegment>, fill: FillMode, hot_len: u64) -> Self {
         Self {
@@ -162,6 +177,12 @@ impl Hosted {
         Mapped::new(segment.share(), start..start + value.len)
     }
 
+    /// Where its files are, if it is written here.
+    #[cfg(feature = "shared-nothing")]
+    pub(super) fn dir(&self) -> Option<&Arc<PartitionDir>> {
+        self.writer.as_ref().map(|writer| &writer.dir)
+    }
+
     /// Wakes `conn` when the committed watermark has reached `end`.
     pub(crate) fn wait(&mut self, conn: ConnId, end: Lsn) {
         self.waiting.push((conn, end));
@@ -183,7 +204,7 @@ impl Hosted {
     }
 
     /// Takes back the answers that wait for the committed watermark, and wakes nobody.
-    #[allow(dead_code, reason = "called by whoever drives replication")]
+    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
     pub(super) fn take_held(&mut self) -> impl Iterator<Item = Answer> + use<> {
         self.waiting.clear();
         std::mem::take(&mut self.answers).into_iter().map(|(answer, _)| answer)
@@ -205,7 +226,9 @@ impl Hosted {
         now: Now,
         busy: bool,
     ) {
-        if self.in_flight.is_some() || self.partition.appended() == self.partition.submitted() {
+        // Where there are other replicas, a log that has just been cut is flushed though nothing was appended.
+        let is_new = self.partition.appended() > self.partition.submitted() || !self.role.is_open();
+        if self.in_flight.is_some() || !is_new {
             return;
         }
         let since = *self.unflushed_since.get_or_insert(now.instant);
@@ -222,8 +245,9 @@ impl Hosted {
             return;
         }
         let from = self.partition.submitted();
-        let Some(request) = self.partition.poll_flush() else { return };
+        let request = self.partition.poll_flush();
         self.unflushed_since = None;
+        let Some(request) = request else { return };
         self.flush_wanted = false;
         let segments = self.partition.log().segments().rev().map(windrow_core::log::LogSegment::memory);
         let mut views = std::mem::take(&mut self.spare_views);
@@ -337,6 +361,15 @@ impl Hosted {
             }
             Done::SuperblockWritten { generation, .. } => self.partition.handle_superblock_written(generation),
             Done::SuperblockFailed { error, .. } => fatal_flush(&error.into()),
+            Done::PutAside { result, .. } => {
+                if let Err(error) = &result {
+                    tracing::error!(partition = %self.id, %error, "cannot keep what is to be cut; trying again");
+                }
+                self.partition.handle_put_aside(result.is_ok());
+            }
+            Done::MovedAside { .. } => self.partition.handle_moved_aside(),
+            Done::Removed { .. } => self.partition.handle_removed(),
+            Done::ClearingFailed { error, .. } => fatal_flush(&FlushFailed { path: error.path, source: error.source }),
             _ => {}
         }
         self.resume_stalled(clients);

@@ -24,6 +24,8 @@ mod handler;
 mod held;
 mod hosted;
 mod multi;
+#[cfg(feature = "shared-nothing")]
+mod replicate;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -22,11 +22,12 @@ const ACK: u8 = 23;
 const PROMISE_REQUEST: u8 = 24;
 const PROMISE: u8 = 25;
 const REFUSE: u8 = 26;
+const TAKE_OVER: u8 = 27;
 
 const HAS_OLDER: u16 = 1;
 
 pub(super) const fn is_kind(kind: u8) -> bool {
-    matches!(kind, HEARTBEAT..=REFUSE)
+    matches!(kind, HEARTBEAT..=TAKE_OVER)
 }
 
 pub(super) const fn kind(body: &Body) -> u8 {
@@ -42,6 +43,7 @@ pub(super) const fn kind(body: &Body) -> u8 {
         Body::PromiseRequest(_) => PROMISE_REQUEST,
         Body::Promise { .. } => PROMISE,
         Body::Refuse(_) => REFUSE,
+        Body::TakeOver => TAKE_OVER,
     }
 }
 
@@ -76,6 +78,7 @@ pub(super) fn encode(body: &Body, out: &mut Writer<'_>) {
         }
         Body::Promise { position: at } => position(*at, out),
         Body::Refuse(refusal) => encode_refusal(refusal, out),
+        Body::TakeOver => {}
     }
 }
 
@@ -152,6 +155,7 @@ pub(super) fn decode(kind: u8, partition: PartitionId, body: &[u8]) -> Option<Bo
         }),
         PROMISE => Body::Promise { position: decode_position(&mut reader)? },
         REFUSE => Body::Refuse(decode_refusal(&mut reader)?),
+        TAKE_OVER => Body::TakeOver,
         _ => return None,
     };
     reader.end()?;

@@ -93,6 +93,7 @@ fn body(partition: PartitionId) -> impl Strategy<Value = Body> {
             position
         })),
         position().prop_map(|position| Body::Promise { position }),
+        Just(Body::TakeOver),
         refusal().prop_map(Body::Refuse),
     ]
 }

@@ -3,6 +3,7 @@
 //! Segments are read through the file, one at a time, not mapped: so a node that writes meanwhile cannot change what
 //! is being looked at, and the memory needed is that of one segment.
 
+mod compare;
 mod dump;
 mod inspect;
 mod json;
@@ -29,7 +30,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let target: &Path = matches.get_one::<std::path::PathBuf>("PATH").map_or(Path::new("windrow-data"), |path| path);
     match name {
         "inspect" => inspect::run(target, matches.get_flag("json")),
-        "verify" => verify::run(target, matches.get_flag("json")),
+        "verify" => {
+            let verified = verify::run(target, matches.get_flag("json"))?;
+            let Some(other) = matches.get_one::<std::path::PathBuf>("against") else { return Ok(verified) };
+            let compared = compare::run(target, other)?;
+            Ok(if verified == Exit::Ok { compared } else { verified })
+        }
         _ => dump::run(target, &dump::Range::from(matches)),
     }
 }

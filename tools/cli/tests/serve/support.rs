@@ -48,8 +48,9 @@ impl Server {
         let one_core = cfg!(feature = "shared-nothing") && !extra.contains(&"--cores");
         let cores: &[&str] = if one_core { &["--cores", "1"] } else { &[] };
         let admin: &[&str] = if extra.contains(&"--admin-port") { &[] } else { &["--admin-port", "0"] };
-        let base = ["serve", "--port", "0", "--dir", dir.to_str().unwrap()];
-        Self::start_with(clean(program[0], &[&program[1..], &base, cores, admin, extra].concat()))
+        let port: &[&str] = if extra.contains(&"--port") { &[] } else { &["--port", "0"] };
+        let base = ["serve", "--dir", dir.to_str().unwrap()];
+        Self::start_with(clean(program[0], &[&program[1..], &base, port, cores, admin, extra].concat()))
     }
 
     /// Runs a command that greets as a server does, and waits for that.
@@ -88,6 +89,27 @@ impl Server {
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(status.success(), "kill -{name}");
+    }
+
+    /// What it has said on stderr and nobody has looked at yet.
+    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.messages.try_iter().collect()
+    }
+
+    /// Stops it, and waits until every thread of it stands still: on a busy machine that is not at once.
+    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+        let stands = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The name of a thread may hold anything; its state follows the last parenthesis.
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        };
+        let tasks = format!("/proc/{}/task", self.child.id());
+        while !std::fs::read_dir(&tasks).unwrap().map(Result::unwrap).all(stands) {
+            thread::yield_now();
+        }
     }
 
     /// Waits for the end, and returns the status and what was said on stderr.

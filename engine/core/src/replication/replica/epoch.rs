@@ -112,6 +112,8 @@ impl Replica {
         self.step_down(epoch);
         self.become_follower();
         self.granted = None;
+        // Whom nobody's lease keeps waiting any longer may have one of its own.
+        self.lease_ends_by = Moment::default();
         let promised = Promised { promised: epoch, ..self.promised };
         self.write_promise(promised, Reason::Promise(from));
     }

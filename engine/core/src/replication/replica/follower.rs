@@ -47,12 +47,19 @@ impl Replica {
         if let Role::Follower(follower) = &mut self.role { Some(follower) } else { None }
     }
 
+    /// Whether this replica was told to resume, and takes what its leader sends.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        matches!(&self.role, Role::Follower(Follower { stream: Some(_), .. }))
+    }
+
     /// A leader has spoken. `epoch` is not older than what is promised.
     pub(super) fn handle_leader(&mut self, now: Moment, from: ReplicaId, epoch: Epoch, body: Body) {
         if epoch > self.promised.promised {
             self.step_down(epoch);
             self.become_follower();
             self.granted = None;
+            self.lease_ends_by = Moment::default();
             let floor = self.floor_to_follow(epoch, &body);
             return self.write_promise(Promised { promised: epoch, epoch, floor }, Reason::Follow(from));
         }
@@ -116,6 +123,14 @@ impl Replica {
         }
         self.learn_committed(heartbeat.committed);
         self.acknowledge();
+    }
+
+    /// Whoever led relies no longer on having been heard here, and has asked for no other replica to lead.
+    pub(super) fn handle_take_over(&mut self, from: ReplicaId) {
+        if self.follower().is_some_and(|follower| follower.leader == Some(from)) {
+            self.heard = None;
+            self.event(Event::AskedToLead { by: from });
+        }
     }
 
     /// What the leader has committed is committed here as far as this log goes, once it is a prefix of the leader's.

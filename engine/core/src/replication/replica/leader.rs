@@ -1,6 +1,7 @@
 //! Leading: finding where each follower's log parts, sending it what it lacks, counting what is flushed.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::peer::{Link, Peer, PeerStatus};
 use super::{Replica, Role};
@@ -68,7 +69,7 @@ impl Replica {
             return;
         }
         leader.heartbeat_at = now.after(heartbeat_ms);
-        let peers: alloc::vec::Vec<ReplicaId> = leader.peers.keys().copied().collect();
+        let peers: Vec<ReplicaId> = leader.peers.keys().copied().collect();
         for peer in peers {
             self.send_heartbeat(now, peer);
         }
@@ -245,21 +246,41 @@ impl Replica {
         streaming.map(|peer| peer.received).min()
     }
 
+    /// The operator wants `to` to lead, which holds everything: this replica stops, and asks it to. Ask again until a
+    /// leader is heard of: the message may be lost.
+    pub fn handle_hand_over(&mut self, to: ReplicaId) {
+        self.depose();
+        if self.follower_of_nobody() && self.config.is_voter(to) && to != self.config.id {
+            self.send(to, Body::TakeOver);
+        }
+    }
+
+    fn follower_of_nobody(&self) -> bool {
+        matches!(&self.role, Role::Follower(follower) if follower.leader.is_none())
+    }
+
+    /// Until when this leader may serve reads from memory, unless it hears from its followers again: see
+    /// [`may_serve_reads`](Self::may_serve_reads). `None` where it does not lead.
+    #[must_use]
+    pub fn reads_until(&self) -> Option<Moment> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let others = self.config.majority() - 1;
+        if self.config.rule == CommitRule::Leader || others == 0 {
+            return Some(Moment::new(u64::MAX));
+        }
+        let answered = |id: &ReplicaId| leader.peers.get(id).and_then(|peer| peer.lease_from);
+        let mut answered: Vec<Moment> = self.config.voters.iter().filter_map(answered).collect();
+        answered.sort_unstable_by(|a, b| b.cmp(a));
+        let relied_on = self.config.lease_ms - self.config.lease_margin_ms;
+        Some(answered.get(others - 1).map_or(Moment::default(), |at| at.after(relied_on)))
+    }
+
     /// Whether this leader may serve reads from memory at `now`: no other replica can lead yet, because a majority of
     /// the voters has heard from this one not long ago. With [`CommitRule::Leader`], always while it leads, and then
     /// a leader that is cut off serves what may no longer be true.
     #[must_use]
     pub fn may_serve_reads(&self, now: Moment) -> bool {
-        let Role::Leader(leader) = &self.role else { return false };
-        if self.config.rule == CommitRule::Leader {
-            return true;
-        }
-        let relied_on = self.config.lease_ms - self.config.lease_margin_ms;
-        let holds = |id: &ReplicaId| {
-            *id == self.config.id
-                || leader.peers.get(id).and_then(|peer| peer.lease_from).is_some_and(|at| now < at.after(relied_on))
-        };
-        self.config.voters.iter().filter(|id| holds(id)).count() >= self.config.majority()
+        self.reads_until().is_some_and(|until| now < until)
     }
 
     /// What this leader knows of its followers.

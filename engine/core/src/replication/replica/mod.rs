@@ -190,6 +190,7 @@ impl Replica {
             Body::Hello(hello) => self.handle_hello(from, hello),
             Body::Ack(ack) => self.handle_ack(from, ack),
             Body::Promise { position } => self.handle_promise(now, from, position),
+            Body::TakeOver => self.handle_take_over(from),
             _ => {}
         }
     }

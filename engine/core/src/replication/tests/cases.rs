@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::world::{Weather, World, config, id};
-use crate::replication::{Body, CommitRule, Event, Promotion, PromotionFailure, Refusal};
+use crate::replication::{Body, CommitRule, Event, Message, Promotion, PromotionFailure, Refusal};
 use crate::types::{Epoch, Lsn};
 
 fn end_of(world: &mut World, number: u64) -> Lsn {
@@ -357,4 +357,54 @@ fn a_follower_behind_the_first_segment_starts_anew() {
 fn what_only_a_leader_says_is_said_by_a_leader() {
     assert!(!Body::Refuse(Refusal::Stale).is_from_leader());
     assert!(Body::OlderEpochs { before: Epoch::ZERO }.is_from_leader());
+}
+
+/// An orderly hand-over waits for no lease to end, and loses nothing.
+#[test]
+fn leadership_is_handed_over_without_waiting_for_a_lease() {
+    let mut world = World::settled(3, CommitRule::Quorum, 3);
+    world.write(id(1), 40);
+    world.run(20);
+    let before = world.now;
+    world.node(id(1)).replica.as_mut().unwrap().handle_hand_over(id(2));
+    world.run(12);
+    assert!(world.leader().is_none(), "the old leader has stopped of its own accord");
+    assert!(world.events.contains(&(id(2), Event::AskedToLead { by: id(1) })));
+    world.promote(id(2), Promotion::Safe);
+    world.run(30);
+    assert_eq!(world.leader(), Some(id(2)));
+    assert!(world.now - before < config(1, 3, CommitRule::Quorum).lease_ms);
+    world.heal();
+}
+
+/// Only its own leader can ask a replica to lead.
+#[test]
+fn a_stranger_cannot_have_a_replica_lead() {
+    let mut world = World::settled(3, CommitRule::Quorum, 3);
+    let now = world.now;
+    let epoch = world.node(id(2)).replica.as_ref().unwrap().current_epoch();
+    let message = Message { epoch, body: Body::TakeOver };
+    world.node(id(2)).deliver(now, id(3), message, &[]);
+    world.run(20);
+    assert!(!world.events.iter().any(|(_, event)| matches!(event, Event::AskedToLead { .. })));
+    assert_eq!(world.leader(), Some(id(1)));
+}
+
+/// A voter that let a lease end for a candidate gives it one as soon as it leads.
+#[test]
+fn a_new_leader_serves_as_soon_as_it_is_heard() {
+    let mut world = World::settled(3, CommitRule::Quorum, 3);
+    world.write(id(1), 40);
+    world.run(50);
+    world.crash(id(1));
+    // The lease of the dead leader still runs, so this is refused first.
+    world.promote(id(2), Promotion::Safe);
+    while world.leader() != Some(id(2)) {
+        world.run(1);
+    }
+    world.run(45);
+    let now = world.now;
+    let node = world.node(id(2));
+    let clock = node.clock(now);
+    assert!(node.replica.as_ref().unwrap().may_serve_reads(clock));
 }

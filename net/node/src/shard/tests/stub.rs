@@ -7,12 +7,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "shared-nothing")]
+use windrow_core::replication::{Message, ReplicaId};
+#[cfg(feature = "shared-nothing")]
+use windrow_core::types::Epoch;
 use windrow_core::types::{Lsn, PartitionId};
 use windrow_proto::command::TABLE;
 use windrow_proto::resp::{Encoder, Progress as Parsed};
 
 use crate::metrics::{CoreMetrics, CoreShared};
 use crate::net::{Connection, Limits, Pool, Stalled, Wait, limits::PIPELINE_MAX};
+#[cfg(feature = "shared-nothing")]
+use crate::peers::{Outbox, Piece, Room};
 use crate::ring::ConnId;
 use crate::shard::clients::Clients;
 use crate::shard::flusher::Flushed;
@@ -173,6 +179,14 @@ impl Handler for Stub {
 
     fn tick(&mut self, _clients: &mut Clients, _now: Now) {}
 
+    #[cfg(feature = "shared-nothing")]
+    fn replicate(&mut self, _out: &mut Outbox, _clients: &mut Clients, _now: Now) {}
+
+    #[cfg(feature = "shared-nothing")]
+    fn host<'a>(&'a mut self, _clients: &'a mut Clients, _now: Now) -> impl crate::peers::Host + 'a {
+        Nobody
+    }
+
     fn fall_asleep(&mut self) -> bool {
         true
     }
@@ -185,5 +199,30 @@ impl Handler for Stub {
 
     fn close(&mut self, _now: Now) -> bool {
         self.durable == self.appended
+    }
+}
+
+/// There are no peers.
+#[cfg(feature = "shared-nothing")]
+struct Nobody;
+
+#[cfg(feature = "shared-nothing")]
+impl crate::peers::Host for Nobody {
+    fn connected(&mut self, _: ReplicaId, _: &mut Outbox) {}
+
+    fn disconnected(&mut self, _: ReplicaId, _: &mut Outbox) {}
+
+    fn message(&mut self, _: ReplicaId, _: PartitionId, _: Message, _: &mut Outbox) {}
+
+    fn room(&mut self, _: ReplicaId, _: PartitionId, at: Lsn, upto: Lsn) -> Room<'_> {
+        Room::Discard(upto.since(at))
+    }
+
+    fn arrived(&mut self, _: ReplicaId, _: PartitionId, _: Lsn, _: usize, _: &mut Outbox) {}
+
+    fn range_end(&mut self, _: ReplicaId, _: PartitionId, _: &mut Outbox) {}
+
+    fn piece(&mut self, _: PartitionId, _: Epoch, _: Lsn, _: Lsn) -> Option<Piece> {
+        None
     }
 }

@@ -44,6 +44,9 @@ pub(super) static COMMANDS: &[Command] = &[
     command(Id::Debug, "debug", -2, ADMIN.and(NOSCRIPT).and(LOADING).and(STALE))
         .in_group(Group::Server, Categories::NONE)
         .documented("1.0.0", "Depends on the subcommand.", "Helps to test the server; off unless it is enabled."),
+    command(Id::Failover, "failover", -1, ADMIN.and(NOSCRIPT).and(STALE).and(NO_MULTI))
+        .in_group(Group::Server, Categories::NONE)
+        .documented("6.2.0", "O(1)", "Hands leadership over to a follower that has everything."),
     command(Id::Flushall, "flushall", -1, WRITE)
         .in_group(Group::Server, Categories::KEYSPACE.and(Categories::DANGEROUS))
         .documented("1.0.0", "O(1)", "Deletes every key of the node.")
@@ -78,6 +81,9 @@ pub(super) static COMMANDS: &[Command] = &[
     command(Id::Readwrite, "readwrite", 1, LOADING.and(STALE).and(FAST))
         .in_group(Group::Cluster, Categories::CONNECTION)
         .documented("3.0.0", "O(1)", "Takes back READONLY."),
+    command(Id::Replicaof, "replicaof", -3, ADMIN.and(NOSCRIPT).and(STALE).and(NO_MULTI))
+        .in_group(Group::Server, Categories::NONE)
+        .documented("5.0.0", "O(1)", "Asks for this node to lead, or to hand over to another one."),
     command(Id::Role, "role", 1, NOSCRIPT.and(LOADING).and(STALE).and(FAST))
         .in_group(Group::Server, Categories::ADMIN.and(Categories::DANGEROUS))
         .documented("2.8.12", "O(1)", "Returns the part that this node has in replication."),
@@ -87,6 +93,9 @@ pub(super) static COMMANDS: &[Command] = &[
     command(Id::Shutdown, "shutdown", -1, ADMIN.and(NOSCRIPT).and(LOADING).and(STALE).and(NO_MULTI).and(ALLOW_BUSY))
         .in_group(Group::Server, Categories::NONE)
         .documented("1.0.0", "O(1)", "Finishes what is in flight and ends the server."),
+    command(Id::Slaveof, "slaveof", -3, ADMIN.and(NOSCRIPT).and(STALE).and(NO_MULTI))
+        .in_group(Group::Server, Categories::NONE)
+        .documented("1.0.0", "O(1)", "The old name of REPLICAOF."),
     command(Id::Slowlog, "slowlog", -2, Flags::NONE)
         .in_group(Group::Server, Categories::NONE)
         .documented("2.2.12", "Depends on the subcommand.", "Looks at commands that took long.")

@@ -1,0 +1,138 @@
+//! What operators and the configuration ask of replicas, and what is due from time to time.
+
+use std::time::{Duration, Instant};
+
+use windrow_core::replication::{Promotion, ReplicaId, RoleKind};
+
+use crate::replication::{Handover, Replicas, report};
+use crate::role::{Request, Role, UNCONFIRMED};
+use crate::shard::Now;
+use crate::shard::clients::Clients;
+use crate::shard::commands::ServerCommands;
+use crate::shard::engine::Engine;
+
+/// How long a leader without a majority keeps clients waiting for what it has appended.
+const UNCONFIRMED_AFTER: Duration = Duration::from_secs(5);
+
+impl<S: ServerCommands> Engine<S> {
+    /// Called every 100 ms.
+    pub(crate) fn tick_replicas(&mut self, clients: &mut Clients, now: Now) {
+        let Some(mut replicas) = self.parts.replicas.take() else { return };
+        replicas.room_again = true;
+        let request = self.parts.node.replication.control.newer_than(&mut replicas.seen_request);
+        for at in 0..replicas.parts.len() {
+            if let Some(request) = request {
+                self.take_request(at, request, &mut replicas);
+            }
+            self.ask_to_lead_if_due(at, &mut replicas);
+            self.check_handover(at, &mut replicas);
+            let moment = replicas.moment(Instant::now());
+            replicas.parts[at].replica.handle_tick(moment);
+            self.give_up_if_alone(at, &mut replicas, clients, now.instant);
+            self.report(at, &mut replicas);
+        }
+        self.parts.replicas = Some(replicas);
+    }
+
+    fn take_request(&mut self, at: usize, request: Request, replicas: &mut Replicas) {
+        let part = &mut replicas.parts[at];
+        match request {
+            Request::Promote => self.promote(at, Promotion::Safe, replicas),
+            Request::PromoteLosingCommittedWrites => self.promote(at, Promotion::LosingCommittedWrites, replicas),
+            Request::PermitLoss => {
+                part.replica.permit_loss();
+                part.told_loss = false;
+            }
+            Request::HandOver { to, within } if part.replica.role() == RoleKind::Leader => {
+                let best = || part.replica.peers().filter(|peer| peer.is_voter).max_by_key(|peer| peer.flushed);
+                let Some(to) = to.or_else(|| best().map(|peer| peer.id)) else { return };
+                tracing::info!(partition = %self.parts.hosted[at].id, %to, "hands over once the other has everything");
+                part.handover = Some(Handover { to, deadline: Instant::now() + within, asked: false });
+            }
+            Request::Abort if part.handover.is_some_and(|handover| !handover.asked) => {
+                part.handover = None;
+                tracing::info!(partition = %self.parts.hosted[at].id, "the hand-over was taken back");
+            }
+            Request::HandOver { .. } | Request::Abort => {}
+        }
+    }
+
+    /// The configuration says that this replica leads unless another one does.
+    fn ask_to_lead_if_due(&mut self, at: usize, replicas: &mut Replicas) {
+        let part = &mut replicas.parts[at];
+        if part.promote_at.is_some_and(|due| Instant::now() >= due) {
+            part.promote_at = None;
+            if part.replica.leader().is_none() {
+                self.promote(at, Promotion::Safe, replicas);
+            }
+        }
+    }
+
+    /// Hands over as soon as the other replica has everything, and everything is committed.
+    pub(super) fn hand_over_if_ready(&mut self, at: usize, replicas: &mut Replicas) {
+        let part = &mut replicas.parts[at];
+        let Some(Handover { to, asked: false, .. }) = part.handover else { return };
+        let partition = &self.parts.hosted[at].partition;
+        let end = partition.appended();
+        let has_all = |id: ReplicaId| part.replica.peers().any(|peer| peer.id == id && peer.flushed >= end);
+        if part.replica.role() == RoleKind::Leader && partition.committed() >= end && has_all(to) {
+            if let Some(handover) = &mut part.handover {
+                handover.asked = true;
+            }
+            part.replica.handle_hand_over(to);
+        }
+    }
+
+    /// Ends a hand-over that takes too long: whoever led leads again.
+    fn check_handover(&mut self, at: usize, replicas: &mut Replicas) {
+        let partition = self.parts.hosted[at].id;
+        let part = &mut replicas.parts[at];
+        let Some(Handover { to, deadline, asked }) = part.handover else { return };
+        let is_late = Instant::now() >= deadline;
+        match (part.replica.role(), asked) {
+            (RoleKind::Leader, false) if is_late => {
+                part.handover = None;
+                tracing::warn!(%partition, %to, "the hand-over took too long: this replica leads on");
+                self.parts.node.replication.control.note(Some(format!("replica {to} did not catch up in time")));
+            }
+            (RoleKind::Leader, _) => {}
+            (RoleKind::Follower, true) if is_late => {
+                part.handover = None;
+                tracing::warn!(%partition, %to, "the other replica does not lead: this one asks to lead again");
+                self.parts.node.replication.control.note(Some(format!("replica {to} did not take over")));
+                self.promote(at, Promotion::Safe, replicas);
+            }
+            (RoleKind::Follower, true) if part.replica.leader().is_none() => part.replica.handle_hand_over(to),
+            // Somebody else leads.
+            _ => part.handover = None,
+        }
+    }
+
+    /// Clients of a leader without a majority are not kept waiting for ever.
+    fn give_up_if_alone(&mut self, at: usize, replicas: &mut Replicas, clients: &mut Clients, now: Instant) {
+        let part = &mut replicas.parts[at];
+        let is_alone = matches!(self.parts.hosted[at].role, Role::Leader { until } if now >= until);
+        if !is_alone {
+            part.alone_since = None;
+            return;
+        }
+        let since = *part.alone_since.get_or_insert_with(|| {
+            tracing::warn!(
+                partition = %self.parts.hosted[at].id,
+                "this leader is not in touch with a majority: reads and writes are refused until it is"
+            );
+            now
+        });
+        if now.saturating_duration_since(since) >= UNCONFIRMED_AFTER {
+            self.fail_held(at, UNCONFIRMED, clients);
+        }
+    }
+
+    /// Writes down how a replica is doing.
+    pub(super) fn report(&mut self, at: usize, replicas: &mut Replicas) {
+        let hosted = &mut self.parts.hosted[at];
+        let mut status = self.parts.node.replication.partition(hosted.id);
+        report(replicas, at, hosted, Instant::now(), &mut status);
+        hosted.set_replicas_flushed(replicas.parts[at].replica.peers().map(|peer| peer.flushed));
+    }
+}

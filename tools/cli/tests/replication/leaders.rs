@@ -1,0 +1,208 @@
+//! Who leads: promotions, hand-overs, and old leaders that come back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::set::{Set, check, is_error, until, write};
+use crate::support::{Client, Reply};
+
+#[test]
+fn nothing_confirmed_is_lost_when_the_leader_is_killed() {
+    let mut set = Set::running(3);
+    let mut leader = set.connect(0);
+    write(&mut leader, "a", 100);
+    set.kill(0);
+    set.promote(1, &[]).unwrap();
+    let mut leader = set.connect(1);
+    check(&mut leader, "a", 100);
+    write(&mut leader, "b", 100);
+    set.start(0, &[]);
+    until("the old leader follows", || set.part(0) == "follower");
+    set.settle(1);
+    check(&mut set.reader(0), "b", 100);
+    set.end_with_the_same_logs(1);
+}
+
+#[test]
+fn an_old_leader_cuts_what_was_never_committed_and_keeps_it_aside() {
+    let mut set = Set::new(3);
+    // Long enough for a write while the others stand still, on a busy machine, too.
+    set.lease = "6s";
+    (0..3).for_each(|number| set.start(number, &[]));
+    set.wait_for_leader(0);
+    let mut leader = set.connect(0);
+    write(&mut leader, "a", 20);
+    set.settle(0);
+    for number in [1, 2] {
+        set.server(number).pause();
+    }
+    // Appended and flushed on the leader, and nowhere else.
+    let before = appended(&set, 0);
+    leader.send(&[&["SET", "lost", "never confirmed"]]).unwrap();
+    until("the write is on the leader's disk", || appended(&set, 0) > before);
+    // What has been sent lies in the sockets of the others, and goes with them.
+    (0..3).for_each(|number| set.kill(number));
+    (1..3).for_each(|number| set.start(number, &[]));
+    set.promote(2, &[]).unwrap();
+    let mut leader = set.connect(2);
+    write(&mut leader, "b", 20);
+    set.start(0, &[]);
+    set.settle(2);
+    assert_eq!(set.reader(0).call(&["GET", "lost"]).unwrap(), Reply::Bulk(None));
+    check(&mut set.reader(0), "b", 20);
+    let said = set.server(0).said().join("\n");
+    assert!(said.contains("the log was cut back"), "{said}");
+    let kept = find_aside(&set.members[0].dir);
+    assert!(kept, "what was cut is kept beside the log");
+    set.end_with_the_same_logs(2);
+}
+
+/// Whether the write that was cut lies in some file of a node that is no segment of its log.
+fn find_aside(dir: &std::path::Path) -> bool {
+    let holds = |path: &std::path::Path| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        bytes.windows(15).any(|window| window == b"never confirmed")
+    };
+    std::fs::read_dir(dir).unwrap().map_while(Result::ok).any(|entry| {
+        let path = entry.path();
+        if path.is_dir() { find_aside(&path) } else { path.extension().is_none_or(|end| end != "seg") && holds(&path) }
+    })
+}
+
+fn appended(set: &Set, number: usize) -> u64 {
+    let metrics = set.connect(number).call(&["INFO", "windrow"]).unwrap();
+    let Reply::Bulk(Some(text)) = metrics else { panic!() };
+    let line = text.lines().find_map(|line| line.strip_prefix("partition_0:")).unwrap().to_owned();
+    line.split(',').find_map(|field| field.strip_prefix("durable=")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_leader_that_was_paused_wakes_up_fenced() {
+    let set = Set::running(3);
+    let mut old = set.connect(0);
+    write(&mut old, "a", 20);
+    assert_eq!(old.call(&["SET", "key", "old"]).unwrap(), Reply::Simple("OK".to_owned()));
+    let mut waiting = set.connect(0);
+    set.server(0).pause();
+    // They arrive while it is paused, and are executed when it wakes up.
+    old.send(&[&["GET", "key"]]).unwrap();
+    waiting.send(&[&["SET", "key", "from the grave"]]).unwrap();
+    set.promote(1, &[]).unwrap();
+    let mut leader = set.connect(1);
+    assert_eq!(leader.call(&["SET", "key", "new"]).unwrap(), Reply::Simple("OK".to_owned()));
+    set.server(0).signal("CONT");
+    let (read, written) = (old.receive(), waiting.receive());
+    assert!(!matches!(&read, Ok(Reply::Bulk(_))), "a stale read: {read:?}");
+    let refused =
+        ["NOREPLICAS ", "MOVED ", "CLUSTERDOWN ", "UNCONFIRMED "].iter().any(|prefix| is_error(&written, prefix));
+    assert!(refused || written.is_err(), "a write by a leader that is none: {written:?}");
+    until("the old leader follows", || set.part(0) == "follower");
+    assert_eq!(leader.call(&["GET", "key"]).unwrap(), Reply::Bulk(Some("new".to_owned())));
+    set.end_with_the_same_logs(1);
+}
+
+/// Writes to whoever leads until it is told to stop, and returns how many were confirmed.
+fn write_on(mut client: Client, addresses: &[std::net::SocketAddr], stop: &AtomicBool) -> Vec<String> {
+    let mut confirmed = Vec::new();
+    let mut number = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let key = format!("w{number}");
+        match client.call(&["SET", &key, "v"]) {
+            Ok(Reply::Simple(_)) => {
+                confirmed.push(key);
+                number += 1;
+            }
+            Ok(Reply::Error(error)) => {
+                let (_, address) = error.rsplit_once(' ').unwrap();
+                let is_known = |known: &&std::net::SocketAddr| known.to_string() == address;
+                let to = addresses.iter().find(is_known).unwrap_or_else(|| panic!("a write failed: {error}"));
+                client = Client::connect(*to).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    confirmed
+}
+
+#[test]
+fn leadership_is_handed_over_while_clients_write() {
+    let set = Set::running(3);
+    set.settle(0);
+    let addresses: Vec<_> = (0..3).map(|number| set.server(number).address).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let (client, stop) = (set.connect(0), Arc::clone(&stop));
+        move || write_on(client, &addresses, &stop)
+    });
+    let port = |number: usize| set.members[number].client_port.to_string();
+    let (one, two) = (port(1), port(2));
+    let ok = Reply::Simple("OK".to_owned());
+    assert_eq!(set.connect(0).call(&["FAILOVER", "TO", "127.0.0.1", &one, "TIMEOUT", "30000"]).unwrap(), ok);
+    set.wait_for_leader(1);
+    until("the old leader follows", || set.part(0) == "follower");
+    assert_eq!(set.connect(1).call(&["REPLICAOF", "127.0.0.1", &two]).unwrap(), ok);
+    set.wait_for_leader(2);
+    stop.store(true, Ordering::SeqCst);
+    let confirmed = writer.join().unwrap();
+    assert!(!confirmed.is_empty());
+    let mut leader = set.connect(2);
+    for key in &confirmed {
+        assert_eq!(leader.call(&["GET", key]).unwrap(), Reply::Bulk(Some("v".to_owned())), "{key}");
+    }
+    set.end_with_the_same_logs(2);
+}
+
+#[test]
+fn without_a_majority_nothing_is_confirmed_and_everybody_is_told() {
+    let mut set = Set::running(3);
+    let mut leader = set.connect(0);
+    write(&mut leader, "a", 10);
+    set.kill(1);
+    set.kill(2);
+    // Either it is refused, or it is appended and cannot be committed.
+    let reply = leader.call(&["SET", "a1", "x"]);
+    assert!(is_error(&reply, "UNCONFIRMED ") || is_error(&reply, "NOREPLICAS "), "{reply:?}");
+    until("it knows that it is alone", || set.part(0) == "leader-without-quorum");
+    for command in [&["SET", "a2", "x"][..], &["GET", "a2"]] {
+        let reply = leader.call(command);
+        assert!(is_error(&reply, "NOREPLICAS "), "{reply:?}");
+    }
+    set.start(1, &[]);
+    until("it has a majority again", || leader.call(&["SET", "a3", "v"]).unwrap() == Reply::Simple("OK".to_owned()));
+    set.start(2, &[]);
+    set.end_with_the_same_logs(0);
+}
+
+#[test]
+fn a_replica_with_less_is_not_promoted_and_a_forced_promotion_says_what_it_loses() {
+    let mut set = Set::running(3);
+    let mut leader = set.connect(0);
+    write(&mut leader, "a", 10);
+    set.settle(0);
+    set.kill(2);
+    write(&mut leader, "b", 10);
+    set.settle(0);
+    set.server(0).pause();
+    set.start(2, &[]);
+    let refused = set.promote(2, &[]).unwrap_err();
+    assert!(refused.contains("reaches further"), "{refused}");
+    set.server(1).pause();
+    set.promote(2, &["--losing-committed-writes"]).unwrap();
+    let port = set.members[2].client_port.to_string();
+    for number in [0, 1] {
+        set.server(number).signal("CONT");
+        until("it sees what it would lose", || {
+            set.server(number).said().iter().any(|line| line.contains("LOSING-COMMITTED-WRITES"))
+        });
+        let permit = ["REPLICAOF", "127.0.0.1", &port, "LOSING-COMMITTED-WRITES"];
+        assert_eq!(set.connect(number).call(&permit).unwrap(), Reply::Simple("OK".to_owned()));
+        until("it follows", || set.info(number, "master_sync_in_progress").as_deref() == Some("0"));
+    }
+    set.wait_for_leader(2);
+    let mut leader = set.connect(2);
+    check(&mut leader, "a", 10);
+    write(&mut leader, "c", 10);
+    set.settle(2);
+    assert_eq!(set.reader(0).call(&["GET", "b1"]).unwrap(), Reply::Bulk(None));
+    set.end_with_the_same_logs(2);
+}
