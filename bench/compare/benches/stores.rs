@@ -32,8 +32,10 @@ fn scratch() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory can be written")
 }
 
+/// Filled in batches, without a flush for each of them, and opened again.
 fn filled(engine: Engine, dir: &Path, durability: Durability) -> Box<dyn Store> {
-    loaded(engine, dir, durability, keys())
+    drop(loaded(engine, dir, Durability::Unsynced, keys()));
+    engine.open(dir, durability)
 }
 
 /// One group: the same for every store, each with a directory of its own.

@@ -58,18 +58,14 @@ pub fn loaded(engine: Engine, dir: &Path, durability: Durability, keys: u64) -> 
     store
 }
 
-/// Writes the keys from `first` to `end` in batches.
+/// Writes the keys from `first` to `end` in batches of [`BATCH`].
 pub fn write_range(store: &mut dyn Store, first: u64, end: u64, version: u64) {
-    const LOAD_BATCH: usize = 1000;
-    let mut batch = Vec::with_capacity(LOAD_BATCH);
     let mut number = first;
     while number < end {
-        batch.clear();
-        while number < end && batch.len() < LOAD_BATCH {
-            batch.push((key(number), value(number, version)));
-            number += 1;
-        }
+        let next = end.min(number + BATCH);
+        let batch: Vec<_> = (number..next).map(|number| (key(number), value(number, version))).collect();
         store.put_batch(&batch);
+        number = next;
     }
 }
 
