@@ -33,7 +33,7 @@ usage: cargo xtask <command>
         [--keys N] [--store-keys N]        for memory and opening, of the node (0: none) and of embedded stores
         [--rocksdb]                        with RocksDB: long to build, needs g++ and libclang
         [--redis PROGRAM] [--valkey PROGRAM]   where they are not in PATH
-        [--without STAGE]                  servers, memory, catch-up, stores or parts; may be given several times
+        [--without STAGE]                  servers, memory, catch-up, standby, stores or parts; may be given several times
         [--build-only | --render-only]     only builds; or makes the document again from the last figures
         [--out FILE]                       instead of docs/benchmarks.md; plots go to a folder beside it
   bench standby [--quick]  what a standby costs, how far it lags, how long it takes to go on after `kill -9`

@@ -51,7 +51,7 @@ pub(crate) struct Options {
     out: PathBuf,
 }
 
-const STAGES: [&str; 5] = ["servers", "memory", "catch-up", "stores", "parts"];
+const STAGES: [&str; 6] = ["servers", "memory", "catch-up", "standby", "stores", "parts"];
 
 impl Options {
     pub(crate) fn parse(flags: &[&str]) -> Result<Self, String> {
@@ -206,6 +206,10 @@ fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
     stage("catch-up", samples, &mut |samples| match &programs.replicating {
         Some(_) => catch_up::measure(options.rounds, &programs, samples),
         None => Ok(()),
+    });
+    stage("standby", samples, &mut |samples| {
+        let keys = if options.keys == 0 { Vec::new() } else { vec![options.keys] };
+        standby::measure(&standby::Options { seconds: options.seconds, rounds: options.rounds, keys }, samples)
     });
     stage("stores", samples, &mut |samples| match &stores {
         Some(Ok(with_rocksdb)) => stores::measure(options, *with_rocksdb, samples),

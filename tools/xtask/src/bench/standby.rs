@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::memory::fill;
+use super::samples::Samples;
 use super::server::{CLIENT_CORE, SERVER_CORE, Scratch, ask, free_port};
 use super::{built, number};
 use crate::run;
@@ -29,10 +30,10 @@ const KILLS: usize = 3;
 /// What to measure.
 #[derive(Debug)]
 pub(crate) struct Options {
-    seconds: f64,
-    rounds: usize,
+    pub(crate) seconds: f64,
+    pub(crate) rounds: usize,
     /// Numbers of keys to take over with.
-    keys: Vec<u64>,
+    pub(crate) keys: Vec<u64>,
 }
 
 impl Options {
@@ -59,11 +60,16 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let built = run::passes(run::cargo(&["build", "--release", "--locked", "-p", "windrow-cli"]));
     built.into_iter().next().map_or(Ok(()), Err)?;
+    measure(options, &mut Samples::default())
+}
+
+/// Runs everything with the program that was built.
+pub(crate) fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
     let io = |error: std::io::Error| format!("a process stopped answering: {error}");
-    lag(options).map_err(io)??;
-    cost(options).map_err(io)??;
+    lag(options, samples).map_err(io)??;
+    cost(options, samples).map_err(io)??;
     for &keys in &options.keys {
-        takeover(keys).map_err(io)??;
+        takeover(keys, samples).map_err(io)??;
     }
     Ok(())
 }
@@ -156,7 +162,7 @@ impl Client {
 type Outcome = std::io::Result<Result<(), String>>;
 
 /// From a commit until the standby shows it, as the standby itself measures it, and as a client sees it.
-fn lag(options: &Options) -> Outcome {
+fn lag(options: &Options, samples: &mut Samples) -> Outcome {
     let (scratch, leader, standby) = match pair() {
         Ok(all) => all,
         Err(error) => return Ok(Err(error)),
@@ -181,6 +187,7 @@ fn lag(options: &Options) -> Outcome {
             seen.push(confirmed.elapsed().as_secs_f64() * 1e6);
             thread::sleep(LAG_PAUSE);
         }
+        samples.add("standby", "windrow", "lag-us", round, quantile(&own, 0.5) * 1e6);
         println!(
             "  lag, round {}: {} of {} commits; shown after p50 {:.0} us, p99 {:.0} us (interpolated); reply to the \
              leader's client until a client of the standby has read it: p50 {:.0} us, p99 {:.0} us",
@@ -246,7 +253,7 @@ fn percentile(values: &mut [f64], share: f64) -> f64 {
 }
 
 /// The leader's throughput with and without a standby, in turn.
-fn cost(options: &Options) -> Outcome {
+fn cost(options: &Options, samples: &mut Samples) -> Outcome {
     let scratch = match Scratch::new("standby") {
         Ok(scratch) => scratch,
         Err(error) => return Ok(Err(error)),
@@ -267,6 +274,7 @@ fn cost(options: &Options) -> Outcome {
         let followed = throughput(leader.port, options.seconds)?;
         drop(standby);
         ratios.push(followed / alone);
+        samples.add("standby", "windrow", "throughput", round, followed / alone);
         println!(
             "  cost, round {}: {alone:.0} SETs/s alone, {followed:.0} with a standby, ratio {:.3}",
             round + 1,
@@ -320,7 +328,7 @@ fn load(port: u16, worker: usize, done: &AtomicU64, stop: &AtomicBool) -> std::i
 }
 
 /// From `kill -9` to the first accepted write, at the standby's own address and at the leader's.
-fn takeover(keys: u64) -> Outcome {
+fn takeover(keys: u64, samples: &mut Samples) -> Outcome {
     let scratch = match Scratch::new("standby") {
         Ok(scratch) => scratch,
         Err(error) => return Ok(Err(error)),
@@ -367,6 +375,7 @@ fn takeover(keys: u64) -> Outcome {
         })?;
         let said = std::fs::read_to_string(dir.with_extension(format!("{}.log", standby.port))).unwrap_or_default();
         let lock_to_lead = said.lines().find_map(|line| line.split_once("took_us=")).map_or("?", |(_, took)| took);
+        samples.add("standby", "windrow", &format!("takeover-ms-{keys}"), kill, own.as_secs_f64() * 1e3);
         println!(
             "  takeover with {keys} keys, kill {}: first write after {:.1} ms at the standby's address, {:.1} ms at the \
              leader's; {lock_to_lead} us of it from the lock on",
