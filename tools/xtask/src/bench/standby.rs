@@ -90,9 +90,12 @@ impl Process {
         command.args(["--admin-port", &admin.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
         let log = File::create(dir.with_extension(format!("{port}.log"))).map_err(|error| error.to_string())?;
         let child = command.stderr(log).spawn().map_err(|error| format!("cannot run taskset: {error}"))?;
-        let process = Self { child, port, admin };
+        let mut process = Self { child, port, admin };
         let started = Instant::now();
         while !ask(port, "PING\r\nQUIT\r\n").is_some_and(|text| text.starts_with("+PONG")) {
+            if let Ok(Some(status)) = process.child.try_wait() {
+                return Err(format!("`windrow {}` ended: {status}", words[0]));
+            }
             if started.elapsed() > PATIENCE {
                 return Err(format!("no answer on port {port}"));
             }
