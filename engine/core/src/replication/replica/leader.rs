@@ -83,17 +83,22 @@ impl Replica {
     }
 
     /// The leader's log ends at `end` now, with this chain value. The first record of a leadership, which is of kind
-    /// `Epoch`, is told of by itself.
+    /// `Epoch`, is told of by itself, and only while it leads. What it appended behind that, before its driver saw
+    /// [`Event::Deposed`], may be told of afterwards, until that has been seen.
     ///
     /// # Panics
-    /// If this replica does not lead, or the log does not grow: bugs of the driver.
+    /// If this replica did not lead, or the log does not grow: bugs of the driver.
     pub fn handle_appended(&mut self, end: Lsn, chain: Chain) {
         let (epoch, before) = (self.promised.promised, self.log.end);
         assert!(end > before, "a log grows by whole records");
-        let leader = self.leading().expect("only a leader appends");
-        if leader.first_end.is_none() {
-            leader.first_end = Some(end);
-            self.log.history.note(epoch, before);
+        match self.leading() {
+            Some(leader) if leader.first_end.is_none() => {
+                leader.first_end = Some(end);
+                self.log.history.note(epoch, before);
+            }
+            Some(_) => {}
+            // The epoch is known already: its first record came before.
+            None => assert!(self.surgery.is_none() && !self.is_streaming(), "only a leader appends"),
         }
         self.log.end = end;
         self.log.chain = chain;

@@ -203,6 +203,19 @@ fn a_leader_that_hears_of_a_newer_epoch_confirms_nothing_more() {
 }
 
 #[test]
+fn what_a_leader_appended_before_it_saw_that_it_is_deposed_is_part_of_its_log() {
+    let mut replica = leader();
+    replica.handle_message(at(600), id(3), heartbeat(3, 3, 0));
+    replica.handle_appended(Lsn::new(112), Chain::new(112));
+    let (write, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(601), write);
+    let sent = sent(&outputs(&mut replica));
+    let Some((_, Body::Hello(hello))) = sent.first() else { panic!("{sent:?}") };
+    assert_eq!((hello.end, hello.chain, hello.epochs_end), (Lsn::new(112), Chain::new(112), Lsn::new(112)));
+    assert_eq!(hello.epochs.last().map(|start| start.epoch), Some(Epoch::new(2)));
+}
+
+#[test]
 fn a_candidate_gives_way_to_a_longer_log() {
     let mut replica = replica(1, 1);
     replica.handle_promote(Promotion::Safe).unwrap();
