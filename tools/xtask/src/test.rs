@@ -43,7 +43,7 @@ impl Options {
     fn apply(&self, command: &mut Command) {
         command.env("CRASH_ROUNDS", self.rounds.to_string());
         if self.long {
-            command.env("PROPTEST_CASES", "4096").env("WINDROW_POWERCUT_ROUNDS", "500");
+            command.env("PROPTEST_CASES", "4096").env("WINDROW_POWERCUT_ROUNDS", "500").env("TAKEOVER_ROUNDS", "50");
         }
     }
 }
