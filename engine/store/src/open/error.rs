@@ -58,6 +58,16 @@ pub enum OpenError {
         /// What its superblock names.
         partition_count: u16,
     },
+    /// The partition is one of several replicas: who leads is not decided by who has the lock on one of them.
+    #[error(
+        "{}: this is a replica in a set of nodes, which decide among themselves who leads; it cannot have a standby. \
+         Read it at its node, or promote it there",
+        path.display()
+    )]
+    InASet {
+        /// The partition's directory.
+        path: PathBuf,
+    },
     /// Another partition lies where the one was that was followed.
     #[error(
         "{}: this is not the log that was followed: another data directory has been put in its place. Nothing was \

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use windrow_core::log::{LogSegment, SegmentMemory};
 use windrow_core::partition::Partition;
+use windrow_core::superblock::Superblock;
 use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 
 use super::read_only::{RefreshError, added_segments, grow_to, read_up_to};
@@ -61,6 +62,7 @@ pub struct TakenOver {
 pub fn open_follower(data_dir: &DataDir, id: PartitionId, config: &OpenConfig) -> Result<OpenFollower, OpenError> {
     let core_config = config.check()?;
     let (dir, superblock) = open_dir(data_dir, id, false)?;
+    check_alone(&dir, &superblock)?;
     let control = ControlFollower::open(dir.path(), id)?;
     let (partition, report) = read_up_to(&dir, superblock, core_config, control.committed())?;
     Ok(OpenFollower { partition, follower: Follower { dir, control, place: None }, report })
@@ -153,6 +155,7 @@ impl Follower {
         assert!(data_dir.is_writable(), "the data directory is locked before a log is taken over");
         let core_config = config.check()?;
         let (dir, superblock) = open_dir(data_dir, self.dir.partition(), true)?;
+        check_alone(&dir, &superblock)?;
         if superblock.hash_seed != partition.superblock().hash_seed {
             return Err(OpenError::Replaced { path: dir.path().to_path_buf() });
         }
@@ -197,6 +200,14 @@ impl Follower {
         *partition = written;
         Ok(TakenOver { dir, control, report })
     }
+}
+
+/// Refuses a log that came from a leader elsewhere.
+fn check_alone(dir: &PartitionDir, superblock: &Superblock) -> Result<(), OpenError> {
+    if superblock.own_epoch == Superblock::OTHERS_ONLY {
+        return Err(OpenError::InASet { path: dir.path().to_path_buf() });
+    }
+    Ok(())
 }
 
 /// Maps a segment as a whole, to be written.

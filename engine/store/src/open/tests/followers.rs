@@ -159,6 +159,18 @@ fn without_a_page_there_is_nobody_to_follow() {
 }
 
 #[test]
+fn a_replica_of_a_set_has_no_standby() {
+    let place = Place::new();
+    drop(place.open().unwrap());
+    {
+        let data_dir = DataDir::open(&place.path).unwrap();
+        drop(open_replica(&data_dir, ID, &CONFIG).unwrap());
+    }
+    let refused = open_follower(&DataDir::open_read_only(&place.path).unwrap(), ID, &CONFIG);
+    assert!(matches!(refused, Err(OpenError::InASet { .. })), "{refused:?}");
+}
+
+#[test]
 fn the_writer_sees_who_follows_and_how_far() {
     let place = Place::new();
     let mut writer = place.open().unwrap();
