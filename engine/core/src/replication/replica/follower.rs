@@ -43,11 +43,6 @@ impl Follower {
 }
 
 impl Replica {
-    /// Whether the log goes on with what a leader sends.
-    pub(super) const fn is_streaming(&self) -> bool {
-        matches!(&self.role, Role::Follower(Follower { stream: Some(_), .. }))
-    }
-
     fn follower(&mut self) -> Option<&mut Follower> {
         if let Role::Follower(follower) = &mut self.role { Some(follower) } else { None }
     }
