@@ -306,7 +306,10 @@ impl<M: SegmentMemory> Log<M> {
             }
         }
         self.next_len = self.config.segment_len;
-        if self.prepared.iter().any(|(_, memory)| memory.segment_len() != self.next_len) {
+        let differs = |len| len != self.next_len;
+        if self.prepared.iter().any(|(_, memory)| differs(memory.segment_len()))
+            || self.preparing.is_some_and(|(_, len)| differs(len))
+        {
             self.discard_prepared();
         }
     }

@@ -245,6 +245,12 @@ impl<M: SegmentMemory> Partition<M> {
         now
     }
 
+    /// Whether a flush is due though nothing was appended: for what took the place of a tail that was cut.
+    #[must_use]
+    pub const fn owes_flush(&self) -> bool {
+        self.log.owes_flush()
+    }
+
     /// The next flush to do, if there is something new and none in flight.
     pub fn poll_flush(&mut self) -> Option<FlushRequest> {
         self.settle_surgery();

@@ -78,7 +78,8 @@ impl<M: SegmentMemory> Partition<M> {
     /// Cuts the log at `to`, where a record ends: whatever is behind is kept aside and can never be read as part of this
     /// log again. Drive the actions until [`ReplicaAction::CutDone`].
     ///
-    /// Nobody may hold a view of what is behind `to`, nor wait to be shown or confirmed any of it.
+    /// Nobody may wait to be shown or confirmed any of what is behind `to`, now and until it is done, see
+    /// [`is_being_cut`](Self::is_being_cut).
     ///
     /// # Errors
     /// [`CutError`].
@@ -118,6 +119,13 @@ impl<M: SegmentMemory> Partition<M> {
         self.log.pause(true);
         let label = self.superblock.generation;
         self.replication().surgery = Some(Surgery { kind, step: Step::Quiet, label });
+    }
+
+    /// Whether the log is being cut, from [`begin_cut`](Self::begin_cut) or [`begin_reset`](Self::begin_reset) until it
+    /// is done. Whatever is read meanwhile may be what is cut: show none of it.
+    #[must_use]
+    pub fn is_being_cut(&self) -> bool {
+        self.is_operated_on()
     }
 
     /// Whether the log is being cut.

@@ -1,3 +1,5 @@
+mod surgery;
+
 use alloc::vec::Vec;
 use std::collections::BTreeMap;
 use std::string::String;

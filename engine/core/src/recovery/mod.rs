@@ -294,7 +294,7 @@ impl<M: SegmentMemory> Recovered<M> {
             chain: self.chain,
             epoch,
             end: self.end,
-            durable: self.durable.min(self.end),
+            durable: self.durable.max(self.start).min(self.end),
         };
         (start, self.time)
     }
@@ -317,7 +317,8 @@ impl<M: SegmentMemory> Recovered<M> {
         if let Some(last) = self.segments.back_mut() {
             last.unseal();
         }
-        let durable = self.durable.min(self.record_end);
+        // Nothing of the log lies before its start, so nothing there is left to be flushed.
+        let durable = self.durable.max(self.start).min(self.record_end);
         let log = LogState {
             start: self.start,
             start_chain: self.start_chain,

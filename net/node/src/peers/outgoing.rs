@@ -56,13 +56,18 @@ impl Batch {
         self.parts.is_empty()
     }
 
+    /// Whether all of it is still there. Else the peer has been promised what this replica has cut since.
+    pub(super) fn is_there(&self) -> bool {
+        self.parts.iter().all(Part::is_there)
+    }
+
     /// So many more bytes have been sent.
     pub(super) fn advance(&mut self, len: usize) {
         self.offset += len;
         while let Some(part) = self.parts.front()
-            && self.offset >= part.bytes().len()
+            && self.offset >= part.len()
         {
-            self.offset -= part.bytes().len();
+            self.offset -= part.len();
             self.parts.pop_front();
         }
         assert!(!self.parts.is_empty() || self.offset == 0, "no more is sent than there is");
@@ -72,7 +77,7 @@ impl Batch {
     pub(super) fn mapped_within(&self, len: usize) -> usize {
         let (mut left, mut skip, mut mapped) = (len, self.offset, 0);
         for part in &self.parts {
-            let here = (part.bytes().len() - skip).min(left);
+            let here = (part.len() - skip).min(left);
             if matches!(part, Part::Mapped(_)) {
                 mapped += here;
             }

@@ -275,6 +275,9 @@ fn send_some(
     ring: &mut Ring,
 ) -> io::Result<Done> {
     let (batch, stream) = (&connection.batch, &connection.stream);
+    if !batch.is_there() {
+        return Err(io::Error::other("the log was cut while a range of it was being sent"));
+    }
     let apart = |part: &Part| large != LargeWay::Gathered && is_large(part);
     match batch.parts.front() {
         Some(Part::Mapped(piece)) if apart(&batch.parts[0]) => {

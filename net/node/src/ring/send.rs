@@ -11,6 +11,8 @@ use super::token::{ConnId, Token};
 
 /// The most parts of one send that are handed to the kernel at once.
 const GATHER_MAX: usize = 16;
+/// A descriptor that is none.
+const NO_SOCKET: RawFd = -1;
 /// Don't raise SIGPIPE; and let the kernel itself go on where a send was partial.
 const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
@@ -28,9 +30,18 @@ impl Mapped {
     }
 
     /// The bytes.
+    ///
+    /// # Panics
+    /// If they are not [there](Self::is_there) any more.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.segment.bytes(self.range.clone())
+    }
+
+    /// Whether the log still has them: a replica's log may be cut. What was cut away must not be sent.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.range.end <= self.segment.published_end()
     }
 
     /// The segment that they lie in.
@@ -82,6 +93,30 @@ impl Part {
             Self::Mapped(mapped) => mapped.bytes(),
         }
     }
+
+    /// How many bytes it has, also where they are not there any more.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Mapped(mapped) => mapped.len(),
+        }
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether its bytes are still there, see [`Mapped::is_there`].
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Bytes(_) => true,
+            Self::Mapped(mapped) => mapped.is_there(),
+        }
+    }
 }
 
 /// The parts of one `sendmsg`, at a fixed address.
@@ -128,9 +163,9 @@ impl SendOp {
 
     fn skip_empty(&mut self) {
         while let Some(part) = self.parts.get(self.part)
-            && self.offset >= part.bytes().len()
+            && self.offset >= part.len()
         {
-            self.offset -= part.bytes().len();
+            self.offset -= part.len();
             self.part += 1;
         }
     }
@@ -141,9 +176,14 @@ impl SendOp {
     }
 
     /// The operation that sends what is left. It stays valid as long as `self` does, also when `self` moves.
+    ///
+    /// Where some of it is not there any more, that is an operation which fails, and so ends the connection.
     pub(super) fn entry(&mut self, slot: u32) -> squeue::Entry {
         let token = Token::Send { slot }.pack();
         let left = &self.parts[self.part.min(self.parts.len())..];
+        if !left.iter().all(Part::is_there) {
+            return opcode::Send::new(types::Fd(NO_SOCKET), std::ptr::null(), 0).build().user_data(token);
+        }
         let first = left.first().map_or(&[][..], |part| &part.bytes()[self.offset..]);
         if left.len() < 2 {
             // A part of 4 GiB or more goes out in several sends.

@@ -95,6 +95,27 @@ fn no_operation_is_lost_when_the_queue_is_full() {
     }
 }
 
+/// A replica's log may be cut while a client is sent a value from it.
+#[test]
+fn what_was_cut_from_the_log_is_not_sent() {
+    use windrow_core::log::SegmentMemory;
+    let dir = tempfile::tempdir().unwrap();
+    let lsn = windrow_core::types::Lsn::ZERO;
+    let mut segment =
+        windrow_store::create_segment(dir.path(), lsn, 1 << 20, windrow_store::FillMode::Write64K).unwrap();
+    segment.publish(4096);
+    let mut ring = ring();
+    let (_client, socket) = pair(&mut ring);
+    let value = || vec![Part::Bytes(b"$96\r\n".to_vec()), Part::Mapped(Mapped::new(segment.share(), 4000..4096))];
+    ring.send(ConnId::new(0, 1), socket.as_fd(), value());
+    let Completion::Sent { result: Ok(101), .. } = next(&mut ring) else { panic!("not sent") };
+    let stale = value();
+    segment.retract(4032);
+    ring.send(ConnId::new(0, 1), socket.as_fd(), stale);
+    let Completion::Sent { result: Err(_), parts, .. } = next(&mut ring) else { panic!("sent") };
+    assert_eq!(parts.len(), 2, "the memory comes back");
+}
+
 #[test]
 fn receiving_stops_and_goes_on() {
     let mut ring = ring();

@@ -42,6 +42,11 @@ pub enum Role {
         /// Everything that was committed at this moment is here; `None` before that is known.
         fresh_at: Option<Instant>,
     },
+    /// It follows, and its log is being cut or has been begun anew: for a while it has less than it has shown.
+    Restoring {
+        /// Whether it knows a leader.
+        leader_known: bool,
+    },
     /// It knows no leader: it waits for one, or asks to lead.
     Leaderless {
         /// See [`Role::Follower`].
@@ -82,7 +87,9 @@ impl Role {
         match self {
             Self::Alone => true,
             Self::Leader { until } => at < until,
-            Self::HandingOver { .. } | Self::Follower { .. } | Self::Leaderless { .. } => false,
+            Self::HandingOver { .. } | Self::Follower { .. } | Self::Restoring { .. } | Self::Leaderless { .. } => {
+                false
+            }
         }
     }
 
@@ -97,6 +104,14 @@ impl Role {
             Self::HandingOver { .. } if writes => Verdict::Hold,
             Self::HandingOver { until } if until.is_none_or(|until| at < until) => Verdict::Run,
             Self::Leader { .. } | Self::HandingOver { .. } => Verdict::Refuse(Refusal::NoQuorum),
+            Self::Restoring { leader_known } if writes || !access.may_read_here() => {
+                if leader_known {
+                    Verdict::AskLeader
+                } else {
+                    Verdict::Refuse(Refusal::NoLeader)
+                }
+            }
+            Self::Restoring { .. } => Verdict::Refuse(Refusal::Restoring),
             Self::Follower { fresh_at } | Self::Leaderless { fresh_at } => {
                 self.as_follower(fresh_at, writes, access, at)
             }

@@ -16,6 +16,8 @@ const NO_LEADER: &str = "CLUSTERDOWN No leader is known at the moment: nothing w
 #[cfg(feature = "shared-memory")]
 const NO_LEADER: &str = "MASTERDOWN No leader is known at the moment: nothing was done";
 
+const RESTORING: &str = "LOADING This replica's log is being restored from the leader's: ask the leader, or try again";
+
 /// Why a command was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -25,6 +27,8 @@ pub enum Refusal {
     NoQuorum,
     /// Nobody leads, as far as is known here.
     NoLeader,
+    /// This replica is getting back what it once had.
+    Restoring,
     /// The client does not want to read what is so old.
     TooStale {
         /// How old it is; `None` where that is not known.
@@ -42,6 +46,7 @@ impl Refusal {
             Self::ReadOnly => READ_ONLY.to_owned(),
             Self::NoQuorum => NO_QUORUM.to_owned(),
             Self::NoLeader => NO_LEADER.to_owned(),
+            Self::Restoring => RESTORING.to_owned(),
             Self::TooStale { age: None, bound } => format!(
                 "STALE This replica does not know how old its data is, and the connection accepts {} ms",
                 bound.as_millis()

@@ -49,6 +49,19 @@ fn a_follower_sends_writes_to_its_leader_if_it_knows_one() {
 }
 
 #[test]
+fn a_follower_that_has_less_than_it_has_shown_shows_nothing() {
+    let at = Instant::now();
+    for leader_known in [true, false] {
+        let role = Role::Restoring { leader_known };
+        assert_eq!(role.verdict(false, READS, at), Verdict::Refuse(Refusal::Restoring));
+        let write = if leader_known { Verdict::AskLeader } else { Verdict::Refuse(Refusal::NoLeader) };
+        assert_eq!(role.verdict(true, READS, at), write);
+        assert!(!role.appends(at) && !role.is_leader());
+    }
+    assert!(Refusal::Restoring.text().starts_with("LOADING "), "clients know this prefix as one to try again after");
+}
+
+#[test]
 fn a_follower_reads_for_whoever_wants_that() {
     let role = Role::Follower { fresh_at: None };
     let unasked = role.verdict(false, Access::default(), Instant::now());

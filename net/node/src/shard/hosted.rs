@@ -227,7 +227,7 @@ impl Hosted {
         busy: bool,
     ) {
         // Where there are other replicas, a log that has just been cut is flushed though nothing was appended.
-        let is_new = self.partition.appended() > self.partition.submitted() || !self.role.is_open();
+        let is_new = self.partition.appended() > self.partition.submitted() || self.partition.owes_flush();
         if self.in_flight.is_some() || !is_new {
             return;
         }

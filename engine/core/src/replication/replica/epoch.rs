@@ -143,8 +143,9 @@ impl Replica {
         self.position().max(self.promised.floor.unwrap_or_default())
     }
 
-    /// Whether this replica lacks what it once vouched for.
-    pub(super) fn is_restoring(&self) -> bool {
+    /// Whether this replica lacks what it once vouched for: what it has is older than what it may have shown.
+    #[must_use]
+    pub fn is_restoring(&self) -> bool {
         self.promised.floor.is_some_and(|floor| self.position() < floor)
     }
 

@@ -243,6 +243,14 @@ impl Replica {
         self.may_lose = true;
     }
 
+    /// The log cannot be cut or begun anew as asked, and is as it was: the leader broke the rules. Drop its connection.
+    ///
+    /// # Panics
+    /// If that was not asked for: that is a bug of the driver.
+    pub fn handle_surgery_refused(&mut self) {
+        assert!(self.surgery.take().is_some(), "a cut is refused once, where it was asked for");
+    }
+
     /// The log ends at `to` now, durably, with this chain value.
     ///
     /// # Panics

@@ -6,15 +6,16 @@ mod requests;
 
 use std::time::Instant;
 
-use windrow_core::partition::{AppendError, ReplicaAction};
-use windrow_core::replication::{Moment, Output, RoleKind};
-use windrow_store::Job;
+use windrow_core::partition::{AppendError, CutError, Partition, ReplicaAction};
+use windrow_core::replication::{Moment, Output, Replica, RoleKind};
+use windrow_core::types::PartitionId;
+use windrow_store::{Job, MappedSegment};
 
 use super::Now;
 use super::clients::Clients;
 use super::commands::ServerCommands;
 use super::engine::Engine;
-use crate::peers::{Outbox, Range};
+use crate::peers::{CloseReason, Outbox, Range};
 use crate::replication::{Part, Receiving, Replicas};
 use crate::role::{Role, UNSETTLED};
 
@@ -138,17 +139,14 @@ impl<S: ServerCommands> Engine<S> {
             Output::Cut { to } => {
                 part.receiving = None;
                 self.fail_held(at, UNSETTLED, clients);
-                if let Err(error) = self.parts.hosted[at].partition.begin_cut(to) {
-                    // Only a leader that breaks the rules asks for this. Nothing is answered from now on.
-                    tracing::error!(partition = %id, %error, "cannot cut the log as the leader asks: restart this node");
-                }
+                let begun = self.parts.hosted[at].partition.begin_cut(to);
+                refuse_surgery(id, part, begun, out);
             }
             Output::Reset { start, chain } => {
                 part.receiving = None;
                 self.fail_held(at, UNSETTLED, clients);
-                if let Err(error) = self.parts.hosted[at].partition.begin_reset(start, chain) {
-                    tracing::error!(partition = %id, %error, "cannot begin anew as the leader asks: restart this node");
-                }
+                let begun = self.parts.hosted[at].partition.begin_reset(start, chain);
+                refuse_surgery(id, part, begun, out);
             }
             Output::LookUpChain { peer, at: lsn } => {
                 let chain = self.parts.hosted[at].partition.chain_at(lsn);
@@ -182,6 +180,10 @@ impl<S: ServerCommands> Engine<S> {
                     Role::Leader { until }
                 }
             }
+            // What is shown now could be what is cut, and what has been shown may not be there yet.
+            RoleKind::Follower if lacks_what_was_shown(&self.parts.hosted[at].partition, &part.replica) => {
+                Role::Restoring { leader_known: part.replica.leader().is_some() && part.hears_leader(replicas.lease) }
+            }
             RoleKind::Follower if part.replica.leader().is_some() && part.hears_leader(replicas.lease) => {
                 Role::Follower { fresh_at }
             }
@@ -197,5 +199,22 @@ impl<S: ServerCommands> Engine<S> {
                 self.report(at, replicas);
             }
         }
+    }
+}
+
+/// Whether a follower has less than what has been shown, here or elsewhere: it is cutting its log, getting back what it
+/// once had, or has got nothing yet.
+fn lacks_what_was_shown(partition: &Partition<MappedSegment>, replica: &Replica) -> bool {
+    partition.is_being_cut() || replica.is_restoring() || replica.log().history.entries().len() == 0
+}
+
+/// The log cannot be cut as the leader asks, if `begun` says so. Only one that breaks the rules, or two that lead in the
+/// same epoch, ask for that.
+fn refuse_surgery(id: PartitionId, part: &mut Part, begun: Result<(), CutError>, out: &mut Outbox) {
+    let Err(error) = begun else { return };
+    part.replica.handle_surgery_refused();
+    tracing::error!(partition = %id, %error, "the leader asks for a cut that is impossible: the connection is dropped");
+    if let Some(peer) = part.speaker {
+        out.close(peer, CloseReason::BadPeer);
     }
 }
