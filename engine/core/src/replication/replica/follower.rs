@@ -49,7 +49,7 @@ impl Replica {
 
     /// Whether this replica was told to resume, and takes what its leader sends.
     #[must_use]
-    pub fn is_streaming(&self) -> bool {
+    pub const fn is_streaming(&self) -> bool {
         matches!(&self.role, Role::Follower(Follower { stream: Some(_), .. }))
     }
 
