@@ -118,6 +118,12 @@ impl Part {
         self.stop_asking();
     }
 
+    /// It asks to lead at this moment, unless somebody leads.
+    pub(crate) fn ask_by_itself(&mut self, due: Instant) {
+        self.promote_at = Some(due);
+        self.asks_by_itself = true;
+    }
+
     fn stop_asking(&mut self) {
         self.promote_at = None;
         self.asks_by_itself = false;

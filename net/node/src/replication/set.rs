@@ -34,9 +34,34 @@ pub(crate) struct Replicas {
     pub(crate) core: usize,
     /// There may be room where there was none.
     pub(crate) room_again: bool,
+    /// Since when a majority of the voters can be reached, this one included, and since when all can.
+    pub(crate) majority_since: Option<Instant>,
+    pub(crate) all_since: Option<Instant>,
 }
 
+/// A leader shows that it is there as soon as it can be reached; this is ample time for that.
+const LEADER_IS_HEARD_WITHIN: Duration = Duration::from_millis(500);
+
 impl Replicas {
+    /// Notes who can be reached.
+    pub(crate) fn note_reach(&mut self, now: Instant) {
+        let voters = || self.members.all.iter().filter(|member| !self.members.learners.contains(&member.replica));
+        let own = self.members.own;
+        let reached = voters().filter(|one| one.replica == own || self.connected.contains(&one.replica)).count();
+        let count = voters().count();
+        let since = |before: Option<Instant>, is_so: bool| is_so.then(|| before.unwrap_or(now));
+        self.majority_since = since(self.majority_since, reached > count / 2);
+        self.all_since = since(self.all_since, reached == count);
+    }
+
+    /// Whether a replica may ask to lead without an operator: a leader that is alive would have been heard. Asking
+    /// takes a new epoch, which would end its leadership.
+    pub(crate) fn may_ask(&self, is_empty: bool, now: Instant) -> bool {
+        let (since, long) =
+            if is_empty { (self.all_since, LEADER_IS_HEARD_WITHIN) } else { (self.majority_since, self.lease) };
+        since.is_some_and(|since| now.saturating_duration_since(since) >= long)
+    }
+
     /// How long a replica that leads by configuration waits before it asks (again): not as long as another one that
     /// does, too.
     pub(crate) fn wait_before_asking(&self) -> Duration {

@@ -98,6 +98,8 @@ fn replicas(
         seen_request: 0,
         core,
         room_again: false,
+        majority_since: None,
+        all_since: None,
     };
     for (id, Found { promised, log }) in found {
         // Nobody can lead an empty log for long: the set begins.

@@ -24,6 +24,21 @@ fn nothing_confirmed_is_lost_when_the_leader_is_killed() {
 }
 
 #[test]
+fn whoever_leads_by_configuration_does_not_disturb_another_leader() {
+    let mut set = Set::running(3);
+    write(&mut set.connect(0), "a", 10);
+    set.kill(0);
+    set.promote(1, &[]).unwrap();
+    let epoch = set.info(1, "replication_epoch");
+    // Its peers take up to five seconds to call it again.
+    set.start(0, &[]);
+    until("the old leader follows", || set.part(0) == "follower");
+    write(&mut set.connect(1), "b", 10);
+    assert_eq!(set.info(1, "replication_epoch"), epoch, "nobody else has asked to lead");
+    set.end_with_the_same_logs(1);
+}
+
+#[test]
 fn an_old_leader_cuts_what_was_never_committed_and_keeps_it_aside() {
     let mut set = Set::new(3);
     // Long enough for a write while the others stand still, on a busy machine, too.

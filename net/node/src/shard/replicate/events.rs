@@ -32,6 +32,9 @@ impl<S: ServerCommands> Engine<S> {
                 hosted.partition.step_down();
                 self.fail_held(at, UNCONFIRMED, clients);
                 if replicas.parts[at].handover.is_none() {
+                    // It may be that nobody leads instead: whoever asked may have had less.
+                    let due = Instant::now() + replicas.wait_before_asking();
+                    replicas.parts[at].ask_by_itself(due);
                     tracing::warn!(%partition, %epoch, "this replica leads no longer: writes that were not committed are in doubt");
                 }
             }

@@ -19,6 +19,7 @@ impl<S: ServerCommands> Engine<S> {
     pub(crate) fn tick_replicas(&mut self, clients: &mut Clients, now: Now) {
         let Some(mut replicas) = self.parts.replicas.take() else { return };
         replicas.room_again = true;
+        replicas.note_reach(Instant::now());
         let request = self.parts.node.replication.control.newer_than(&mut replicas.seen_request);
         for at in 0..replicas.parts.len() {
             if let Some(request) = request {
@@ -57,14 +58,15 @@ impl<S: ServerCommands> Engine<S> {
         }
     }
 
-    /// The configuration says that this replica leads unless another one does.
+    /// The configuration says that this replica leads unless another one does, or it did lead and nobody else does.
     fn ask_to_lead_if_due(&mut self, at: usize, replicas: &mut Replicas) {
-        let part = &mut replicas.parts[at];
-        if part.promote_at.is_some_and(|due| Instant::now() >= due) {
-            part.promote_at = None;
-            if part.replica.leader().is_none() {
-                self.promote(at, Promotion::Safe, replicas);
-            }
+        let now = Instant::now();
+        let part = &replicas.parts[at];
+        let is_empty = part.replica.log().start == part.replica.log().end;
+        let is_due = part.promote_at.is_some_and(|due| now >= due);
+        if is_due && part.replica.leader().is_none() && replicas.may_ask(is_empty, now) {
+            replicas.parts[at].promote_at = None;
+            self.promote(at, Promotion::Safe, replicas);
         }
     }
 
