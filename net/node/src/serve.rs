@@ -1,6 +1,7 @@
 //! Starting a node, and bringing it to its end.
 
 mod error;
+mod opening;
 #[cfg(feature = "shared-nothing")]
 mod replicated;
 mod standing_by;
@@ -15,19 +16,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use windrow_core::types::{PartitionId, PartitionMap};
-use windrow_store::{
-    Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenConfig, OpenError, OpenReport,
-    install_signal_handlers, open_partition,
-};
+use windrow_store::{Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenReport, install_signal_handlers};
 
 pub use error::{ReplicationError, ServeError};
+#[cfg(feature = "shared-memory")]
+pub(crate) use opening::open_config;
+use opening::{hot_len, open_here, open_partitions};
 #[cfg(feature = "shared-memory")]
 pub use standing_by::serve_as_standby;
 use standing_by::{NoStandby, StandsBy};
 
 use crate::admin::Admin;
 use crate::auth::random_bytes;
-use crate::metrics::available_memory;
 use crate::net::Listener;
 use crate::ring::{CpuSet, Ring, probe};
 use crate::runtime::{self, CoreChoiceError, CoreThread};
@@ -405,36 +405,6 @@ fn refuse_peers(settings: &Settings) -> Result<(), ServeError> {
     if settings.peers.is_empty() { Ok(()) } else { Err(ServeError::PeersInThisMode) }
 }
 
-/// A partition that is open, on its way to its core.
-struct OpenedHere {
-    hosted: Hosted,
-    report: OpenReport,
-    /// What its replica begins with, where there are other nodes.
-    #[cfg(feature = "shared-nothing")]
-    replica: Option<replicated::Found>,
-}
-
-fn open_here(
-    data_dir: &DataDir,
-    partition: PartitionId,
-    settings: &Settings,
-    hot_len: u64,
-) -> Result<OpenedHere, OpenError> {
-    let config = open_config(settings);
-    #[cfg(feature = "shared-nothing")]
-    if !settings.peers.is_empty() {
-        return replicated::open(data_dir, partition, &config, hot_len);
-    }
-    let open = open_partition(data_dir, partition, &config, Now::read().unix)?;
-    let report = open.report.clone();
-    Ok(OpenedHere {
-        report,
-        hosted: Hosted::new(open, settings.segment_fill, hot_len),
-        #[cfg(feature = "shared-nothing")]
-        replica: None,
-    })
-}
-
 /// Which core hosts each partition: neighbours together, as many on each as can be.
 fn owners(partitions: u16, cores: usize) -> Vec<usize> {
     let partitions = usize::from(partitions);
@@ -453,41 +423,6 @@ fn places(owners: &[usize], core: usize) -> Vec<Place> {
         Place::Here(own - 1)
     };
     owners.iter().map(place).collect()
-}
-
-/// How partitions are opened by these settings.
-pub(crate) fn open_config(settings: &Settings) -> OpenConfig {
-    OpenConfig {
-        segment_len: settings.segment_size,
-        segments_ahead: settings.segments_ahead,
-        fill: settings.segment_fill,
-    }
-}
-
-/// Opens all partitions, those of different cores at the same time. Returns them by core.
-fn open_partitions<T: Send>(
-    owners: &[usize],
-    cores: usize,
-    open: impl Fn(PartitionId) -> Result<T, ServeError> + Sync,
-) -> Result<Vec<Vec<T>>, ServeError> {
-    let open_those_of = |core: usize| {
-        let own = (0_u16..).zip(owners).filter(|&(_, &owner)| owner == core);
-        own.map(|(number, _)| open(PartitionId::new(number))).collect::<Result<Vec<_>, _>>()
-    };
-    thread::scope(|scope| {
-        let open_those_of = &open_those_of;
-        let threads: Vec<_> = (0..cores).map(|core| scope.spawn(move || open_those_of(core))).collect();
-        let opened = threads.into_iter().map(|thread| match thread.join() {
-            Ok(opened) => opened,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        opened.collect()
-    })
-}
-
-/// So many bytes at the end of each log are taken to be in memory.
-fn hot_len(settings: &Settings, partitions: usize) -> u64 {
-    available_memory() / 100 * settings.hot_memory_percent / partitions.max(1) as u64
 }
 
 /// The listeners of each core.

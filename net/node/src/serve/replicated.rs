@@ -7,7 +7,8 @@ use windrow_core::replication::{LogState, Promised, Replica};
 use windrow_core::types::PartitionId;
 use windrow_store::{DataDir, OpenConfig, OpenError, open_replica};
 
-use super::{OpenedHere, ReplicationError, ServeError};
+use super::opening::OpenedHere;
+use super::{ReplicationError, ServeError};
 use crate::auth::random_bytes;
 use crate::net::Listener;
 use crate::peers::{LargeWay, Secret, Times, Transport, WireConfig};
