@@ -36,13 +36,15 @@ impl Pair {
         Ok(Self { nodes: [first, second], secret })
     }
 
-    /// What both are started with; `commit` says on how many a write is before it is confirmed.
-    pub(crate) fn arguments(&self, commit: &str) -> Vec<String> {
+    /// What both are started with: either both have a write before it is confirmed, or the first one leads and confirms
+    /// by itself, and the second one learns.
+    pub(crate) fn arguments(&self, is_alone: bool) -> Vec<String> {
         let peers =
             self.nodes.each_ref().map(|node| format!("{}@127.0.0.1:{}/{}", node.replica, node.peer_port, node.port));
         let secret = self.secret.display().to_string();
         let words = ["--peers", &peers.join(","), "--peer-secret-file", &secret, "--leader", &self.nodes[0].replica];
-        words.into_iter().chain(["--commit", commit]).map(str::to_owned).collect()
+        let rule = if is_alone { ["--learners", &self.nodes[1].replica] } else { ["--commit", "all"] };
+        words.into_iter().chain(rule).map(str::to_owned).collect()
     }
 }
 

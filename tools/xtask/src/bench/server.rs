@@ -161,7 +161,7 @@ impl Server {
         let pair = Pair::make(program, dir)?;
         let [first, second] = &pair.nodes;
         let mut server = Self { kind, port: first.port, processes: Vec::new() };
-        let arguments = pair.arguments("all");
+        let arguments = pair.arguments(false);
         server.spawn(program, SERVER_CORE, &first.dir, first.port, &arguments)?;
         server.spawn(program, CLIENT_CORE, &second.dir, second.port, &arguments)?;
         server.wait_for_write()?;
@@ -172,7 +172,7 @@ impl Server {
     pub(crate) fn start_leader(kind: Kind, programs: &Programs, scratch: &Scratch) -> Result<(Self, Follower), String> {
         let program = programs.of(kind).ok_or_else(|| format!("{} is not built", kind.name))?;
         let pair = Pair::make(program, &scratch.path().join(kind.id))?;
-        let arguments = pair.arguments("leader");
+        let arguments = pair.arguments(true);
         let [first, second] = pair.nodes;
         let mut server = Self { kind, port: first.port, processes: Vec::new() };
         server.spawn(program, SERVER_CORE, &first.dir, first.port, &arguments)?;
