@@ -11,6 +11,9 @@ const CRASH_LONG: &[&str] = &["crash", "--rounds", "200", "--kill", "100", "--fa
 /// Any load at all counts here: the machine may be busy with other tests.
 const LINEARIZE_SHORT: &[&str] = &["linearize", "--minutes", "0.08", "--rate", "20"];
 const LINEARIZE_LONG: &[&str] = &["linearize", "--minutes", "3", "--rate", "20"];
+const SET_LONG: &[&str] = &["linearize", "--nodes", "3", "--minutes", "3", "--rate", "20"];
+const STANDBY_SHORT: &[&str] = &["linearize", "--nodes", "2", "--minutes", "0.08", "--rate", "20"];
+const STANDBY_LONG: &[&str] = &["linearize", "--nodes", "2", "--minutes", "3", "--rate", "20"];
 
 /// `cargo xtask crash …` and `cargo xtask linearize …`.
 pub(crate) fn command(name: &str, flags: &[&str]) -> ExitCode {
@@ -25,6 +28,10 @@ pub(crate) fn all(report: &mut Report, long: bool) {
     report.step("crashes, a planted loss", || run(&["crash", "--planted", "--rounds", "20"]));
     report.step("linearizability, a planted loss", || run(&["linearize", "--planted", "--minutes", "0.03"]));
     report.step("linearizability", || run(if long { LINEARIZE_LONG } else { LINEARIZE_SHORT }));
+    if long {
+        report.step("linearizability of three nodes", || run(SET_LONG));
+    }
+    report.step("linearizability with a standby", || run(if long { STANDBY_LONG } else { STANDBY_SHORT }));
 }
 
 fn run(args: &[&str]) -> Vec<String> {

@@ -18,6 +18,9 @@ const KEYS_AT_ONCE: u64 = 4;
 /// Operations after which a key is replaced by the next one. Short histories are quick to check.
 const OPERATIONS_ON_ONE: u64 = 120;
 
+/// Of the clients, so many write, too.
+const WRITERS: usize = 4;
+
 /// A key: its number, and whether it holds a number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Key {
@@ -94,6 +97,8 @@ pub(super) struct Worker<'a> {
     pub(super) number: usize,
     pub(super) shared: &'a Shared,
     random: fastrand::Rng,
+    /// Nothing that it asks for is refused by a replica that does not lead.
+    reads_only: bool,
     /// Values are never written twice.
     written: u64,
     recorded: Vec<(Key, Operation)>,
@@ -104,7 +109,8 @@ pub(super) struct Worker<'a> {
 impl<'a> Worker<'a> {
     pub(super) fn new(number: usize, shared: &'a Shared, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        Self { number, shared, random, written: 0, recorded: Vec::new(), preferred: None }
+        let reads_only = number >= WRITERS;
+        Self { number, shared, random, reads_only, written: 0, recorded: Vec::new(), preferred: None }
     }
 
     /// Works until told to stop.
@@ -175,7 +181,8 @@ impl<'a> Worker<'a> {
         self.written += 1;
         let number = u64::try_from(self.number).unwrap_or(0) * 10_000_000 + self.written;
         let value: Bytes = if key.counts { number.to_string() } else { format!("v{number};") }.into_bytes().into();
-        let input = match (key.counts, self.random.u32(..20)) {
+        let kind = if self.reads_only { 0 } else { self.random.u32(..20) };
+        let input = match (key.counts, kind) {
             (_, 0..5) => Input::Get,
             (_, 5) => Input::GetEx,
             (_, 6 | 7) => Input::Del,

@@ -138,12 +138,11 @@ impl Cluster {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        let all: Vec<String> = (0..NODES).map(|number| self.describe(number)).collect();
-        Error::violation(format!("within {PATIENCE:?} it never was so that {what}:\n{}", all.join("\n")))
+        Error::violation(format!("within {PATIENCE:?} it never was so that {what}:\n{}", self.describe()))
     }
 
     /// What a node says of itself, for people.
-    fn describe(&self, number: usize) -> String {
+    fn describe_one(&self, number: usize) -> String {
         let fields = ["part", "refusal", "epoch", "leader"].map(|name| format!("replication_{name}"));
         let mut text = format!("node {number}, replica {}:", self.members[number].replica);
         for field in fields.iter().map(String::as_str).chain(["master_repl_offset", "slave0", "slave1"]) {
@@ -213,7 +212,13 @@ impl Cluster {
         let Ok(mut client) = Client::connect(self.members[leader].clients()) else { return Ok(()) };
         let command: [&[u8]; 4] = [b"FAILOVER", b"TO", address.as_bytes(), port.as_bytes()];
         let _refused = client.call(&command);
-        self.await_leader().map(|_| ())
+        // Whoever led goes on where nobody else takes over in time.
+        self.until("one of them leads after a hand-over", |set| {
+            let states = Self::others(to).into_iter().map(|number| set.info(number, "replication_part"));
+            let settled = !states.flatten().any(|part| part == "handing-over");
+            set.leader().filter(|_| settled)
+        })
+        .map(|_| ())
     }
 }
 
@@ -224,6 +229,10 @@ impl System for Cluster {
 
     fn endpoints(&self) -> Endpoints {
         self.endpoints.clone()
+    }
+
+    fn describe(&self) -> String {
+        (0..NODES).map(|number| self.describe_one(number)).collect::<Vec<_>>().join("\n")
     }
 
     fn faults(&self) -> &'static [&'static str] {

@@ -26,7 +26,7 @@ use system::System;
 use crate::Error;
 
 /// Clients that ask at the same time.
-const CLIENTS: usize = 6;
+const CLIENTS: usize = 7;
 /// Keys, of each kind, that are read after a fault: those in use and some before them.
 const READ_BACK: u64 = 12;
 
@@ -144,6 +144,9 @@ fn hurt(
         *counted = (counted.0 + 1, counted.1 + u64::from(hit));
         let newest = shared.keys().1;
         Worker::new(CLIENTS, shared, random.u64(..)).read_all(newest.saturating_sub(READ_BACK)..=newest);
+        if shared.stop.load(Ordering::Relaxed) {
+            progress(&format!("after {fault}: {}", system.describe()));
+        }
         if told.elapsed() > Duration::from_secs(10) {
             told = Instant::now();
             let (time, done) = (shared.begun.elapsed().as_secs(), shared.completed.load(Ordering::Relaxed));

@@ -39,6 +39,11 @@ pub trait System {
     /// The names of the faults that it can be given.
     fn faults(&self) -> &'static [&'static str];
 
+    /// What it says of itself, for people who look into a failure.
+    fn describe(&self) -> String {
+        String::new()
+    }
+
     /// Does one of them, and mends it: when this returns, the system serves again.
     ///
     /// # Errors
