@@ -55,7 +55,9 @@ impl<S: ServerCommands> Engine<S> {
     fn tell(&mut self, at: usize, replicas: &mut Replicas, now: Now) {
         let hosted = &mut self.parts.hosted[at];
         let part = &mut replicas.parts[at];
-        if let Some(epoch) = part.leads {
+        // A message may have deposed it, which is seen only when its outputs are.
+        let still_leads = part.replica.role() == RoleKind::Leader;
+        if let Some(epoch) = part.leads.filter(|epoch| still_leads && part.replica.current_epoch() == *epoch) {
             match hosted.partition.lead(epoch, now.unix) {
                 Ok(_) => {
                     part.leads = None;
