@@ -56,6 +56,7 @@ pub(crate) fn all(report: &mut Report, options: &Options) {
     torture::all(report, options.long);
     let nothing = [&["test", "--locked", "--no-fail-fast", "--all-targets"], &SHARED_NOTHING[..]];
     run(report, options, "tests, shared-nothing", &nothing.concat());
+    torture::shared_nothing(report, options.long);
     if options.long {
         report.step("simulator, a node", || simulate(&[]));
         report.step("simulator, replicas", || simulate(&["--cluster"]));

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::check::SHARED_NOTHING;
 use crate::report::Report;
 use crate::run::{cargo, passes};
 
@@ -28,15 +29,27 @@ pub(crate) fn all(report: &mut Report, long: bool) {
     report.step("crashes, a planted loss", || run(&["crash", "--planted", "--rounds", "20"]));
     report.step("linearizability, a planted loss", || run(&["linearize", "--planted", "--minutes", "0.03"]));
     report.step("linearizability", || run(if long { LINEARIZE_LONG } else { LINEARIZE_SHORT }));
-    if long {
-        report.step("linearizability of three nodes", || run(SET_LONG));
-    }
     report.step("linearizability with a standby", || run(if long { STANDBY_LONG } else { STANDBY_SHORT }));
 }
 
+/// What it runs of it on the shared-nothing build, the only one that replicates between nodes.
+pub(crate) fn shared_nothing(report: &mut Report, long: bool) {
+    report
+        .step("crashes, shared-nothing", || run_on(&SHARED_NOTHING, &[CRASH_SHORT, &["--", "--cores", "1"]].concat()));
+    if long {
+        report.step("linearizability of three nodes", || run(SET_LONG));
+    }
+}
+
 fn run(args: &[&str]) -> Vec<String> {
+    let three = args.windows(2).any(|pair| pair == ["--nodes", "3"]);
+    run_on(if three { &SHARED_NOTHING } else { &["-p", "windrow-cli"] }, args)
+}
+
+/// Runs it on the build that `features` chooses.
+fn run_on(features: &[&str], args: &[&str]) -> Vec<String> {
     // The program looks for the server beside itself.
-    let problems = passes(cargo(&["build", "-q", "--locked", "-p", "windrow-cli"]));
+    let problems = passes(cargo(&[&["build", "-q", "--locked"], features].concat()));
     if !problems.is_empty() {
         return problems;
     }
