@@ -55,7 +55,7 @@ fn name(part: &Part, role: Role, now: Instant) -> crate::role::Part {
         (_, Role::HandingOver { .. }) => crate::role::Part::HandingOver,
         (_, Role::Leader { until }) if now < until => crate::role::Part::Leader,
         (_, Role::Leader { .. }) => crate::role::Part::LeaderWithoutQuorum,
-        (_, Role::Follower { .. } | Role::Restoring { .. }) => crate::role::Part::Follower,
-        (_, Role::Leaderless { .. }) => crate::role::Part::Leaderless,
+        (_, Role::Follower { .. } | Role::Restoring { leader_known: true }) => crate::role::Part::Follower,
+        (_, Role::Leaderless { .. } | Role::Restoring { leader_known: false }) => crate::role::Part::Leaderless,
     }
 }
