@@ -68,6 +68,8 @@ fn replicas_stay_the_same_and_every_fault_has_hit() {
         "pause",
         "isolated",
         "one-way-cut",
+        "pair-cut",
+        "stopped-amid-a-write",
         "reset",
         "message-lost",
         "message-repeated",

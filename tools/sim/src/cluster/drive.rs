@@ -5,6 +5,7 @@ use windrow_core::partition::{Action, ReplicaAction, Role};
 use windrow_core::replication::{Body, Event as ProtocolEvent, Message, Output};
 use windrow_core::types::{Epoch, Lsn};
 
+use super::faults::Fault;
 use super::node::id;
 use super::receive::Take;
 use super::{Event, Job, World};
@@ -253,6 +254,10 @@ impl World {
 
     fn job(&mut self, at: usize, delay: u64, job: Job) {
         let life = self.nodes[at].life;
+        if !matches!(job, Job::Flushed | Job::Prepared { .. }) && self.rng.ppm(self.swarm.crash_amid_ppm) {
+            let amid = self.rng.within(0..delay + 1);
+            self.schedule(amid, Event::Fault(Fault::Amid { node: at, life }));
+        }
         self.schedule(delay, Event::Done { node: at, life, job });
     }
 

@@ -16,11 +16,17 @@ pub(super) enum Fault {
     DiskFull,
     OneWayCut,
     Isolate,
+    PairCut,
     Reset,
+    /// This replica, if this is still its life, amid something that it writes.
+    Amid {
+        node: usize,
+        life: u64,
+    },
 }
 
 impl Fault {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Promote,
         Self::PowerCut,
         Self::PowerCutAll,
@@ -30,6 +36,7 @@ impl Fault {
         Self::DiskFull,
         Self::OneWayCut,
         Self::Isolate,
+        Self::PairCut,
         Self::Reset,
     ];
 }
@@ -46,7 +53,9 @@ impl World {
             Fault::DiskFull => self.swarm.disk_full_us,
             Fault::OneWayCut => self.swarm.one_way_cut_us,
             Fault::Isolate => self.swarm.isolate_us,
+            Fault::PairCut => self.swarm.pair_cut_us,
             Fault::Reset => self.swarm.reset_us,
+            Fault::Amid { .. } => None,
         }
     }
 
@@ -70,7 +79,8 @@ impl World {
             self.schedule(delay, Event::Fault(fault));
         }
         let at = self.rng.index(self.nodes.len());
-        self.trace.event("fault", &[fault as u64, at as u64]);
+        self.trace.event("fault", &[at as u64]);
+        self.trace.note(|| format!("{fault:?}"));
         match fault {
             Fault::Promote => {
                 let best = if self.rng.percent(60) { self.best() } else { None };
@@ -108,6 +118,20 @@ impl World {
                 for other in 0..self.nodes.len() {
                     self.network.directions[at][other].blocked_until = until;
                     self.network.directions[other][at].blocked_until = until;
+                }
+            }
+            Fault::PairCut => {
+                let other = self.rng.index(self.nodes.len());
+                self.stats.fault("pair-cut");
+                let until = self.now + self.rng.within(10_000..3_000_000);
+                self.network.directions[at][other].blocked_until = until;
+                self.network.directions[other][at].blocked_until = until;
+            }
+            Fault::Amid { node, life } => {
+                if self.nodes[node].life == life {
+                    self.stats.fault("stopped-amid-a-write");
+                    let power = self.rng.percent(50);
+                    self.crash(node, power);
                 }
             }
             Fault::Reset => {

@@ -35,6 +35,7 @@ pub(super) struct ClusterSwarm {
     pub(super) disk_full_us: Option<u64>,
     pub(super) one_way_cut_us: Option<u64>,
     pub(super) isolate_us: Option<u64>,
+    pub(super) pair_cut_us: Option<u64>,
     pub(super) reset_us: Option<u64>,
     /// How long a process stays away.
     pub(super) down_us: u64,
@@ -45,6 +46,8 @@ pub(super) struct ClusterSwarm {
     pub(super) slow_flush_ppm: u64,
     pub(super) failed_flush_ppm: u64,
     pub(super) crash_in_open_percent: u64,
+    /// A replica stops while it writes something that has to be durable before it goes on.
+    pub(super) crash_amid_ppm: u64,
     /// Replicas make segments of different lengths, and of others after a restart.
     pub(super) resize_percent: u64,
     /// Reads go to any replica that many times in a hundred.
@@ -99,6 +102,7 @@ impl ClusterSwarm {
             disk_full_us: sometimes(rng, 15, 300_000..3_000_000),
             one_way_cut_us: sometimes(rng, 40, 100_000..2_000_000),
             isolate_us: sometimes(rng, 50, 200_000..2_000_000),
+            pair_cut_us: sometimes(rng, 40, 100_000..2_000_000),
             reset_us: sometimes(rng, 50, 20_000..1_000_000),
             down_us: rng.log_uniform(10_000..2_000_000),
             loss_ppm: rarely(rng, 50, 300_000),
@@ -107,6 +111,7 @@ impl ClusterSwarm {
             slow_flush_ppm: rarely(rng, 30, 50_000),
             failed_flush_ppm: rarely(rng, 25, 10_000),
             crash_in_open_percent: *rng.pick(&[0, 0, 15, 40]),
+            crash_amid_ppm: rarely(rng, 50, 200_000),
             resize_percent: *rng.pick(&[0, 0, 30]),
             follower_read_percent: *rng.pick(&[0, 10, 30]),
             commands,
@@ -133,6 +138,7 @@ impl ClusterSwarm {
             &mut self.disk_full_us,
             &mut self.one_way_cut_us,
             &mut self.isolate_us,
+            &mut self.pair_cut_us,
             &mut self.reset_us,
         ];
         kinds.into_iter().for_each(|kind| *kind = None);
@@ -142,6 +148,7 @@ impl ClusterSwarm {
         self.slow_flush_ppm = 0;
         self.failed_flush_ppm = 0;
         self.crash_in_open_percent = 0;
+        self.crash_amid_ppm = 0;
         // Whoever comes back does so soon.
         self.down_us = self.down_us.min(100_000);
         self.delay_us = self.delay_us.min(2_000);
