@@ -40,8 +40,6 @@ pub enum Mutation {
     SplitTransactions,
     /// A follower acknowledges what it has before it is flushed.
     AckBeforeFlush,
-    /// A promise is given before it is durable.
-    PromiseEarly,
     /// A leader answers from its memory without asking whether it still leads.
     ServeWithoutLease,
     /// A leader answers when its own disk has the record.
@@ -59,7 +57,6 @@ impl Mutation {
         matches!(
             self,
             Self::AckBeforeFlush
-                | Self::PromiseEarly
                 | Self::ServeWithoutLease
                 | Self::ReplyAtDurable
                 | Self::KeepLeading
@@ -70,7 +67,7 @@ impl Mutation {
 
 impl Mutation {
     /// All of them, with their names on the command line.
-    pub const ALL: [(&'static str, Self); 22] = [
+    pub const ALL: [(&'static str, Self); 21] = [
         ("release-at-submitted", Self::ReleaseAtSubmitted),
         ("release-at-once", Self::ReleaseAtOnce),
         ("absence-does-not-wait", Self::AbsenceDoesNotWait),
@@ -88,7 +85,6 @@ impl Mutation {
         ("answer-retry-twice", Self::AnswerRetryTwice),
         ("split-transactions", Self::SplitTransactions),
         ("ack-before-flush", Self::AckBeforeFlush),
-        ("promise-early", Self::PromiseEarly),
         ("serve-without-lease", Self::ServeWithoutLease),
         ("reply-at-durable", Self::ReplyAtDurable),
         ("keep-leading", Self::KeepLeading),

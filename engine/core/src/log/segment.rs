@@ -59,11 +59,13 @@ impl<M: SegmentMemory> LogSegment<M> {
         self.memory
     }
 
-    /// Lets a segment that was sealed end with its last record again: what follows is written once more.
+    /// Lets a segment that was sealed end with its last record again: what follows is written once more. The footer goes,
+    /// so that nothing is left behind the log's end wherever it is cut.
     pub(crate) fn unseal(&mut self) {
         let limit = usize::try_from(self.records_limit()).expect("a segment is mapped, so it fits the address space");
         if self.memory.published_end() > limit {
             self.memory.retract(limit);
+            self.zero_tail();
         }
     }
 

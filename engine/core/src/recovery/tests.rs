@@ -247,3 +247,20 @@ fn a_prepared_segment_of_another_size_is_replaced() {
     let (mut found, _) = recovered(&written, &disk).unwrap();
     assert_eq!(found.repair(4096), Repair { flush: Vec::new(), aside: Vec::new(), remove: std::vec![next] });
 }
+
+/// A power cut can take the name of the first segment and leave that of the second, which was prepared after it.
+#[test]
+fn a_log_starts_where_its_superblock_says_whatever_segments_there_are() {
+    let len = 4096;
+    let superblock = Driver::create().superblock;
+    for base in [4096, 8192] {
+        let segments = alloc::vec![(Lsn::new(base), VecMemory::zeroed(len))];
+        let mut recovered = recover(&Superblock { durable: Lsn::ZERO, ..superblock }, segments, &mut |_| {}).unwrap();
+        assert_eq!(recovered.end(), Lsn::ZERO, "nothing was ever written");
+        let repair = recovered.repair(len as u64);
+        assert_eq!(repair.remove, [Lsn::new(base)], "what does not continue the log is in its way");
+        let segments = alloc::vec![(Lsn::new(base), VecMemory::zeroed(len))];
+        let lost = recover(&Superblock { durable: Lsn::new(300), ..superblock }, segments, &mut |_| {});
+        assert!(matches!(lost, Err(RecoveryError::Missing { .. })), "something was flushed, and is not there");
+    }
+}

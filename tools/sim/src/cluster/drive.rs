@@ -45,7 +45,6 @@ impl World {
     }
 
     fn obey(&mut self, at: usize, output: Output) {
-        let moment = self.nodes[at].moment(self.now);
         match output {
             Output::Send { to, message } => self.send(at, to, &message, &[]),
             Output::Ship { to, epoch, from, upto, committed } => {
@@ -67,10 +66,6 @@ impl World {
             // The partition asks by itself.
             Output::Flush { .. } => {}
             Output::WriteSuperblock { ticket, promised } => {
-                if self.is(Mutation::PromiseEarly) {
-                    self.nodes[at].protocol().handle_superblock_written(moment, ticket);
-                    self.early.push((at, ticket));
-                }
                 self.nodes[at].copy.engine().write_promised(ticket, promised);
             }
             Output::Cut { to } => {
@@ -186,10 +181,6 @@ impl World {
         self.trace.note(|| format!("node {at}: {action:?}"));
         match action {
             ReplicaAction::PromiseWritten { ticket } => {
-                if let Some(index) = self.early.iter().position(|early| *early == (at, ticket)) {
-                    self.early.remove(index);
-                    return;
-                }
                 self.nodes[at].protocol().handle_superblock_written(moment, ticket);
             }
             ReplicaAction::CutDone { to, chain } => {

@@ -151,7 +151,6 @@ impl World {
         }
         self.observe(at);
         self.nodes[at].stop();
-        self.early.retain(|(node, _)| *node != at);
         let disk = &mut self.nodes[at].copy.disk;
         if power {
             self.stats.fault("power-cut");

@@ -99,8 +99,6 @@ pub(crate) struct World {
     committed_in: BTreeMap<Epoch, Lsn>,
     /// What the log wants of the bytes behind the message that is being handled.
     received: Option<Take>,
-    /// Promises that were reported before they were durable, which is a mutation.
-    early: Vec<(usize, u64)>,
     healed: bool,
 }
 
@@ -132,7 +130,6 @@ impl World {
             leaders: BTreeMap::new(),
             committed_in: BTreeMap::new(),
             received: None,
-            early: Vec::new(),
             healed: false,
             rng,
             swarm,

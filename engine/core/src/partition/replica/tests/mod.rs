@@ -249,6 +249,25 @@ fn a_clear_that_is_cut_brings_everything_back() {
 }
 
 #[test]
+fn a_cut_leaves_nothing_behind_it_in_a_segment_that_had_been_full() {
+    let (mut leader, mut follower) = pair();
+    fill(&mut leader, 0..50);
+    leader.act();
+    follower.take_from(&leader, leader.partition.appended(), &mut Rng::new(1)).unwrap();
+    follower.act();
+    // A power cut takes the names of all segments but the first, which is full and has its footer.
+    follower.disk.retain(|base, _| *base == Lsn::ZERO);
+    follower.superblock.durable = Lsn::ZERO;
+    let mut follower = follower.reopened();
+    let end = follower.partition.appended();
+    assert_eq!(end.get(), SMALL - crate::types::limits::SEGMENT_FOOTER_LEN as u64);
+    let to = leader.ends().into_iter().map(|(lsn, _)| lsn).find(|lsn| lsn.get() > 1_000).unwrap();
+    follower.cut(to);
+    let cut = usize::try_from(to.get()).unwrap();
+    assert!(follower.disk[&Lsn::ZERO][cut..].iter().all(|byte| *byte == 0), "the footer is part of what was cut");
+}
+
+#[test]
 fn a_log_begins_anew_at_a_segment_of_the_leaders() {
     let (mut leader, mut follower) = pair();
     fill(&mut leader, 0..100);
