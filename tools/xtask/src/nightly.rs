@@ -17,11 +17,13 @@ const FINDS: &str = "target/fuzz-finds";
 const INPUT_LEN_MAX: u64 = 2048;
 
 /// What Miri runs: tests that touch `unsafe` code, or shared memory, and need no system that Miri lacks.
-const MIRI_RUNS: [(&str, &[&str]); 2] = [
-    // The archive with its one unchecked access, records and segment headers around it, and what reads them back.
-    ("the codec and the superblock", &["-p", "windrow-core", "--lib", "--", "codec::", "superblock::"]),
-    // The unchecked access as the index, the replay and the change feed use it.
-    ("a partition", &["-p", "windrow-core", "--lib", "--", "partition::tests::", "--skip", "random", "--skip", "prop"]),
+const MIRI_RUNS: [(&str, &[&str]); 1] = [
+    // The archive with its one unchecked access, records and segment headers around it, and what reads them back. The
+    // tests that flip every bit take half an hour here, and nothing that the others do not.
+    (
+        "the codec and the superblock",
+        &["-p", "windrow-core", "--lib", "--", "codec::", "superblock::", "--skip", "flip"],
+    ),
 ];
 
 /// What to fuzz.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use memmap2::MmapOptions;
@@ -15,7 +15,7 @@ use windrow_core::types::{Lsn, PartitionId};
 
 use super::{
     CONTROL_FILE, CONTROL_LEN, ControlError, FOLLOWERS_MAX, LIFE_WRITTEN, Mapped, Progress, byte_lock, load,
-    monotonic_ns,
+    monotonic_ns, sleep,
 };
 use crate::files::{At, FileError};
 
@@ -155,11 +155,7 @@ impl ControlFollower {
     #[must_use]
     pub fn prepare_sleep(&self, end: Lsn) -> Option<u32> {
         let page = self.mapped.page();
-        // The order of these three is what the module argues from.
-        let sequence = page.sequence.load(Ordering::Acquire);
-        page.waiting.store(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        (page.committed.load(Ordering::Acquire) <= end.get()).then_some(sequence)
+        sleep::prepare(&page.committed, &page.waiting, &page.sequence, end.get())
     }
 
     /// What to sleep on.

@@ -25,6 +25,7 @@
 
 mod follower;
 mod reader;
+mod sleep;
 mod writer;
 
 use std::fs::File;
@@ -36,6 +37,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memmap2::MmapRaw;
 use thiserror::Error;
 use windrow_core::types::{Epoch, Lsn, PartitionId};
+
+/// What the file that `tools/model` compiles a second time uses of the outside.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+}
 
 pub use follower::{ControlFollower, FutexWord, Moment, PlaceLock};
 pub use reader::ControlReader;

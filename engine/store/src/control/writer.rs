@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use memmap2::MmapOptions;
 use rustix::thread::futex;
@@ -12,7 +12,7 @@ use windrow_core::types::{Lsn, PartitionId};
 
 use super::{
     CONTROL_FILE, CONTROL_LEN, CONTROL_VERSION, LIFE_ENDED, LIFE_WRITTEN, MAGIC, Mapped, Page, Progress, allocate,
-    byte_lock, load, monotonic_ns,
+    byte_lock, load, monotonic_ns, sleep,
 };
 use crate::files::{At, FileError};
 
@@ -80,11 +80,7 @@ impl ControlWriter {
             return;
         }
         page.committed_at.store(monotonic_ns(), Ordering::Relaxed);
-        // Release: a reader that sees the new limit sees the bytes below it.
-        page.committed.store(progress.committed.get(), Ordering::Release);
-        // See the module: between storing the watermark and looking for the flag.
-        fence(Ordering::SeqCst);
-        if page.waiting.load(Ordering::Relaxed) != 0 && page.waiting.swap(0, Ordering::AcqRel) != 0 {
+        if sleep::publish(&page.committed, &page.waiting, progress.committed.get()) {
             wake(page);
         }
     }
@@ -118,7 +114,7 @@ impl ControlWriter {
 
 /// Counts up and wakes everybody who sleeps on the old count.
 fn wake(page: &Page) {
-    page.sequence.fetch_add(1, Ordering::Release);
+    sleep::count_up(&page.sequence);
     // Not private: the sleepers are other processes. It fails on addresses that are none.
     let _woken = futex::wake(&page.sequence, futex::Flags::empty(), u32::MAX >> 1);
 }
