@@ -136,6 +136,7 @@ impl World {
             );
         }
         node.vouched = node.vouched.min(to);
+        node.cutting = Some(to);
         node.pending.clear();
     }
 
@@ -186,10 +187,12 @@ impl World {
             ReplicaAction::CutDone { to, chain } => {
                 self.nodes[at].copy.check_tail();
                 self.compare(at);
+                self.nodes[at].cutting = None;
                 self.nodes[at].protocol().handle_cut(moment, to, chain);
             }
             ReplicaAction::ResetDone { start } => {
                 self.nodes[at].copy.check_tail();
+                self.nodes[at].cutting = None;
                 self.nodes[at].protocol().handle_reset(moment, start);
             }
             ReplicaAction::PutAside { .. } => self.job(at, delay, Job::PutAside),
@@ -269,7 +272,8 @@ impl World {
                 node.copy.engine().handle_flushed(flight.ticket);
                 node.copy.check_watermarks();
                 let durable = node.partition().durable();
-                node.vouched = node.vouched.max(durable.min(node.copy.truth.appended));
+                let vouched = durable.min(node.copy.truth.appended);
+                node.vouched = node.vouched.max(node.cutting.map_or(vouched, |to| to.min(vouched)));
                 node.protocol().handle_durable(durable);
             }
             Job::Prepared { base, len } => {

@@ -40,6 +40,8 @@ pub(super) struct Node {
     pub(super) disk_full: bool,
     /// What it has told others to be on its disk.
     pub(super) vouched: Lsn,
+    /// Where its log is being cut: nothing above counts as vouched for any more.
+    pub(super) cutting: Option<Lsn>,
     /// Up to here its log is known to be that of all.
     pub(super) agreed: Lsn,
 }
@@ -65,6 +67,7 @@ impl Node {
             paused_until: 0,
             disk_full: false,
             vouched: Lsn::ZERO,
+            cutting: None,
             agreed: Lsn::ZERO,
         }
     }
@@ -103,6 +106,7 @@ impl Node {
         self.copy.flight = None;
         self.copy.preparing = None;
         self.inbound.clear();
+        self.cutting = None;
         self.lead = None;
         self.pending.clear();
     }
