@@ -13,11 +13,11 @@ use super::{
 #[cfg(feature = "shared-memory")]
 use crate::standby;
 
-/// As [`serve`], but beside a leader of the same data directory: serves reads, and goes on as the leader when that
+/// As [`serve`](super::serve), but beside a leader of the same data directory: serves reads, and goes on as the leader when that
 /// one is gone.
 ///
 /// # Errors
-/// As [`serve`].
+/// As [`serve`](super::serve).
 ///
 /// # Panics
 /// Never.

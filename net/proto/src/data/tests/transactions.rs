@@ -149,7 +149,8 @@ fn replies_wait_for_what_they_show() {
 fn commands_on_the_whole_node_are_not_allowed() {
     let refused: Vec<&str> =
         TABLE.iter().filter(|command| !is_allowed_in_transaction(command)).map(|command| command.name).collect();
-    let mut expected = ["keys", "randomkey", "scan", "dbsize", "flushall", "flushdb", "save", "shutdown"].to_vec();
+    let whole_node = ["keys", "randomkey", "scan", "dbsize", "flushall", "flushdb", "save", "shutdown"];
+    let mut expected = [&whole_node[..], &["failover", "replicaof", "slaveof"]].concat();
     expected.sort_unstable();
     let mut sorted = refused;
     sorted.sort_unstable();
