@@ -87,18 +87,18 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: as above.
+        // SAFETY: the caller keeps the contract of the trait, and the memory is the system allocator's: all of it comes from there.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, len: usize) -> *mut u8 {
         count(len);
-        // SAFETY: as above.
+        // SAFETY: the caller keeps the contract of the trait, and the memory is the system allocator's: all of it comes from there.
         unsafe { System.realloc(pointer, layout, len) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
+        // SAFETY: the caller keeps the contract of the trait, and the memory is the system allocator's: all of it comes from there.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

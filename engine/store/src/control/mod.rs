@@ -158,7 +158,7 @@ struct Mapped(MmapRaw);
 
 impl Mapped {
     fn page(&self) -> &Page {
-        // SAFETY: the mapping has `CONTROL_LEN` bytes (all constructors ask for that many of a file that has them),
+        // SAFETY: invariant of `Mapped`: the mapping has `CONTROL_LEN` bytes (all constructors ask for that many of a file that has them),
         // is page-aligned, and consists of integers only, which have no invalid values; all of them but the reserved
         // ones, which nobody accesses, are atomic, so that stores of other processes are no data race.
         unsafe { &*self.0.as_ptr().cast::<Page>() }
@@ -202,7 +202,7 @@ fn load(page: &Page) -> Progress {
 /// The monotonic clock, which all processes of a machine share.
 fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a `timespec` that lives through the call. The clock exists on every Linux.
+    // SAFETY: the pointer is to a `timespec` that this function owns through the call. The clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

@@ -147,7 +147,7 @@ impl Output {
 
     /// Every reply that waits for more of `partition` than `committed` becomes `error`, a whole RESP error. Returns
     /// whether there were any.
-    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
+    #[cfg(any(feature = "shared-nothing", test))]
     pub(crate) fn fail(&mut self, partition: PartitionId, committed: Lsn, error: &[u8]) -> bool {
         let mut any = false;
         for chunk in &mut self.chunks {

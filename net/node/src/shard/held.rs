@@ -1,8 +1,8 @@
 //! What a core lets clients do with its partitions, and what becomes of their replies when that changes.
 //!
-//! A partition's [`Role`] is looked at before every data command; where it is [`Role::Alone`], that is all. When a
-//! leader is deposed, or a log is cut, replies that wait for records beyond the committed watermark must never go
-//! out: those positions may be taken by other records. They are answered with an error instead.
+//! A partition's [role](crate::role::Role) is looked at before every data command; where it is alone, that is all. When
+//! a leader is deposed, or a log is cut, replies that wait for records beyond the committed watermark must never go out:
+//! those positions may be taken by other records. They are answered with an error instead.
 
 use std::time::Instant;
 
@@ -10,13 +10,16 @@ use windrow_core::types::{Lsn, Slot};
 use windrow_proto::resp::{ArgsBuf, Encoder, Protocol};
 
 use super::client::{Client, Step};
+#[cfg(feature = "shared-nothing")]
 use super::clients::Clients;
 use super::commands::{ReplicaWait, ServerCommands};
 use super::engine::Engine;
 use super::hosted::Hosted;
 use super::work::{Answer, Asker, Outcome};
 use crate::metrics::CoreMetrics;
-use crate::role::{Access, Address, Refusal, Role, Verdict};
+#[cfg(feature = "shared-nothing")]
+use crate::role::Role;
+use crate::role::{Access, Address, Refusal, Verdict};
 
 /// Somebody who waits until so many replicas have flushed what was appended.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Hosted {
     }
 
     /// What each follower has flushed, while this process leads.
-    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
+    #[cfg(feature = "shared-nothing")]
     pub(crate) fn set_replicas_flushed(&mut self, flushed: impl Iterator<Item = Lsn>) {
         self.replicas_flushed.clear();
         self.replicas_flushed.extend(flushed);
@@ -147,7 +150,7 @@ impl<S: ServerCommands> Engine<S> {
 
     /// This process has another part in a partition now. What waited for that goes on. Where a leader is deposed,
     /// [`fail_held`](Self::fail_held) comes first.
-    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
+    #[cfg(feature = "shared-nothing")]
     pub(crate) fn set_role(&mut self, at: usize, role: Role, clients: &mut Clients) {
         let hosted = &mut self.parts.hosted[at];
         let was_held = matches!(hosted.role, Role::HandingOver { .. });
@@ -159,7 +162,7 @@ impl<S: ServerCommands> Engine<S> {
     }
 
     /// Answers with `error` everything that waits for records of this partition that are not committed.
-    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
+    #[cfg(feature = "shared-nothing")]
     pub(crate) fn fail_held(&mut self, at: usize, error: &str, clients: &mut Clients) {
         let hosted = &mut self.parts.hosted[at];
         let (partition, committed) = (hosted.id, hosted.partition.committed());

@@ -204,7 +204,7 @@ impl Hosted {
     }
 
     /// Takes back the answers that wait for the committed watermark, and wakes nobody.
-    #[cfg_attr(feature = "shared-memory", allow(dead_code, reason = "only what drives replication needs it"))]
+    #[cfg(feature = "shared-nothing")]
     pub(super) fn take_held(&mut self) -> impl Iterator<Item = Answer> + use<> {
         self.waiting.clear();
         std::mem::take(&mut self.answers).into_iter().map(|(answer, _)| answer)
