@@ -95,7 +95,7 @@ impl Sender {
                 let mut done = 0;
                 while done < len {
                     let piece = Mapped::new(segment.clone(), at + done..at + len);
-                    self.ring.send_zero_copy(ConnId::new(0, 0), self.socket.as_fd(), piece);
+                    self.ring.send_zero_copy(ConnId::new(0, 0), self.socket.as_fd(), piece).expect("a descriptor");
                     done += self.completion()?;
                 }
                 Ok(())

@@ -284,7 +284,7 @@ fn send_some(
             if large == LargeWay::ZeroCopy {
                 let range = piece.range();
                 let rest = crate::ring::Mapped::new(piece.segment().clone(), range.start + batch.offset..range.end);
-                ring.send_zero_copy(connection.id, std::os::fd::AsFd::as_fd(stream), rest);
+                ring.send_zero_copy(connection.id, std::os::fd::AsFd::as_fd(stream), rest)?;
                 connection.with_ring = true;
                 return Ok(Done::Ended);
             }

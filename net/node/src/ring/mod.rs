@@ -229,11 +229,15 @@ impl Ring {
     }
 
     /// Sends bytes of the log without copying them, where the way there allows it. They stay pinned until the kernel
-    /// has let go of them. One send per connection at a time.
-    pub fn send_zero_copy(&mut self, conn: ConnId, socket: BorrowedFd<'_>, piece: Mapped) {
-        let slot = self.pinned.insert(ZeroCopyOp::new(conn, piece));
-        let entry = self.pinned.get_mut(slot).entry(slot, socket.as_raw_fd());
+    /// has let go of them. One send per connection at a time; the socket may be closed before it is done.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn send_zero_copy(&mut self, conn: ConnId, socket: BorrowedFd<'_>, piece: Mapped) -> io::Result<()> {
+        let slot = self.pinned.insert(ZeroCopyOp::new(conn, socket.try_clone_to_owned()?, piece));
+        let entry = self.pinned.get_mut(slot).entry(slot);
         self.push(entry);
+        Ok(())
     }
 
     /// Waits once until `socket` can be read or written without blocking. Neither memory nor the socket need outlive

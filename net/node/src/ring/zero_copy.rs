@@ -1,7 +1,7 @@
 //! A send that the kernel makes from the log's own memory.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use io_uring::{opcode, squeue, types};
 
@@ -17,25 +17,27 @@ const USAGE_COPIED: u32 = 1 << 31;
 ///
 /// Owner of the invariant that what the kernel reads stays where it is and does not change: published bytes of a
 /// mapping that lives as long as `piece`, which is dropped only after the last completion. That one is the notification
-/// that the kernel has let go of the pages, where the send itself was successful.
+/// that the kernel has let go of the pages, where the send itself was successful. Its own handle on the socket keeps the
+/// descriptor from naming another connection before the kernel has seen the operation.
 pub(super) struct ZeroCopyOp {
     conn: ConnId,
+    socket: OwnedFd,
     piece: Mapped,
     result: io::Result<usize>,
     copied: bool,
 }
 
 impl ZeroCopyOp {
-    pub(super) fn new(conn: ConnId, piece: Mapped) -> Self {
-        Self { conn, piece, result: Ok(0), copied: false }
+    pub(super) fn new(conn: ConnId, socket: OwnedFd, piece: Mapped) -> Self {
+        Self { conn, socket, piece, result: Ok(0), copied: false }
     }
 
     /// The operation. It stays valid as long as `self` does.
-    pub(super) fn entry(&self, slot: u32, fd: RawFd) -> squeue::Entry {
+    pub(super) fn entry(&self, slot: u32) -> squeue::Entry {
         let bytes = self.piece.bytes();
         // A piece of 4 GiB or more is sent in part.
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        opcode::SendZc::new(types::Fd(fd), bytes.as_ptr(), len)
+        opcode::SendZc::new(types::Fd(self.socket.as_raw_fd()), bytes.as_ptr(), len)
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
             .zc_flags(REPORT_USAGE)
             .build()

@@ -8,12 +8,13 @@ use windrow_proto::data::{Outcome as DataOutcome, execute, execute_transaction, 
 use windrow_proto::resp::{ArgsBuf, Encoder};
 
 use super::Now;
+use super::client::Client;
 use super::commands::ServerCommands;
 use super::engine::{Engine, Place};
 use super::execute::wait_for;
 use super::held::Told;
 use super::hosted::Hosted;
-use super::work::{Answer, Errand, Outcome, Package, What};
+use super::work::{Answer, Asker, Errand, Outcome, Package, Purpose, What};
 use crate::net::Wait;
 use crate::settings::Durability;
 
@@ -165,6 +166,15 @@ impl<S: ServerCommands> Engine<S> {
             DataOutcome::Retry => Done::Again(What::Transaction(package)),
             DataOutcome::NotData | DataOutcome::Large { .. } => unreachable!("a transaction is neither"),
         }
+    }
+
+    /// Has another core do `what` for a client, whose next reply is the answer.
+    pub(super) fn ask_core(&mut self, core: usize, partition: PartitionId, client: &mut Client<'_>, what: What) {
+        let (ticket, silent) = client.expect();
+        let asker = Asker { core: self.parts.core, purpose: Purpose::Reply { conn: client.id, ticket, silent } };
+        let (protocol, access) = (client.session.protocol, client.session.access);
+        let durability = self.durability(client.session);
+        self.send_errand(core, Errand { asker, conn: client.id, partition, protocol, durability, access, what });
     }
 
     /// Has an errand done wherever its partition is hosted.

@@ -13,7 +13,7 @@ use super::errands::execute_package;
 use super::execute::{reply_with, wait_for};
 use super::held::Told;
 use super::transaction::{Queued, Transaction};
-use super::work::{Asker, Errand, Package, Purpose, What};
+use super::work::{Package, What};
 
 /// The most commands of one transaction.
 const COMMANDS_MAX: usize = 65_536;
@@ -176,23 +176,7 @@ impl<S: ServerCommands> Engine<S> {
         match place {
             Place::Here(at) => self.exec_here(at, client, package, transaction.route),
             Place::There(core) => {
-                let (ticket, silent) = client.expect();
-                let purpose = Purpose::Reply { conn: client.id, ticket, silent };
-                let asker = Asker { core: self.parts.core, purpose };
-                let what = What::Transaction(Box::new(package));
-                let protocol = client.session.protocol;
-                self.send_errand(
-                    core,
-                    Errand {
-                        asker,
-                        conn: client.id,
-                        partition,
-                        protocol,
-                        durability: self.durability(client.session),
-                        access: client.session.access,
-                        what,
-                    },
-                );
+                self.ask_core(core, partition, client, What::Transaction(Box::new(package)));
                 Step::Next
             }
         }

@@ -10,7 +10,7 @@ use super::client::{Client, Step};
 use super::clients::Clients;
 use super::commands::ServerCommands;
 use super::engine::{Engine, Place};
-use super::work::{Answer, Asker, CoreTask, Errand, Message, Purpose, What};
+use super::work::{Answer, Asker, CoreTask, Errand, Message, What};
 
 /// What the keys of one command must have in common.
 pub(super) const UNIT: Unit = Unit::Partition;
@@ -33,24 +33,9 @@ impl<S: ServerCommands> Engine<S> {
         }
         let mut copy = self.spare_args.pop().unwrap_or_default();
         args.from(0).for_each(|arg| copy.push(arg));
-        let (ticket, silent) = client.expect();
-        let purpose = Purpose::Reply { conn: client.id, ticket, silent };
-        let asker = Asker { core: self.parts.core, purpose };
         let what = What::Command { command, args: copy, reply: client.pool.take() };
-        let protocol = client.session.protocol;
         self.parts.server.metrics().counters().commands_forwarded.increment();
-        self.send_errand(
-            core,
-            Errand {
-                asker,
-                conn: client.id,
-                partition,
-                protocol,
-                durability: self.durability(client.session),
-                access: client.session.access,
-                what,
-            },
-        );
+        self.ask_core(core, partition, client, what);
         Step::Next
     }
 
