@@ -1,6 +1,7 @@
 //! Starting a node, and bringing it to its end.
 
 mod error;
+mod listening;
 mod opening;
 #[cfg(feature = "shared-nothing")]
 mod replicated;
@@ -19,6 +20,7 @@ use windrow_core::types::{PartitionId, PartitionMap};
 use windrow_store::{Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenReport, install_signal_handlers};
 
 pub use error::{ReplicationError, ServeError};
+use listening::{addresses, listen, listen_admin};
 #[cfg(feature = "shared-memory")]
 pub(crate) use opening::open_config;
 use opening::{hot_len, open_here, open_partitions};
@@ -423,56 +425,6 @@ fn places(owners: &[usize], core: usize) -> Vec<Place> {
         Place::Here(own - 1)
     };
     owners.iter().map(place).collect()
-}
-
-/// The listeners of each core.
-#[cfg(feature = "shared-memory")]
-fn listen(settings: &Settings, cores: usize) -> Result<Vec<Vec<Listener>>, ServeError> {
-    let mut by_core: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
-    let mut port = settings.port;
-    for &ip in &settings.bind {
-        for (listeners, listener) in by_core.iter_mut().zip(Listener::bind_shared(ip, port, cores)?) {
-            port = listener.address().port();
-            listeners.push(listener);
-        }
-    }
-    Ok(by_core)
-}
-
-/// The listeners of each core: core number n is at the port that is n above the first.
-#[cfg(feature = "shared-nothing")]
-fn listen(settings: &Settings, cores: usize) -> Result<Vec<Vec<Listener>>, ServeError> {
-    let mut by_core: Vec<Vec<Listener>> = Vec::new();
-    let mut port = Some(settings.port);
-    for core in 0..cores {
-        let mut listeners = Vec::new();
-        for &ip in &settings.bind {
-            let wanted = port.ok_or(ServeError::Ports { first: settings.port, cores })?;
-            let listener = Listener::bind(ip, wanted)?;
-            // The system may have chosen it.
-            port = Some(listener.address().port());
-            listeners.push(listener);
-        }
-        tracing::debug!(core, ?port, "listening");
-        port = port.and_then(|port| port.checked_add(1));
-        by_core.push(listeners);
-    }
-    Ok(by_core)
-}
-
-fn addresses(listeners: &[Vec<Listener>]) -> Vec<SocketAddr> {
-    let mut all: Vec<SocketAddr> = listeners.iter().flatten().map(Listener::address).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
-fn listen_admin(settings: &Settings) -> Result<Option<TcpListener>, ServeError> {
-    if settings.admin_port == 0 {
-        return Ok(None);
-    }
-    let address = SocketAddr::new(settings.admin_bind, settings.admin_port);
-    TcpListener::bind(address).map(Some).map_err(|source| ServeError::Admin { address, source })
 }
 
 fn start_admin(listener: TcpListener, node: &Arc<Node>) -> Result<Option<Admin>, ServeError> {

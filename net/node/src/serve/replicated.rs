@@ -7,6 +7,7 @@ use windrow_core::replication::{LogState, Promised, Replica};
 use windrow_core::types::PartitionId;
 use windrow_store::{DataDir, OpenConfig, OpenError, open_replica};
 
+use super::listening::patiently;
 use super::opening::OpenedHere;
 use super::{ReplicationError, ServeError};
 use crate::auth::random_bytes;
@@ -126,7 +127,7 @@ fn transport(
     let above = u16::try_from(core).unwrap_or(u16::MAX);
     let ip = settings.peer_bind.or_else(|| settings.bind.first().copied());
     let ip = ip.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-    let listener = Listener::bind(ip, own.peer_port.saturating_add(above))?;
+    let listener = patiently(|| Ok(Listener::bind(ip, own.peer_port.saturating_add(above))?))?;
     tracing::info!(core, address = %listener.address(), "listening for peers");
     let draw = random_bytes().map_err(|source| ServeError::System { step: "read random bytes", source })?;
     let config = WireConfig {

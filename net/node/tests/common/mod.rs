@@ -19,20 +19,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node on a port that the system chooses. Where each core has a port, the ones behind it may be taken by
-    /// another test; then the system chooses again.
+    /// Starts a node on a port that the system chooses.
     pub(crate) fn start(dir: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut tries = 1..=20;
-        loop {
-            match Self::try_start(dir, settings) {
-                Ok(node) => return node,
-                Err(ServeError::Listen(_)) if tries.next().is_some() => {}
-                Err(error) => panic!("{error:?}"),
-            }
-        }
-    }
-
-    fn try_start(dir: &Path, settings: &[(&str, &str)]) -> Result<Self, ServeError> {
         let fixed = [("dir", dir.to_str().unwrap()), ("port", "0")];
         // No admin endpoint, and small segments, so that making them takes no time.
         let usual = [("admin-port", "0"), ("segment-size", "262144")];
@@ -42,10 +30,8 @@ impl Node {
         let (ready, started) = channel();
         let thread =
             std::thread::spawn(move || serve(configured, |serving| ready.send(serving.addresses.clone()).unwrap()));
-        match started.recv() {
-            Ok(addresses) => Ok(Self { addresses, thread: Some(thread) }),
-            Err(_) => Err(thread.join().unwrap().expect_err("a node that has not started has failed")),
-        }
+        let Ok(addresses) = started.recv() else { panic!("{:?}", thread.join().unwrap()) };
+        Self { addresses, thread: Some(thread) }
     }
 
     pub(crate) fn connect(&self) -> Connection {

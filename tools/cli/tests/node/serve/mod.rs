@@ -2,4 +2,3 @@
 
 mod crash_loop;
 mod startup;
-mod support;

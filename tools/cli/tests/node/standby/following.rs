@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::process::Output;
 use std::thread;
 
-use crate::support::{Client, Reply, windrow};
-use crate::{Place, bulk, info, ok, until};
+use super::{Place, bulk, info, ok};
+use crate::support::{Client, Reply, free_port, until, windrow};
 
 /// All keys and values, by SCAN and GET.
 fn contents(client: &mut Client) -> BTreeMap<String, Reply> {
@@ -144,8 +144,7 @@ fn an_idle_standby_is_woken_by_nothing_but_its_timer() {
     let place = Place::new();
     let leader = place.leader(&["--partitions", "2"]);
     let mut to = leader.connect();
-    // A free port that nobody else is given meanwhile is not to be had for the admin endpoint: one is tried.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let standby = place.standby(&["--admin-port", &port.to_string(), "--cores", "1"]);
     let address = format!("127.0.0.1:{port}");
     let mut client = standby.connect();

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::set::{Set, check, fill, free_port, init, until, write};
-use crate::support::{Reply, windrow};
+use super::set::{Set, check, fill, init, write};
+use crate::support::{Reply, free_port, until, windrow};
 
 #[test]
 fn a_directory_that_was_lost_never_wins() {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::set::{Set, check, is_error, until, write};
-use crate::support::{Client, Reply};
+use super::set::{Set, check, is_error, write};
+use crate::support::{Client, Reply, until};
 
 #[test]
 fn nothing_confirmed_is_lost_when_the_leader_is_killed() {

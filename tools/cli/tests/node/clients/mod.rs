@@ -4,6 +4,3 @@ mod admin;
 mod cli;
 mod library;
 mod limits;
-#[path = "../serve/support.rs"]
-#[expect(dead_code, reason = "the server's own tests use the rest")]
-mod support;

@@ -1,12 +1,11 @@
 //! A replicated set of nodes.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::{Client, PATIENCE, Reply, Server, windrow};
+use crate::support::{Client, Reply, Server, free_port, until, windrow};
 
 /// Segments of this length fill up within a test.
 const SEGMENT_SIZE: &str = "64KiB";
@@ -26,20 +25,6 @@ pub(crate) fn init(dir: &Path, cluster: Option<&str>) -> Identity {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
     Identity { cluster: field("cluster "), replica: field("replica ") }
-}
-
-/// A port that nobody has at the moment.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// Waits until `is_so`, and panics with `what` if it never is.
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// One node of a set, running or not.

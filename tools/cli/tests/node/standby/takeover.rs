@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use crate::support::{Client, Reply, Server, windrow};
-use crate::{Place, bulk, info, ok, until, until_it_leads};
+use super::{Place, bulk, info, ok, until_it_leads};
+use crate::support::{Client, Reply, Server, until, windrow};
 
 #[test]
 fn a_killed_leader_loses_nothing_that_it_confirmed() {

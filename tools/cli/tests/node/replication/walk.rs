@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::set::free_port;
+use crate::support::free_port;
 
-const MANUAL: &str = include_str!("../../../../docs/replication.md");
+const MANUAL: &str = include_str!("../../../../../docs/replication.md");
 
 /// The commands of the chapter with this title.
 fn commands(title: &str) -> String {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::proxy::{Faults, proxy};
-use crate::set::{Set, check, fill, is_error, local, until, write};
-use crate::support::Reply;
+use super::proxy::{Faults, proxy};
+use super::set::{Set, check, fill, is_error, local, write};
+use crate::support::{Reply, until};
 
 #[test]
 fn all_nodes_hold_the_same_bytes() {

@@ -1,15 +1,43 @@
 //! A running `windrow` and a small client, for tests of the whole binary.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest that anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A port that nobody has, and that nobody is given.
+///
+/// It lies below the range out of which the system serves whoever asks for any port, listeners and outgoing connections
+/// alike: one from that range may be taken by a neighbour before the node that it is meant for has started, or while
+/// that node is down. Processes that run side by side begin at different places.
+pub(crate) fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u32 = 22_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let place = std::process::id().wrapping_mul(127).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST + u16::try_from(place % COUNT).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Waits until `is_so`, and panics with `what` if it never is; the time is a guard against waiting for ever.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < PATIENCE, "never: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
 
 /// A command that sees none of the settings of whoever runs the tests.
 pub(crate) fn windrow(args: &[&str]) -> Command {
@@ -92,13 +120,13 @@ impl Server {
     }
 
     /// What it has said on stderr and nobody has looked at yet.
-    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    #[cfg(feature = "shared-nothing")]
     pub(crate) fn said(&self) -> Vec<String> {
         self.messages.try_iter().collect()
     }
 
     /// Stops it, and waits until every thread of it stands still: on a busy machine that is not at once.
-    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    #[cfg(feature = "shared-nothing")]
     pub(crate) fn pause(&self) {
         self.signal("STOP");
         let stands = |task: std::fs::DirEntry| {

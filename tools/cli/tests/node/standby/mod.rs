@@ -1,15 +1,11 @@
 //! A leader with a standby, as processes.
-#![cfg(feature = "shared-memory")]
 
 mod following;
-#[path = "../serve/support.rs"]
-mod support;
 mod takeover;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use support::{Client, PATIENCE, Reply, Server};
+use crate::support::{Client, Reply, Server, until, windrow};
 
 /// A data directory that is removed in the end.
 struct Place(tempfile::TempDir);
@@ -36,7 +32,7 @@ impl Place {
 fn standby_of(dir: &Path, extra: &[&str]) -> Server {
     let admin: &[&str] = if extra.contains(&"--admin-port") { &[] } else { &["--admin-port", "0"] };
     let args = ["standby", "--port", "0", "--of", dir.to_str().unwrap()];
-    Server::start_with(support::windrow(&[&args, admin, extra].concat()))
+    Server::start_with(windrow(&[&args, admin, extra].concat()))
 }
 
 fn ok() -> Reply {
@@ -45,15 +41,6 @@ fn ok() -> Reply {
 
 fn bulk(text: &str) -> Reply {
     Reply::Bulk(Some(text.to_owned()))
-}
-
-/// Waits for something that is to come by itself; the time is a guard against waiting for ever.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Waits until a write is accepted. Returns the connection that it came through.
