@@ -39,12 +39,22 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A command that sees none of the settings of whoever runs the tests.
-pub(crate) fn windrow(args: &[&str]) -> Command {
-    clean(env!("CARGO_BIN_EXE_windrow"), args)
+/// Says that a test does nothing here, and why, past what keeps the output of tests that pass.
+#[cfg(feature = "shared-nothing")]
+pub(crate) fn skipped(why: &str) {
+    let _closed = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
-fn clean(program: &str, args: &[&str]) -> Command {
+/// The binary.
+pub(crate) const WINDROW: &str = env!("CARGO_BIN_EXE_windrow");
+
+/// A command that sees none of the settings of whoever runs the tests.
+pub(crate) fn windrow(args: &[&str]) -> Command {
+    clean(WINDROW, args)
+}
+
+/// As [`windrow`], for another program.
+pub(crate) fn clean(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WINDROW_")) {
         command.env_remove(name);
@@ -68,7 +78,7 @@ impl Server {
     ///
     /// One core in the mode where every core is an endpoint of its own, so that there is one endpoint.
     pub(crate) fn start(dir: &Path, extra: &[&str]) -> Self {
-        Self::start_by(&[env!("CARGO_BIN_EXE_windrow")], dir, extra)
+        Self::start_by(&[WINDROW], dir, extra)
     }
 
     /// As [`start`](Self::start), by a program that is given the arguments of `windrow` behind its own.

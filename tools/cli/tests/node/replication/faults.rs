@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::set::{Set, check, fill, init, write};
-use crate::support::{Reply, free_port, until, windrow};
+use crate::support::{Reply, free_port, skipped, until, windrow};
 
 #[test]
 fn a_directory_that_was_lost_never_wins() {
@@ -110,7 +110,7 @@ fn a_follower_whose_disk_is_full_holds_nobody_up_and_goes_on_when_there_is_room(
     let mut set = Set::new(3);
     let path = set.root.path().join("small");
     let Some(small) = Mounted::new(&path, "1m") else {
-        eprintln!("SKIPPED: no file system of its own can be mounted here (needs root)");
+        skipped("no file system of its own can be mounted here (needs root)");
         return;
     };
     let dir = path.join("node");

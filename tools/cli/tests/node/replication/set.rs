@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::{Client, Reply, Server, free_port, until, windrow};
+use super::hosts::Hosts;
+use crate::support::{Client, Reply, Server, WINDROW, clean, free_port, until, windrow};
 
 /// Segments of this length fill up within a test.
 const SEGMENT_SIZE: &str = "64KiB";
@@ -44,6 +45,8 @@ pub(crate) struct Set {
     /// What is given to every node beside its own.
     pub(crate) extra: Vec<String>,
     pub(crate) lease: &'static str,
+    /// The hosts that they run on, each on its own; all on loopback where there are none.
+    pub(crate) hosts: Option<Hosts>,
 }
 
 impl Set {
@@ -66,14 +69,35 @@ impl Set {
             let identity = init(&dir, members.first().map(|first| first.identity.cluster.as_str()));
             members.push(Member { dir, identity, peer_port: free_port(), client_port: free_port(), server: None });
         }
-        Self { root, members, secret, extra: Vec::new(), lease: "1s" }
+        Self { root, members, secret, extra: Vec::new(), lease: "1s", hosts: None }
+    }
+
+    /// Starts all nodes, each on a host of its own, and waits until the first one leads. `None` where such hosts cannot
+    /// be made.
+    pub(crate) fn on_hosts(count: usize) -> Option<Self> {
+        let hosts = Hosts::new(count)?;
+        let mut set = Self::new(count);
+        set.hosts = Some(hosts);
+        (0..count).for_each(|number| set.start(number, &[]));
+        set.wait_for_leader(0);
+        Some(set)
+    }
+
+    /// The hosts.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        self.hosts.as_ref().expect("a set on hosts")
+    }
+
+    /// Where a node is reached.
+    pub(crate) fn host(&self, number: usize) -> String {
+        if self.hosts.is_some() { Hosts::address(number) } else { "127.0.0.1".to_owned() }
     }
 
     /// The setting `peers` as node `own` has it, the others' peer ports replaced by `port_of`.
     pub(crate) fn peers(&self, own: usize, port_of: &dyn Fn(usize) -> u16) -> String {
         let member = |(number, member): (usize, &Member)| {
             let port = if number == own { member.peer_port } else { port_of(number) };
-            format!("{}@127.0.0.1:{port}/{}", member.identity.replica, member.client_port)
+            format!("{}@{}:{port}/{}", member.identity.replica, self.host(number), member.client_port)
         };
         self.members.iter().enumerate().map(member).collect::<Vec<_>>().join(",")
     }
@@ -102,7 +126,13 @@ impl Set {
         ];
         args.extend(self.extra.iter().map(String::as_str));
         args.extend(extra);
-        let server = Server::start(&self.members[number].dir, &args);
+        let host = self.host(number);
+        let mut program = vec![WINDROW];
+        if let Some(hosts) = &self.hosts {
+            args.extend(["--bind", &host, "--protected-mode", "no"]);
+            program.splice(..0, hosts.command(number));
+        }
+        let server = Server::start_by(&program, &self.members[number].dir, &args);
         self.members[number].server = Some(server);
     }
 
@@ -119,7 +149,9 @@ impl Set {
     }
 
     pub(crate) fn connect(&self, number: usize) -> Client {
-        self.server(number).connect()
+        let address = self.server(number).address;
+        let connect = || Client::connect(address).unwrap();
+        self.hosts.as_ref().map_or_else(connect, |hosts| hosts.on(number, connect))
     }
 
     /// A connection that reads from a follower.
@@ -176,7 +208,15 @@ impl Set {
     /// Has a node lead, by the command line.
     pub(crate) fn promote(&self, number: usize, extra: &[&str]) -> Result<String, String> {
         let port = self.members[number].client_port.to_string();
-        let output = windrow(&[&["promote", "--port", &port][..], extra].concat()).output().unwrap();
+        let host = self.host(number);
+        let args = [&["promote", "--host", &host, "--port", &port][..], extra].concat();
+        let output = match &self.hosts {
+            Some(hosts) => {
+                let program = hosts.command(number);
+                clean(program[0], &[&program[1..], &[WINDROW], &args].concat()).output().unwrap()
+            }
+            None => windrow(&args).output().unwrap(),
+        };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::free_port;
+use crate::support::{free_port, skipped};
 
 const MANUAL: &str = include_str!("../../../../../docs/replication.md");
 
@@ -17,7 +17,7 @@ fn commands(title: &str) -> String {
 #[test]
 fn the_manuals_three_nodes_do_what_it_says() {
     if Command::new("redis-cli").arg("--version").stdout(Stdio::null()).status().is_err() {
-        eprintln!("SKIPPED: there is no redis-cli here");
+        skipped("there is no redis-cli here");
         return;
     }
     let root = tempfile::tempdir().unwrap();

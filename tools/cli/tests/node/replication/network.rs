@@ -1,0 +1,182 @@
+//! What networks do to a set whose nodes are on hosts of their own: links that carry one direction only, slow ones, lossy
+//! ones, and connections that are reset.
+
+use super::hosts::Link;
+use super::set::{Set, check, fill, is_error, write};
+use crate::support::{Client, Reply, until};
+
+fn ok() -> Reply {
+    Reply::Simple("OK".to_owned())
+}
+
+/// A client of a node that reads data of at most this age there.
+fn strict_reader(set: &Set, number: usize, staleness_ms: &str) -> Client {
+    let mut client = set.reader(number);
+    assert_eq!(client.call(&["CLIENT", "STALENESS", staleness_ms]).unwrap(), ok());
+    client
+}
+
+/// What the leader says in INFO of the follower with this number.
+fn said_of(set: &Set, leader: usize, follower: usize) -> Option<String> {
+    let id = format!(",id={}", set.members[follower].identity.replica);
+    (0..2).filter_map(|place| set.info(leader, &format!("slave{place}"))).find(|line| line.ends_with(&id))
+}
+
+/// How a leader's links carry one direction only.
+#[derive(Clone, Copy)]
+enum Deaf {
+    /// It is heard, and hears nobody.
+    Leader,
+    /// It hears everybody, and is not heard.
+    Others,
+}
+
+/// The leader's links with both others carry one direction only: it is replaced by `next`, confirms nothing, and shows
+/// nothing old.
+fn cut_off_and_replace(set: &Set, leader: usize, next: usize, deaf: Deaf) {
+    let others: Vec<usize> = (0..3).filter(|&other| other != leader).collect();
+    let mut old = set.connect(leader);
+    assert_eq!(old.call(&["SET", "key", "old"]).unwrap(), ok());
+    set.settle(leader);
+    let mut waiting = set.connect(leader);
+    match deaf {
+        Deaf::Leader => set.hosts().disturb(leader, &others, Link::Cut),
+        Deaf::Others => others.iter().for_each(|&other| set.hosts().disturb(other, &[leader], Link::Cut)),
+    }
+    waiting.send(&[&["SET", "key", "in doubt"]]).unwrap();
+    until("it knows that it is alone", || set.part(leader) == "leader-without-quorum");
+    assert!(is_error(&old.call(&["GET", "key"]), "NOREPLICAS "));
+    assert!(is_error(&old.call(&["SET", "a1", "x"]), "NOREPLICAS "));
+    set.promote(next, &[]).unwrap();
+    let mut new = set.connect(next);
+    let found = new.call(&["GET", "key"]).unwrap();
+    let survived = found == Reply::Bulk(Some("in doubt".to_owned()));
+    assert!(survived || found == Reply::Bulk(Some("old".to_owned())), "{found:?}");
+    assert_eq!(new.call(&["SET", "key", "new"]).unwrap(), ok());
+    assert!(is_error(&old.call(&["GET", "key"]), "NOREPLICAS "), "it does not know yet that it was replaced");
+    (0..3).for_each(|host| set.hosts().heal(host));
+    // Acknowledgements from before the promotion may have been on their way; then the new leader has it.
+    let reply = waiting.receive();
+    let confirmed = survived && matches!(reply, Ok(Reply::Simple(_)));
+    assert!(confirmed || is_error(&reply, "UNCONFIRMED "), "nobody has it, or said so: {reply:?}");
+    until("the old leader follows", || set.part(leader) == "follower");
+    set.settle(next);
+    assert_eq!(set.reader(leader).call(&["GET", "key"]).unwrap(), Reply::Bulk(Some("new".to_owned())));
+}
+
+#[test]
+fn a_leader_whose_links_carry_one_direction_only_is_replaced() {
+    let Some(set) = Set::on_hosts(3) else { return };
+    write(&mut set.connect(0), "a", 50);
+    cut_off_and_replace(&set, 0, 1, Deaf::Leader);
+    cut_off_and_replace(&set, 1, 2, Deaf::Others);
+    check(&mut set.connect(2), "a", 50);
+    set.end_with_the_same_logs(2);
+}
+
+/// The link between a follower and the leader carries one direction only: the follower holds nobody up, knows that it
+/// hears too little, and catches up.
+fn cut_off_and_heal(set: &Set, deaf: usize, other: usize, prefix: &str) {
+    let mut leader = set.connect(0);
+    let mut strict = strict_reader(set, 2, "700");
+    set.hosts().disturb(deaf, &[other], Link::Cut);
+    write(&mut leader, prefix, 50);
+    until("the follower is too stale", || is_error(&strict.call(&["GET", "a1"]), "STALE "));
+    until("the follower says so", || set.info(2, "master_link_status").as_deref() == Some("down"));
+    until("the leader says so", || said_of(set, 0, 2).is_none_or(|line| !line.contains("state=online")));
+    write(&mut leader, &format!("{prefix}again"), 50);
+    set.hosts().heal(deaf);
+    set.settle(0);
+    until("the follower is fresh again", || !is_error(&strict.call(&["GET", "a1"]), "STALE "));
+    check(&mut strict, &format!("{prefix}again"), 50);
+}
+
+#[test]
+fn a_follower_whose_link_carries_one_direction_only_holds_nobody_up() {
+    let Some(set) = Set::on_hosts(3) else { return };
+    write(&mut set.connect(0), "a", 50);
+    set.settle(0);
+    cut_off_and_heal(&set, 2, 0, "deaf");
+    cut_off_and_heal(&set, 0, 2, "not heard");
+    set.end_with_the_same_logs(0);
+}
+
+#[test]
+fn a_slow_link_holds_up_nobody_but_who_is_behind_it() {
+    let Some(set) = Set::on_hosts(3) else { return };
+    let mut leader = set.connect(0);
+    set.settle(0);
+    set.hosts().slow(2, "4mbit");
+    fill(&mut leader, "a", 4_000);
+    let line = said_of(&set, 0, 2).unwrap();
+    let lag = |line: &str| -> u64 {
+        line.split(',').find_map(|field| field.strip_prefix("lag_bytes=")).unwrap().parse().unwrap()
+    };
+    assert!(lag(&line) > 500_000, "4 MB take 8 s on this link: {line}");
+    // It goes on getting there.
+    until("half a megabyte has got there", || set.offset(2) > 500_000);
+    let line = said_of(&set, 0, 2).unwrap();
+    assert!(line.contains("state=online") && lag(&line) > 0, "{line}");
+    set.hosts().speed_up(2);
+    set.settle(0);
+    check(&mut set.reader(2), "a", 4_000);
+    set.end_with_the_same_logs(0);
+}
+
+#[test]
+fn everything_gets_there_over_lossy_links() {
+    let Some(set) = Set::on_hosts(3) else { return };
+    let mut leader = set.connect(0);
+    for host in 0..3 {
+        let others: Vec<usize> = (0..3).filter(|&other| other != host).collect();
+        set.hosts().disturb(host, &others, Link::Loses(10));
+    }
+    let mut confirmed = Vec::new();
+    let value = "v".repeat(1_000);
+    for number in 0..300 {
+        let key = format!("a{number}");
+        match leader.call(&["SET", &key, &value]).unwrap() {
+            Reply::Simple(_) => confirmed.push(key),
+            // Whoever hears too little for a while may say so.
+            Reply::Error(error) => assert!(error.starts_with("NOREPLICAS ") || error.starts_with("UNCONFIRMED ")),
+            other => panic!("{other:?}"),
+        }
+    }
+    let lost: u64 = (0..3).map(|host| set.hosts().disturbed(host)).sum();
+    assert!(lost > 10 && confirmed.len() > 100, "{lost} packets lost, {} writes confirmed", confirmed.len());
+    (0..3).for_each(|host| set.hosts().heal(host));
+    set.settle(0);
+    for number in 0..3 {
+        let mut reader = set.reader(number);
+        for key in &confirmed {
+            assert_eq!(reader.call(&["GET", key]).unwrap(), Reply::Bulk(Some(value.clone())), "{key}");
+        }
+    }
+    set.end_with_the_same_logs(0);
+}
+
+#[test]
+fn a_connection_that_is_reset_within_a_range_goes_on_where_it_was() {
+    let Some(mut set) = Set::on_hosts(3) else { return };
+    let mut leader = set.connect(0);
+    set.settle(0);
+    set.kill(2);
+    fill(&mut leader, "a", 3_000);
+    set.hosts().slow(2, "40mbit");
+    set.start(2, &[]);
+    for part in 1..=2 {
+        until("it has got some", || received(&set, 2) > part * 500_000);
+        set.hosts().disturb(2, &[0], Link::Reset);
+        until("it is reset", || set.hosts().disturbed(2) > 0);
+        set.hosts().heal(2);
+    }
+    set.hosts().speed_up(2);
+    set.settle(0);
+    check(&mut set.reader(2), "a", 3_000);
+    set.end_with_the_same_logs(0);
+}
+
+/// How far the log of a node reaches.
+fn received(set: &Set, number: usize) -> u64 {
+    set.info(number, "slave_read_repl_offset").and_then(|text| text.parse().ok()).unwrap_or(0)
+}
