@@ -45,4 +45,4 @@ pub use segment::{
     MappedSegment, PrepareError, SegmentView, cold_range, create_segment, parse_segment_file_name, segment_file_name,
 };
 pub use sigbus::{install_sigbus_handler, install_signal_handlers};
-pub use urgent::become_flush_thread;
+pub use urgent::{become_flush_thread, take_short_turns};

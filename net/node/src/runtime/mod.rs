@@ -76,7 +76,12 @@ where
         .name(name)
         .io_memory(IO_MEMORY_LEN)
         .ring_depth(RING_DEPTH)
-        .spawn(main)
+        .spawn(move || {
+            if let Err(error) = windrow_store::take_short_turns() {
+                tracing::debug!(%error, "the core waits for others' turns on its processor to end");
+            }
+            main()
+        })
         .map_err(|error| CoreError::Start { cpu, reason: error.to_string() })?;
     Ok(CoreThread { cpu, handle })
 }
