@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use windrow_bench_micro::{Driver, criterion, key, now};
+use windrow_bench_micro::{Driver, KEY, criterion, key, now};
 use windrow_core::codec::{RecordHeader, read_record};
 use windrow_core::log::SegmentMemory;
 use windrow_core::partition::{Change, Op};
@@ -35,7 +35,7 @@ fn verify(c: &mut Criterion) {
         let memory = driver.partition.segment(Lsn::ZERO).expect("the first segment");
         let bytes = memory.unverified();
         let read =
-            || read_record(bytes, Lsn::ZERO, PartitionId::new(0), offset, bytes.0.len()).expect("it was written");
+            || read_record(bytes, Lsn::ZERO, PartitionId::new(0), KEY, offset, bytes.0.len()).expect("it was written");
         let record = read();
         let batch = record.batch.expect("a batch");
         let wanted = key(ops / 2);
@@ -52,10 +52,10 @@ fn header(c: &mut Criterion) {
     let (driver, offset) = with_record(1, 100);
     let memory = driver.partition.segment(Lsn::ZERO).expect("the first segment");
     let bytes = *memory.unverified().0[offset..].first_chunk::<RECORD_HEADER_LEN>().expect("a header");
-    let (header, _) = RecordHeader::decode(&bytes).expect("it was written");
+    let (header, _) = RecordHeader::decode(&bytes, KEY).expect("it was written");
     let mut group = c.benchmark_group("record_header");
-    group.bench_function("encode", |b| b.iter(|| black_box(&header).encode()));
-    group.bench_function("decode", |b| b.iter(|| RecordHeader::decode(black_box(&bytes)).is_ok()));
+    group.bench_function("encode", |b| b.iter(|| black_box(&header).encode(KEY)));
+    group.bench_function("decode", |b| b.iter(|| RecordHeader::decode(black_box(&bytes), KEY).is_ok()));
     group.finish();
 }
 

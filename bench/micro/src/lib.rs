@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-pub use memory::{Driver, key, now};
+pub use memory::{Driver, KEY, key, now};
 
 /// Whether the benchmarks are only tried out: at their smallest size, once.
 #[must_use]

@@ -8,9 +8,12 @@ use windrow_core::replication::Promised;
 use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::Superblock;
 use windrow_core::types::limits::SEGMENT_LEN_DEFAULT;
-use windrow_core::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis};
+use windrow_core::types::{ClusterId, Epoch, HashSeed, LogKey, Lsn, PartitionId, UnixMillis};
 
 const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN_DEFAULT, segments_ahead: 1 };
+
+/// Keys the checksums of the log.
+pub const KEY: LogKey = LogKey::new([9; 8]);
 
 /// The key number `number`: 16 bytes.
 #[must_use]
@@ -80,7 +83,7 @@ impl Driver {
     #[must_use]
     pub fn recover(segments: Vec<(Lsn, VecMemory)>) -> RecoveredPartition<VecMemory> {
         let superblock =
-            Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]));
+            Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]), KEY);
         RecoveredPartition::new(superblock, CONFIG, segments).expect("the log was written by this process")
     }
 

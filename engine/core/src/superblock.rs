@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::codec::Chain;
 use crate::replication::{Position, Promised, ReplicaId};
-use crate::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId};
+use crate::types::{ClusterId, Epoch, HashSeed, LogKey, Lsn, PartitionId};
 
 /// Bytes of one slot; the file has two.
 pub const SLOT_LEN: usize = 4096;
@@ -17,7 +17,7 @@ pub const SUPERBLOCK_LEN: usize = 192;
 
 const MAGIC: [u8; 8] = *b"WINDROWS";
 /// The version of the superblock, segment and record formats, which change together.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// What stands for no position where one may be missing: no log gets there.
 const NOWHERE: u64 = u64::MAX;
 
@@ -53,6 +53,8 @@ pub struct Superblock {
     pub durable: Lsn,
     /// Seeds the key hash of this replica's index.
     pub hash_seed: HashSeed,
+    /// Keys the checksums of the log's records; the same on all replicas, once their logs hold anything.
+    pub log_key: LogKey,
     /// Features that a reader must know to read this partition; none exist yet.
     pub features: u64,
 }
@@ -118,7 +120,8 @@ impl Superblock {
     /// The `own_epoch` of a replica whose records come from a leader.
     pub const OTHERS_ONLY: Epoch = Epoch::new(u32::MAX);
 
-    /// The first superblock of a partition that is being made; `replica` and `hash_seed` were drawn at random.
+    /// The first superblock of a partition that is being made; `replica`, `hash_seed` and `log_key`
+    /// were drawn at random.
     #[must_use]
     pub fn first(
         cluster: ClusterId,
@@ -126,6 +129,7 @@ impl Superblock {
         partition_count: u16,
         replica: ReplicaId,
         hash_seed: HashSeed,
+        log_key: LogKey,
     ) -> Self {
         Self {
             generation: 1,
@@ -142,6 +146,7 @@ impl Superblock {
             cut: None,
             durable: Lsn::ZERO,
             hash_seed,
+            log_key,
             features: 0,
         }
     }
@@ -194,6 +199,7 @@ impl Superblock {
         bytes[112..120].copy_from_slice(&floor.lsn.get().to_le_bytes());
         bytes[120..124].copy_from_slice(&floor.epoch.get().to_le_bytes());
         bytes[124..128].copy_from_slice(&self.start_chain.get().to_le_bytes());
+        bytes[128..136].copy_from_slice(&self.log_key.to_bytes());
         let checksum = checksum(&bytes);
         bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -246,6 +252,7 @@ impl Superblock {
             cut: (cut != NOWHERE).then_some(Lsn::new(cut)),
             durable: Lsn::new(u64::from_le_bytes(field(bytes, 56))),
             hash_seed: HashSeed(field(bytes, 64)),
+            log_key: LogKey::new(field(bytes, 128)),
             features,
         })
     }

@@ -9,7 +9,7 @@ use windrow_core::{
     partition::{Action, Partition, PartitionConfig, RecoveredPartition},
     replication::ReplicaId,
     superblock::Superblock,
-    types::{ClusterId, HashSeed, PartitionId, PartitionMap, UnixMillis, limits::SEGMENT_LEN_DEFAULT},
+    types::{ClusterId, HashSeed, LogKey, PartitionId, PartitionMap, UnixMillis, limits::SEGMENT_LEN_DEFAULT},
 };
 use windrow_proto::{
     command::resolve,
@@ -41,8 +41,14 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let superblock =
-            Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]));
+        let superblock = Superblock::first(
+            ClusterId([1; 16]),
+            PartitionId::new(0),
+            1,
+            ReplicaId::new(1),
+            HashSeed([2; 16]),
+            LogKey::new([9; 8]),
+        );
         let config = PartitionConfig { segment_len: SEGMENT_LEN_DEFAULT, segments_ahead: 1 };
         let recovered = RecoveredPartition::new(superblock, config, Vec::new()).expect("nothing to recover");
         let superblock = recovered.next_superblock().expect("epochs are left");

@@ -7,13 +7,14 @@ use windrow_core::partition::{Change, Op};
 use windrow_core::replication::{Position, ReplicaId};
 use windrow_core::superblock::{FORMAT_VERSION, SLOT_LEN, SUPERBLOCK_LEN, Superblock};
 use windrow_core::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN, SEGMENT_LEN_MIN};
-use windrow_core::types::{ClusterId, Epoch, HashSeed, Lsn, PartitionId, UnixMillis};
+use windrow_core::types::{ClusterId, Epoch, HashSeed, LogKey, Lsn, PartitionId, UnixMillis};
 use windrow_store::{
     BuildMode, CONTROL_LEN, CONTROL_VERSION, DataDir, FillMode, NewDataDir, OpenConfig, Progress, open_partition,
 };
 
 const MANUAL: &str = include_str!("../../../docs/formats.md");
 const CLUSTER: ClusterId = ClusterId(*b"0123456789abcdef");
+const KEY: LogKey = LogKey::new(*b"kKeEyY!?");
 
 /// A field of a table: where it stands.
 #[derive(Clone, Copy)]
@@ -65,8 +66,13 @@ fn checksum(bytes: &[u8]) -> u64 {
 
 /// CRC-32, IEEE 802.3, bit by bit: not the implementation that is being tested.
 fn crc(bytes: &[u8]) -> u32 {
+    keyed_crc([0; 4], bytes)
+}
+
+/// The same, going on from a key.
+fn keyed_crc(key: [u8; 4], bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
-    !bytes.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+    !bytes.iter().fold(!u32::from_le_bytes(key), |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
 }
 
 #[test]
@@ -79,6 +85,7 @@ fn segment_headers_are_as_documented() {
         len: SEGMENT_LEN_MIN,
         chain: Chain::new(0x0F10_1112),
         durable: Lsn::new(0x1314_1516_1718_191A),
+        log_key: KEY,
     };
     let bytes = header.encode();
     assert_eq!(bytes.len(), SEGMENT_HEADER_LEN);
@@ -92,7 +99,8 @@ fn segment_headers_are_as_documented() {
         ("chain", 0x0F10_1112),
         ("durable", 0x1314_1516_1718_191A),
     ];
-    compare("### Segment header", &bytes, &values, &[("magic", b"WINDROWL"), ("cluster", &CLUSTER.0)]);
+    let others: [(&str, &[u8]); 3] = [("magic", b"WINDROWL"), ("cluster", &CLUSTER.0), ("log_key", &KEY.to_bytes())];
+    compare("### Segment header", &bytes, &values, &others);
 }
 
 #[test]
@@ -130,9 +138,9 @@ fn record_headers_are_as_documented() {
             partition: PartitionId::new(0x2728),
             kind,
         };
-        let (bytes, chain) = header.encode();
+        let (bytes, chain) = header.encode(KEY);
         assert_eq!(bytes.len(), RECORD_HEADER_LEN);
-        assert_eq!(chain.get(), crc(&bytes[4..]), "the chain value is the header's checksum");
+        assert_eq!(chain.get(), keyed_crc(*b"kKeE", &bytes[4..]), "the chain value is the header's checksum");
         let values = [
             ("header_crc", u64::from(chain.get())),
             ("body_crc", 0x0102_0304),
@@ -169,6 +177,7 @@ fn superblocks_are_as_documented() {
         cut: Some(Lsn::new(0x4142_4344_4546_4748)),
         durable: Lsn::new(0x1516_1718_191A_1B1C),
         hash_seed: HashSeed(*b"fedcba9876543210"),
+        log_key: KEY,
         features: 0,
     };
     let bytes = superblock.encode();
@@ -191,8 +200,12 @@ fn superblocks_are_as_documented() {
         ("durable", 0x1516_1718_191A_1B1C),
         ("features", 0),
     ];
-    let others: [(&str, &[u8]); 3] =
-        [("magic", b"WINDROWS"), ("cluster", &CLUSTER.0), ("hash_seed", b"fedcba9876543210")];
+    let others: [(&str, &[u8]); 4] = [
+        ("magic", b"WINDROWS"),
+        ("cluster", &CLUSTER.0),
+        ("hash_seed", b"fedcba9876543210"),
+        ("log_key", &KEY.to_bytes()),
+    ];
     compare("## superblock", &bytes, &values, &others);
     let uncut = Superblock { cut: None, ..superblock }.encode();
     assert_eq!(uncut[104..112], [0xff; 8]);
@@ -234,7 +247,7 @@ fn files_are_as_documented() {
 
     let identity = std::fs::read_to_string(dir.join("identity")).unwrap();
     let covered =
-        "windrow data directory\nformat 2\ncluster 30313233343536373839616263646566\npartitions 1\nmode embedded\n";
+        "windrow data directory\nformat 3\ncluster 30313233343536373839616263646566\npartitions 1\nmode embedded\n";
     assert_eq!(identity, format!("{covered}checksum {:08x}\n", crc(covered.as_bytes())));
 
     let partition = dir.join("partition-0000");
@@ -261,7 +274,21 @@ fn files_are_as_documented() {
     assert_eq!(control.len(), CONTROL_LEN);
 
     let segment = std::fs::read(partition.join("00000000000000000000.seg")).unwrap();
+    sums_are_as_documented(&segment, old.lsn);
     body_is_as_documented(&segment, old.lsn, appended.lsn);
+}
+
+/// The record at `lsn`, whose sums go on from what the segment's header says.
+fn sums_are_as_documented(segment: &[u8], lsn: Lsn) {
+    let (fields, _) = table("### Segment header");
+    let key = &segment[fields["log_key"].offset..][..8];
+    let (header, body) = (*key.first_chunk().unwrap(), *key.last_chunk().unwrap());
+    let at = usize::try_from(lsn.get()).unwrap();
+    let body_len = usize::try_from(number::<4>(segment, at + 12)).unwrap();
+    assert_eq!(number::<4>(segment, at), u64::from(keyed_crc(header, &segment[at + 4..at + 48])));
+    assert_eq!(number::<4>(segment, at + 4), u64::from(keyed_crc(body, &segment[at + 48..at + 48 + body_len])));
+    // The first record starts an epoch and has no body.
+    assert_eq!(segment[132..136], body);
 }
 
 fn body_is_as_documented(segment: &[u8], batch: Lsn, deletion: Lsn) {

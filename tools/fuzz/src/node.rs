@@ -7,14 +7,21 @@ use windrow_core::{
     partition::{Action, Partition, PartitionConfig, RecoveredPartition},
     replication::ReplicaId,
     superblock::Superblock,
-    types::{ClusterId, HashSeed, Lsn, PartitionId, UnixMillis},
+    types::{ClusterId, HashSeed, LogKey, Lsn, PartitionId, UnixMillis},
 };
 
 pub(crate) const SEGMENT_LEN: u64 = 4 << 10;
 pub(crate) const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN, segments_ahead: 1 };
 
 pub(crate) fn superblock() -> Superblock {
-    Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]))
+    Superblock::first(
+        ClusterId([1; 16]),
+        PartitionId::new(0),
+        1,
+        ReplicaId::new(1),
+        HashSeed([2; 16]),
+        LogKey::new([9; 8]),
+    )
 }
 
 pub(crate) fn now() -> UnixMillis {

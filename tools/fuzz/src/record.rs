@@ -6,11 +6,12 @@
 use windrow_core::{
     codec::{Record, read_record},
     log::{SegmentMemory, VecMemory},
-    types::{Lsn, PartitionId, limits::RECORD_HEADER_LEN},
+    types::{LogKey, Lsn, PartitionId, limits::RECORD_HEADER_LEN},
 };
 
 const BASE: Lsn = Lsn::new(4096);
 const OFFSET: usize = 128;
+const KEY: LogKey = LogKey::new([7; 8]);
 
 /// Tries one input.
 pub fn record(data: &[u8]) {
@@ -26,7 +27,7 @@ pub fn record(data: &[u8]) {
 fn check(segment: &[u8]) {
     // An archive is read in place, so its alignment has to be that of a segment.
     let memory = VecMemory::from_bytes(segment);
-    if let Ok(record) = read_record(memory.unverified(), BASE, PartitionId::new(0), OFFSET, segment.len()) {
+    if let Ok(record) = read_record(memory.unverified(), BASE, PartitionId::new(0), KEY, OFFSET, segment.len()) {
         check_record(&record, &memory.bytes()[OFFSET..]);
     }
 }
@@ -35,8 +36,8 @@ fn check_record(record: &Record<'_>, bytes: &[u8]) {
     let len = usize::try_from(record.header.record_len()).expect("the record lies in memory");
     assert!(len <= bytes.len());
     assert_eq!(record.end(), BASE.plus((OFFSET + len) as u64));
-    assert_eq!(record.header.encode().0, bytes[..RECORD_HEADER_LEN]);
-    assert_eq!(record.header.encode().1, record.chain);
+    assert_eq!(record.header.encode(KEY).0, bytes[..RECORD_HEADER_LEN]);
+    assert_eq!(record.header.encode(KEY).1, record.chain);
     let inside = bytes[..len].as_ptr_range();
     for op in record.batch.into_iter().flat_map(|batch| batch.iter()) {
         for part in [op.key, op.value] {
@@ -61,8 +62,8 @@ fn mend(segment: &mut [u8]) {
     let end = RECORD_HEADER_LEN + body_len;
     let padded = end.next_multiple_of(16).min(record.len());
     record[end..padded].fill(0);
-    let body_crc = crc32fast::hash(&record[RECORD_HEADER_LEN..end]);
+    let body_crc = KEY.body_sum(&record[RECORD_HEADER_LEN..end]);
     record[4..8].copy_from_slice(&body_crc.to_le_bytes());
-    let header_crc = crc32fast::hash(&record[4..RECORD_HEADER_LEN]);
+    let header_crc = KEY.header_sum(&record[4..RECORD_HEADER_LEN]);
     record[..4].copy_from_slice(&header_crc.to_le_bytes());
 }

@@ -8,7 +8,7 @@ use windrow_core::partition::{Partition, PartitionConfig};
 use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::Superblock;
 use windrow_core::types::limits::SEGMENT_LEN_MIN;
-use windrow_core::types::{ClusterId, Lsn, PartitionId, UnixMillis};
+use windrow_core::types::{ClusterId, LogKey, Lsn, PartitionId, UnixMillis};
 
 use crate::disk::{Flush, PartitionDisk, SimMemory};
 use crate::keys::hash_seed;
@@ -56,7 +56,8 @@ impl Replica {
     /// One of several copies of a partition.
     pub(crate) fn named(name: ReplicaId, number: u16, swarm: &Swarm, rng: &mut Rng) -> Self {
         let id = PartitionId::new(number);
-        let superblock = Superblock::first(ClusterId([7; 16]), id, swarm.partitions, name, hash_seed(swarm, rng));
+        let key = LogKey::new(rng.next().to_le_bytes());
+        let superblock = Superblock::first(ClusterId([7; 16]), id, swarm.partitions, name, hash_seed(swarm, rng), key);
         Self {
             config: PartitionConfig { segment_len: swarm.segment_len, segments_ahead: swarm.segments_ahead },
             disk: PartitionDisk::new(&superblock),

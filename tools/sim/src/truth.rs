@@ -242,9 +242,10 @@ fn piece_at(partition: PartitionId, base: Lsn, bytes: &[u8], at: usize, newest: 
     if at == limit {
         return plain(SEGMENT_FOOTER_LEN, Lsn::ZERO);
     }
+    let key = SegmentHeader::decode(bytes).expect("a segment begins with its header").log_key;
     let head = bytes[at..].first_chunk::<RECORD_HEADER_LEN>().expect("a record has a header");
-    let (header, _) = RecordHeader::decode(head).expect("a record begins with its header");
-    let record = read_record(Unverified(bytes), base, partition, at, limit).expect("what is published is whole");
+    let (header, _) = RecordHeader::decode(head, key).expect("a record begins with its header");
+    let record = read_record(Unverified(bytes), base, partition, key, at, limit).expect("what is published is whole");
     assert!(header.epoch >= *newest, "epochs never decrease along a log");
     assert!(header.durable <= start, "no record bears witness to what comes after it");
     *newest = header.epoch;

@@ -4,9 +4,9 @@ use thiserror::Error;
 
 use super::{field, padded};
 use crate::types::limits::RECORD_HEADER_LEN;
-use crate::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
+use crate::types::{ClusterId, Epoch, LogKey, Lsn, PartitionId, UnixMillis};
 
-/// The checksum of a record's header, which covers its body's checksum and its predecessor's `Chain`.
+/// The checksum of a record's header under its log's key, which covers its body's checksum and its predecessor's `Chain`.
 ///
 /// Two logs that agree on the chain at one position agree on everything before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -73,7 +73,7 @@ impl RecordKind {
 /// The header of a record: all that is used before its body has been checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecordHeader {
-    /// The checksum of the body.
+    /// The checksum of the body under the log's key; that of nothing where the kind has no body, or a pad's.
     pub body_crc: u32,
     /// The chain value of the record before this one.
     pub prev: Chain,
@@ -127,9 +127,9 @@ impl RecordHeader {
         padded(RECORD_HEADER_LEN as u64 + u64::from(self.body_len))
     }
 
-    /// The bytes of this header, and the chain value that the next record names.
+    /// The bytes of this header in a log of this key, and the chain value that the next record names.
     #[must_use]
-    pub fn encode(&self) -> ([u8; RECORD_HEADER_LEN], Chain) {
+    pub fn encode(&self, key: LogKey) -> ([u8; RECORD_HEADER_LEN], Chain) {
         let mut bytes = [0; RECORD_HEADER_LEN];
         bytes[4..8].copy_from_slice(&self.body_crc.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.prev.0.to_le_bytes());
@@ -140,25 +140,25 @@ impl RecordHeader {
         bytes[40..44].copy_from_slice(&self.epoch.get().to_le_bytes());
         bytes[44..46].copy_from_slice(&self.partition.get().to_le_bytes());
         bytes[46] = self.kind.to_byte();
-        let sum = crc32fast::hash(&bytes[4..]);
+        let sum = key.header_sum(&bytes[4..]);
         bytes[0..4].copy_from_slice(&sum.to_le_bytes());
         (bytes, Chain(sum))
     }
 
-    /// Reads a header and its chain value.
+    /// Reads a header and its chain value, in a log of this key.
     ///
     /// # Errors
     /// Says why the bytes cannot be believed.
-    pub fn decode(bytes: &[u8; RECORD_HEADER_LEN]) -> Result<(Self, Chain), HeaderError> {
+    pub fn decode(bytes: &[u8; RECORD_HEADER_LEN], key: LogKey) -> Result<(Self, Chain), HeaderError> {
         let found = u32::from_le_bytes(field(bytes, 0));
-        let expected = crc32fast::hash(&bytes[4..]);
+        let expected = key.header_sum(&bytes[4..]);
         if found != expected {
-            let blank = bytes.iter().all(|&byte| byte == 0);
-            return Err(if blank { HeaderError::Blank } else { HeaderError::Checksum { expected, found } });
+            return Err(if is_blank(bytes) { HeaderError::Blank } else { HeaderError::Checksum { expected, found } });
         }
         let (kind, flags, time) = (bytes[46], bytes[47], u64::from_le_bytes(field(bytes, 32)));
         let (Some(kind), 0, Some(time)) = (RecordKind::from_byte(kind), flags, UnixMillis::new(time)) else {
-            return Err(HeaderError::Unknown { kind, flags, time });
+            // Under one key in 2^32, the sum of zeros is zero.
+            return Err(if is_blank(bytes) { HeaderError::Blank } else { HeaderError::Unknown { kind, flags, time } });
         };
         let header = Self {
             body_crc: u32::from_le_bytes(field(bytes, 4)),
@@ -173,4 +173,8 @@ impl RecordHeader {
         };
         Ok((header, Chain(expected)))
     }
+}
+
+fn is_blank(bytes: &[u8; RECORD_HEADER_LEN]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }

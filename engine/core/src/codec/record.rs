@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::{Batch, Chain, HeaderError, RecordHeader, RecordKind};
 use crate::log::Unverified;
 use crate::types::limits::RECORD_HEADER_LEN;
-use crate::types::{Lsn, PartitionId};
+use crate::types::{LogKey, Lsn, PartitionId};
 
 /// A record whose checksums match and whose body could be read.
 #[derive(Clone, Copy)]
@@ -73,7 +73,7 @@ pub enum RecordError {
     },
 }
 
-/// Reads the record at `offset` of a segment that starts at `base` and whose records end at `limit`.
+/// Reads the record at `offset` of a segment that starts at `base`, whose records have `key` and end at `limit`.
 ///
 /// The record is checked by itself; whether it continues the log is for the caller to see, by its `prev`.
 ///
@@ -83,12 +83,13 @@ pub fn read_record(
     segment: Unverified<'_>,
     base: Lsn,
     partition: PartitionId,
+    key: LogKey,
     offset: usize,
     limit: usize,
 ) -> Result<Record<'_>, RecordError> {
     let bytes = segment.0.get(offset..limit).ok_or(RecordError::NoRoom)?;
     let head = bytes.first_chunk::<RECORD_HEADER_LEN>().ok_or(RecordError::NoRoom)?;
-    let (header, chain) = RecordHeader::decode(head)?;
+    let (header, chain) = RecordHeader::decode(head, key)?;
     if header.partition != partition || header.lsn.get() != base.get().wrapping_add(offset as u64) {
         return Err(RecordError::Misplaced { partition: header.partition, lsn: header.lsn });
     }
@@ -104,20 +105,20 @@ pub fn read_record(
     }
     let batch = match header.kind {
         RecordKind::Batch => {
-            let expected = crc32fast::hash(body);
+            let expected = key.body_sum(body);
             if expected != header.body_crc {
                 return Err(RecordError::BodyChecksum { expected, found: header.body_crc });
             }
             Some(Batch::checked(body).ok_or(RecordError::Body)?)
         }
         RecordKind::Pad => {
-            if body.iter().any(|&byte| byte != 0) || header.body_crc != 0 {
+            if body.iter().any(|&byte| byte != 0) || header.body_crc != key.body_sum(&[]) {
                 return Err(RecordError::Body);
             }
             None
         }
         RecordKind::Epoch => {
-            if body_len != 0 || header.body_crc != 0 {
+            if body_len != 0 || header.body_crc != key.body_sum(&[]) {
                 return Err(RecordError::Body);
             }
             None

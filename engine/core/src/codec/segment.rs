@@ -7,7 +7,7 @@ use crate::superblock::FORMAT_VERSION;
 use crate::types::limits::{
     SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN, SEGMENT_LEN_ALIGN, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN,
 };
-use crate::types::{ClusterId, Epoch, Lsn, PartitionId};
+use crate::types::{ClusterId, Epoch, LogKey, Lsn, PartitionId};
 
 const HEADER_MAGIC: [u8; 8] = *b"WINDROWL";
 const FOOTER_MAGIC: [u8; 8] = *b"WINDROWF";
@@ -29,6 +29,8 @@ pub struct SegmentHeader {
     pub chain: Chain,
     /// The durable watermark when the segment came into use.
     pub durable: Lsn,
+    /// Keys the checksums of the log's records; the same in all segments of a log.
+    pub log_key: LogKey,
 }
 
 /// Why bytes are no segment header or footer.
@@ -85,6 +87,7 @@ impl SegmentHeader {
         bytes[48..56].copy_from_slice(&self.len.to_le_bytes());
         bytes[56..60].copy_from_slice(&self.chain.get().to_le_bytes());
         bytes[64..72].copy_from_slice(&self.durable.get().to_le_bytes());
+        bytes[72..80].copy_from_slice(&self.log_key.to_bytes());
         seal_checksum(&mut bytes);
         bytes
     }
@@ -107,6 +110,7 @@ impl SegmentHeader {
             len,
             chain: Chain::new(u32::from_le_bytes(field(bytes, 56))),
             durable: Lsn::new(u64::from_le_bytes(field(bytes, 64))),
+            log_key: LogKey::new(field(bytes, 72)),
         })
     }
 }

@@ -6,10 +6,11 @@ use super::*;
 use crate::log::SegmentMemory;
 use crate::log::{Unverified, VecMemory};
 use crate::types::limits::RECORD_HEADER_LEN;
-use crate::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
+use crate::types::{ClusterId, Epoch, LogKey, Lsn, PartitionId, UnixMillis};
 
 const PARTITION: PartitionId = PartitionId::new(4);
 const BASE: Lsn = Lsn::new(8192);
+const KEY: LogKey = LogKey::new([1, 2, 3, 4, 5, 6, 7, 8]);
 
 fn op<'a>(key: &'a [u8], value: &'a [u8]) -> WriteOp<'a> {
     WriteOp {
@@ -31,7 +32,7 @@ fn record(ops: &[WriteOp<'_>], offset: usize) -> VecMemory {
     let body = memory.write(body_at..body_at + body_len);
     write_batch(ops, body);
     let header = RecordHeader {
-        body_crc: crc32fast::hash(body),
+        body_crc: KEY.body_sum(body),
         prev: Chain::new(0xABCD),
         body_len: u32::try_from(body_len).unwrap(),
         lsn: BASE.plus(offset as u64),
@@ -41,12 +42,12 @@ fn record(ops: &[WriteOp<'_>], offset: usize) -> VecMemory {
         partition: PARTITION,
         kind: RecordKind::Batch,
     };
-    memory.write(offset..body_at).copy_from_slice(&header.encode().0);
+    memory.write(offset..body_at).copy_from_slice(&header.encode(KEY).0);
     memory
 }
 
 fn read(memory: &VecMemory, offset: usize) -> Result<Record<'_>, RecordError> {
-    read_record(memory.unverified(), BASE, PARTITION, offset, memory.bytes().len())
+    read_record(memory.unverified(), BASE, PARTITION, KEY, offset, memory.bytes().len())
 }
 
 proptest! {
@@ -114,15 +115,15 @@ fn a_record_is_believed_at_its_own_place_only() {
     let memory = record(&[op(b"key", b"value")], 128);
     let bytes = memory.unverified();
     let end = bytes.0.len();
-    assert!(read_record(bytes, BASE, PARTITION, 128, end).is_ok());
-    let elsewhere = read_record(bytes, BASE.plus(4096), PARTITION, 128, end);
+    assert!(read_record(bytes, BASE, PARTITION, KEY, 128, end).is_ok());
+    let elsewhere = read_record(bytes, BASE.plus(4096), PARTITION, KEY, 128, end);
     assert!(matches!(elsewhere, Err(RecordError::Misplaced { .. })));
-    let another = read_record(bytes, BASE, PartitionId::new(5), 128, end);
+    let another = read_record(bytes, BASE, PartitionId::new(5), KEY, 128, end);
     assert!(matches!(another, Err(RecordError::Misplaced { .. })));
-    assert!(matches!(read_record(bytes, BASE, PARTITION, 128, 200), Err(RecordError::Length { .. })));
-    assert!(matches!(read_record(bytes, BASE, PARTITION, 128, 150), Err(RecordError::NoRoom)));
-    assert!(matches!(read_record(bytes, BASE, PARTITION, end, end), Err(RecordError::NoRoom)));
-    assert!(matches!(read_record(bytes, BASE, PARTITION, 0, end), Err(RecordError::Header(HeaderError::Blank))));
+    assert!(matches!(read_record(bytes, BASE, PARTITION, KEY, 128, 200), Err(RecordError::Length { .. })));
+    assert!(matches!(read_record(bytes, BASE, PARTITION, KEY, 128, 150), Err(RecordError::NoRoom)));
+    assert!(matches!(read_record(bytes, BASE, PARTITION, KEY, end, end), Err(RecordError::NoRoom)));
+    assert!(matches!(read_record(bytes, BASE, PARTITION, KEY, 0, end), Err(RecordError::Header(HeaderError::Blank))));
 }
 
 #[test]
@@ -140,14 +141,14 @@ fn the_layout_is_the_documented_one() {
         partition: PartitionId::new(0x5251),
         kind: RecordKind::Batch,
     };
-    let (bytes, chain) = header.encode();
+    let (bytes, chain) = header.encode(KEY);
     assert_eq!(bytes[0..4], chain.get().to_le_bytes());
     assert_eq!(bytes[4..16], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     assert_eq!(bytes[16..24], [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
     assert_eq!(bytes[24..32], [0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28]);
     assert_eq!(bytes[32..40], [0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0, 0]);
     assert_eq!(bytes[40..48], [0x41, 0x42, 0x43, 0x44, 0x51, 0x52, 1, 0]);
-    assert_eq!(RecordHeader::decode(&bytes), Ok((header, chain)));
+    assert_eq!(RecordHeader::decode(&bytes, KEY), Ok((header, chain)));
 }
 
 #[test]
@@ -160,6 +161,7 @@ fn segment_headers_and_footers_notice_every_flipped_bit() {
         len: 8192,
         chain: Chain::new(5),
         durable: Lsn::new(6),
+        log_key: KEY,
     };
     let footer = SegmentFooter { base: BASE, records_end: 8128, record_count: 7, chain: Chain::new(9) };
     assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
@@ -184,4 +186,57 @@ fn unverified_bytes_say_nothing_until_they_are_read() {
     let Unverified(bytes) = blank.unverified();
     assert!(bytes.iter().all(|&byte| byte == 0));
     assert!(read(&blank, 128).is_err());
+}
+
+#[test]
+fn a_record_is_whole_under_its_own_key_only() {
+    let memory = record(&[op(b"key", b"value")], 128);
+    let end = memory.bytes().len();
+    assert!(read(&memory, 128).is_ok());
+    let [h0, h1, h2, h3, b0, b1, b2, b3] = KEY.to_bytes();
+    let header_differs = LogKey::new([!h0, h1, h2, h3, b0, b1, b2, b3]);
+    let body_differs = LogKey::new([h0, h1, h2, h3, b0, b1, b2, !b3]);
+    let under = |key| read_record(memory.unverified(), BASE, PARTITION, key, 128, end).err();
+    assert!(matches!(under(header_differs), Some(RecordError::Header(HeaderError::Checksum { .. }))));
+    assert!(matches!(under(body_differs), Some(RecordError::BodyChecksum { .. })));
+    // Kinds without a body tell the key all the same.
+    for kind in [RecordKind::Epoch, RecordKind::Pad] {
+        let good = RecordHeader {
+            body_crc: KEY.body_sum(&[]),
+            prev: Chain::new(1),
+            body_len: 0,
+            lsn: BASE,
+            durable: BASE,
+            time: UnixMillis::ZERO,
+            epoch: Epoch::new(1),
+            partition: PARTITION,
+            kind,
+        };
+        let bad = RecordHeader { body_crc: body_differs.body_sum(&[]), ..good };
+        let read = |header: RecordHeader| {
+            let memory = VecMemory::from_bytes(&header.encode(KEY).0);
+            read_record(memory.unverified(), BASE, PARTITION, KEY, 0, RECORD_HEADER_LEN).map(|record| record.header)
+        };
+        assert_eq!((read(good), read(bad)), (Ok(good), Err(RecordError::Body)));
+    }
+}
+
+#[test]
+fn nothing_written_is_told_from_a_record_under_any_key() {
+    // Under this key, the sum of zeros is zero.
+    let zeros = [0; RECORD_HEADER_LEN];
+    let key = key_of_zero_sum(zeros.len() - 4);
+    assert_eq!(key.header_sum(&zeros[4..]), 0);
+    for key in [KEY, key] {
+        assert_eq!(RecordHeader::decode(&zeros, key), Err(HeaderError::Blank));
+    }
+}
+
+/// The key under which the sum of so many zeros is zero: the register of the checksum, run backwards.
+fn key_of_zero_sum(len: usize) -> LogKey {
+    let back = |register: u32, _| {
+        if register >> 31 == 1 { ((register ^ 0xEDB8_8320) << 1) | 1 } else { register << 1 }
+    };
+    let [k0, k1, k2, k3] = (!(0..len * 8).fold(u32::MAX, back)).to_le_bytes();
+    LogKey::new([k0, k1, k2, k3, 0, 0, 0, 0])
 }

@@ -31,7 +31,7 @@ impl<M: SegmentMemory> Log<M> {
         while offset < limit && segment.base().plus(offset) < to {
             let start = usize::try_from(offset).ok()?;
             let head = segment.memory().published(start..start + RECORD_HEADER_LEN).first_chunk()?;
-            let (header, chain) = RecordHeader::decode(head).ok()?;
+            let (header, chain) = RecordHeader::decode(head, self.config.key).ok()?;
             offset += header.record_len();
             count += 1;
             last = Some((header, chain));

@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::codec::{Batch, Chain, RecordHeader, RecordKind, SegmentHeader, padded, read_record};
 use crate::types::limits::{PARTITION_LOG_LEN_MAX, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN, record_len_max};
-use crate::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
+use crate::types::{ClusterId, Epoch, LogKey, Lsn, PartitionId, UnixMillis};
 
 /// What a log needs to know about itself.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,8 @@ pub struct LogConfig {
     pub cluster: ClusterId,
     /// The partition whose log this is.
     pub partition: PartitionId,
+    /// Keys the checksums of its records.
+    pub key: LogKey,
     /// Bytes of each new segment; see [`limits`](crate::types::limits) for the range.
     pub segment_len: u64,
     /// How many segments are kept prepared ahead of the one in use; at least one.
@@ -284,7 +286,7 @@ impl<M: SegmentMemory> Log<M> {
         if offset >= limit {
             return None;
         }
-        read_record(published, segment.base(), self.config.partition, offset, limit).ok()?.batch
+        read_record(published, segment.base(), self.config.partition, self.config.key, offset, limit).ok()?.batch
     }
 
     /// Where the record at `lsn` ends, a position that the index holds.
@@ -350,7 +352,7 @@ impl<M: SegmentMemory> Log<M> {
         // A log that ended with a sealed segment goes on in the next one without sealing it again.
         if let Some(full) = self.segments.back_mut().filter(|segment| !segment.is_sealed()) {
             let pad = RecordHeader {
-                body_crc: 0,
+                body_crc: self.config.key.body_sum(&[]),
                 prev: self.chain,
                 body_len: 0,
                 lsn: self.appended,
@@ -360,7 +362,7 @@ impl<M: SegmentMemory> Log<M> {
                 partition: self.config.partition,
                 kind: RecordKind::Pad,
             };
-            self.chain = full.seal(pad, self.chain);
+            self.chain = full.seal(pad, self.config.key, self.chain);
         }
         let (base, memory) = self.prepared.pop_front().expect("checked by the caller");
         let header = SegmentHeader {
@@ -371,6 +373,7 @@ impl<M: SegmentMemory> Log<M> {
             len: memory.segment_len(),
             chain: self.chain,
             durable: self.durable,
+            log_key: self.config.key,
         };
         let time = self.segments.back().map_or(UnixMillis::ZERO, LogSegment::newest_time);
         self.segments.push_back(LogSegment::begin(header, memory, time));
@@ -398,7 +401,7 @@ impl<M: SegmentMemory> Log<M> {
             kind,
         };
         let segment = self.segments.back_mut().expect("reserve made room");
-        self.chain = segment.append(header, fill);
+        self.chain = segment.append(header, self.config.key, fill);
         self.appended = lsn.plus(header.record_len());
         Appended { lsn, end: self.appended }
     }

@@ -58,7 +58,7 @@ impl<M: SegmentMemory> Log<M> {
             return None;
         }
         let head = segment.memory().published(offset..end).first_chunk()?;
-        let (header, _) = RecordHeader::decode(head).ok()?;
+        let (header, _) = RecordHeader::decode(head, self.config.key).ok()?;
         (header.lsn == lsn && header.partition == self.config.partition && has_record_before(segment, lsn))
             .then_some(header.prev)
     }

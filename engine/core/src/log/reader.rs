@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Log, SegmentMemory, Unverified};
+use super::{Log, LogConfig, SegmentMemory, Unverified};
 use crate::codec::{Record, RecordError, RecordKind, read_record};
 use crate::types::Lsn;
 use crate::types::limits::SEGMENT_HEADER_LEN;
@@ -73,8 +73,8 @@ impl<'a, M: SegmentMemory> Records<'a, M> {
             let published = Unverified(segment.memory().published(0..end));
             let record_at = usize::try_from(offset).expect("a segment fits the address space");
             let limit = usize::try_from(segment.records_limit()).expect("a segment fits the address space").min(end);
-            let partition = self.log.config.partition;
-            match read_record(published, segment.base(), partition, record_at, limit) {
+            let LogConfig { partition, key, .. } = self.log.config;
+            match read_record(published, segment.base(), partition, key, record_at, limit) {
                 Ok(record) => {
                     self.next = record.end();
                     if record.header.kind != RecordKind::Pad {

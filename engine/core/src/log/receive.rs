@@ -15,7 +15,7 @@ use crate::codec::{
     Chain, Record, RecordError, RecordHeader, RecordKind, SegmentFooter, SegmentHeader, SegmentHeaderError, read_record,
 };
 use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_HEADER_LEN};
-use crate::types::{Epoch, Lsn, UnixMillis};
+use crate::types::{Epoch, LogKey, Lsn, UnixMillis};
 
 /// Why nothing can be received now, or what came was refused.
 #[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +88,7 @@ pub(crate) struct Taken {
 /// What a record has to continue.
 struct Link {
     partition: crate::types::PartitionId,
+    key: LogKey,
     chain: Chain,
     epoch: Epoch,
     time: UnixMillis,
@@ -156,8 +157,9 @@ impl<M: SegmentMemory> Log<M> {
 
     /// Takes the next record into the log, if it is there as a whole.
     pub(crate) fn take_received(&mut self, promised: Epoch) -> Result<Option<Taken>, BadBytes> {
-        let link = Link {
+        let mut link = Link {
             partition: self.config.partition,
+            key: self.config.key,
             chain: self.chain,
             epoch: self.epoch,
             time: self.segments.back().map_or(UnixMillis::ZERO, LogSegment::newest_time),
@@ -180,10 +182,12 @@ impl<M: SegmentMemory> Log<M> {
         if self.refits(header.len) {
             return Ok(None);
         }
+        link.key = header.log_key;
         let Some((base, memory)) = self.prepared.front_mut() else { return Ok(None) };
         let first = base.plus(SEGMENT_HEADER_LEN as u64);
         let limit = base.plus(header.len - crate::types::limits::SEGMENT_FOOTER_LEN as u64);
         let Some(record) = examine(memory, *base, first, received.min(limit), limit, &link)? else { return Ok(None) };
+        self.config.key = header.log_key;
         if let Some(last) = self.segments.back_mut() {
             last.seal_received();
         }
@@ -227,7 +231,9 @@ impl<M: SegmentMemory> Log<M> {
         };
         let header = header.map_err(BadBytes::Header)?;
         let is_own = header.cluster == self.config.cluster && header.partition == self.config.partition;
-        if !is_own || header.base != next || header.chain != self.chain || header.epoch < self.epoch {
+        // A log that holds nothing has no key of its own yet: it is that of the leader whose bytes come first.
+        let is_keyed = self.segments.is_empty() || header.log_key == self.config.key;
+        if !is_own || !is_keyed || header.base != next || header.chain != self.chain || header.epoch < self.epoch {
             return Err(BadBytes::Header(SegmentHeaderError::Magic));
         }
         if header.epoch > promised {
@@ -330,7 +336,7 @@ fn examine<M: SegmentMemory>(
     let bytes: &[u8] = memory.write(to_usize(at.since(base))..to_usize(upto.since(base)));
     let Some(head) = bytes.first_chunk::<RECORD_HEADER_LEN>() else { return Ok(None) };
     // The header says how much to wait for, so it is looked at before that has come.
-    let (header, chain) = RecordHeader::decode(head).map_err(RecordError::from)?;
+    let (header, chain) = RecordHeader::decode(head, link.key).map_err(RecordError::from)?;
     if header.partition != link.partition || header.lsn != at {
         return Err(RecordError::Misplaced { partition: header.partition, lsn: header.lsn }.into());
     }
@@ -349,7 +355,7 @@ fn examine<M: SegmentMemory>(
     if (bytes.len() as u64) < len {
         return Ok(None);
     }
-    let record = read_record(Unverified(bytes), at, link.partition, 0, to_usize(len))?;
+    let record = read_record(Unverified(bytes), at, link.partition, link.key, 0, to_usize(len))?;
     if !names_the_past(&record) {
         return Err(RecordError::Body.into());
     }

@@ -3,7 +3,7 @@
 use super::SegmentMemory;
 use crate::codec::{Batch, Chain, RecordHeader, RecordKind, SegmentFooter, SegmentHeader, batch_trusted, padded};
 use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
-use crate::types::{Lsn, UnixMillis};
+use crate::types::{LogKey, Lsn, UnixMillis};
 
 /// One segment in use: its memory, and how far it is filled.
 ///
@@ -140,7 +140,7 @@ impl<M: SegmentMemory> LogSegment<M> {
     }
 
     /// Appends a record that has room; `fill` writes its body. Returns the chain value.
-    pub(super) fn append(&mut self, mut header: RecordHeader, fill: impl FnOnce(&mut [u8])) -> Chain {
+    pub(super) fn append(&mut self, mut header: RecordHeader, key: LogKey, fill: impl FnOnce(&mut [u8])) -> Chain {
         let start = self.memory.published_end();
         let len = usize::try_from(header.record_len()).expect("a record is shorter than its segment");
         let body_len = header.body_len as usize;
@@ -151,8 +151,8 @@ impl<M: SegmentMemory> LogSegment<M> {
         let (body, padding) = rest.split_at_mut(body_len);
         fill(body);
         padding.fill(0);
-        header.body_crc = crc32fast::hash(body);
-        let (encoded, chain) = header.encode();
+        header.body_crc = key.body_sum(body);
+        let (encoded, chain) = header.encode(key);
         head.copy_from_slice(&encoded);
         self.memory.publish(start + len);
         self.record_count += 1;
@@ -161,14 +161,14 @@ impl<M: SegmentMemory> LogSegment<M> {
     }
 
     /// Fills the rest with a pad record and ends with the footer. Returns the chain value.
-    pub(super) fn seal(&mut self, mut pad: RecordHeader, chain: Chain) -> Chain {
+    pub(super) fn seal(&mut self, mut pad: RecordHeader, key: LogKey, chain: Chain) -> Chain {
         let start = self.memory.published_end();
         let limit = usize::try_from(self.records_limit()).expect("a segment is mapped, so it fits the address space");
         let mut chain = chain;
         if start < limit {
             let rest = limit - start;
             pad.body_len = u32::try_from(rest - RECORD_HEADER_LEN).expect("a segment is shorter than 4 GiB");
-            let (encoded, pad_chain) = pad.encode();
+            let (encoded, pad_chain) = pad.encode(key);
             let bytes = self.memory.write(start..limit);
             bytes[..RECORD_HEADER_LEN].copy_from_slice(&encoded);
             self.memory.publish(limit);

@@ -51,16 +51,18 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
         let mut replay = Replay::new(superblock.hash_seed, segments.iter().map(|(base, _)| *base));
         let recovered = recover(&superblock, segments, &mut |record| replay.apply(record))?;
         replay.settle();
+        let superblock = Superblock { log_key: recovered.log_key(), ..superblock };
         Ok(Self { recovered, replay, superblock, config, walked: Walked::Whole })
     }
 
-    pub(super) const fn go_on(
+    pub(super) fn go_on(
         recovered: Recovered<M>,
         replay: Replay,
         superblock: Superblock,
         config: PartitionConfig,
         walked: Walked,
     ) -> Self {
+        let superblock = Superblock { log_key: recovered.log_key(), ..superblock };
         Self { recovered, replay, superblock, config, walked }
     }
 
@@ -164,6 +166,7 @@ const fn log_config(superblock: &Superblock, config: PartitionConfig) -> LogConf
     LogConfig {
         cluster: superblock.cluster,
         partition: superblock.partition,
+        key: superblock.log_key,
         segment_len: config.segment_len,
         segments_ahead: config.segments_ahead,
     }

@@ -85,6 +85,7 @@ impl<M: SegmentMemory> Partition<M> {
                     return Err(ReceiveError::Bad { lsn: self.log.appended(), cause });
                 }
             };
+            self.adopt_key();
             self.observe(taken.time);
             if taken.is_batch {
                 self.apply_received(taken.lsn, taken.end);
@@ -94,6 +95,16 @@ impl<M: SegmentMemory> Partition<M> {
                 Some(last) if last.epoch == run.epoch => *last = run,
                 _ => verified.push(run),
             }
+        }
+    }
+
+    /// A log that held nothing has the key of its leader from its first record on. The superblock need not say so before
+    /// that is durable: until this replica leads, recovery goes by what the log's first segment says.
+    fn adopt_key(&mut self) {
+        let key = self.log.config().key;
+        if key != self.superblock.log_key {
+            self.superblock.log_key = key;
+            self.superblock_wanted = true;
         }
     }
 

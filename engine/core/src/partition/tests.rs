@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::log::VecMemory;
 use crate::replication::ReplicaId;
-use crate::types::ClusterId;
 use crate::types::limits::SEGMENT_LEN_MIN;
+use crate::types::{ClusterId, LogKey};
 
 /// Drives a partition over plain memory and keeps the image of what has been flushed.
 pub(crate) struct Driver {
@@ -22,7 +22,14 @@ pub(crate) struct Driver {
 }
 
 pub(crate) fn blank_superblock() -> Superblock {
-    Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]))
+    Superblock::first(
+        ClusterId([1; 16]),
+        PartitionId::new(0),
+        1,
+        ReplicaId::new(1),
+        HashSeed([2; 16]),
+        LogKey::new([9; 8]),
+    )
 }
 
 pub(crate) const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN_MIN, segments_ahead: 1 };

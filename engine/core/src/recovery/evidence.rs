@@ -49,6 +49,7 @@ pub(super) fn behind<M: SegmentMemory>(
                 evidence.segments.push(*base);
                 if let Ok(header) = SegmentHeader::decode(bytes.0)
                     && !header_is_foreign(&header, superblock, *base)
+                    && header.log_key == found.key
                     && header.epoch >= found.epoch
                     && superblock.is_own(header.epoch)
                 {
@@ -80,7 +81,8 @@ pub(super) fn is_zero(bytes: &[u8]) -> bool {
     }
 }
 
-/// Looks for whole records at every place where one may start.
+/// Looks for whole records at every place where one may start. Such a place may lie in a value, which has any bytes that
+/// a client chose; what a client cannot make is a checksum under the log's key.
 fn records(
     superblock: &Superblock,
     base: Lsn,
@@ -97,8 +99,11 @@ fn records(
             .0
             .get(offset + 16..offset + 24)
             .is_some_and(|field| field.iter().copied().eq(base.get().wrapping_add(offset as u64).to_le_bytes()));
-        let record =
-            if names_itself { read_record(bytes, base, superblock.partition, offset, limit).ok() } else { None };
+        let record = if names_itself {
+            read_record(bytes, base, superblock.partition, found.key, offset, limit).ok()
+        } else {
+            None
+        };
         match record {
             Some(record) if record.header.epoch >= found.epoch && record.header.durable <= record.header.lsn => {
                 if superblock.is_own(record.header.epoch) {

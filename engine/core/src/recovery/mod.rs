@@ -12,10 +12,11 @@
 //! | torn | W <= E | anything else | [`Recovered`] with a [`Cut`] |
 //! | corrupt | W > E | a damaged record, header or footer | [`RecoveryError::Corrupt`] |
 //! | missing | W > E | no segment file | [`RecoveryError::Missing`] |
-//! | foreign | any | a whole header of another cluster, partition or place | [`RecoveryError::Foreign`] |
+//! | foreign | any | a whole header of another cluster, partition or place, or with another key | [`RecoveryError::Foreign`], [`RecoveryError::ForeignKey`] |
 //!
 //! Fault model: any byte of any segment may be wrong, and segments may be missing at the end. A whole record that
-//! follows a hole does not extend the log, but the watermark that it names is evidence.
+//! follows a hole does not extend the log, but the watermark that it names is evidence. Clients choose the bytes of
+//! values, but not so that they are a whole record: its checksums are made under a key that clients never learn.
 
 mod evidence;
 mod follow;
@@ -32,7 +33,7 @@ use crate::log::{LogSegment, LogStart, SegmentMemory};
 use crate::replication::{History, LogState};
 use crate::superblock::Superblock;
 use crate::types::limits::SEGMENT_HEADER_LEN;
-use crate::types::{ClusterId, Epoch, Lsn, PartitionId, UnixMillis};
+use crate::types::{ClusterId, Epoch, LogKey, Lsn, PartitionId, UnixMillis};
 
 /// The tail that recovery does not believe, and that has to be made unreadable before the log is written again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,6 +110,15 @@ pub enum RecoveryError {
         /// The base that it names.
         found_base: Lsn,
     },
+    /// A segment has another key than the log, though it names its place in it.
+    #[error(
+        "segment {base:020} was written with another key than this log's: it was copied from another data directory of \
+         the same cluster"
+    )]
+    ForeignKey {
+        /// The base by its name.
+        base: Lsn,
+    },
     /// A segment was written by another version of the format.
     #[error("segment {base:020}: {cause}")]
     Version {
@@ -131,6 +141,7 @@ pub struct Recovered<M> {
     history: History,
     /// The log was being cut when the process stopped.
     was_cut: bool,
+    key: LogKey,
     chain: Chain,
     epoch: Epoch,
     time: UnixMillis,
@@ -195,6 +206,7 @@ fn conclude<M: SegmentMemory>(
         record_end: found.record_end,
         history: found.history.clone(),
         was_cut: superblock.cut.is_some(),
+        key: found.key,
         chain: found.chain,
         epoch: found.epoch,
         time: found.time,
@@ -220,6 +232,12 @@ impl<M: SegmentMemory> Recovered<M> {
     #[must_use]
     pub const fn end(&self) -> Lsn {
         self.end
+    }
+
+    /// Keys the checksums of the log's records: what its first segment says, or the superblock where there is none.
+    #[must_use]
+    pub const fn log_key(&self) -> LogKey {
+        self.key
     }
 
     /// The epoch of the newest record.

@@ -10,7 +10,7 @@ use crate::log::SegmentMemory;
 use crate::replication::History;
 use crate::superblock::Superblock;
 use crate::types::limits::{SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
-use crate::types::{Epoch, Lsn, UnixMillis};
+use crate::types::{Epoch, LogKey, Lsn, UnixMillis};
 
 /// Why the chain of records ends where it ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +50,8 @@ pub(super) struct Found {
     /// Where the last record ends: before a footer and a header that may follow it.
     pub(super) record_end: Lsn,
     pub(super) history: History,
+    /// Keys the checksums of the log's records.
+    pub(super) key: LogKey,
     pub(super) chain: Chain,
     pub(super) epoch: Epoch,
     pub(super) time: UnixMillis,
@@ -66,6 +68,7 @@ impl Found {
             end: superblock.start,
             record_end: superblock.start,
             history: History::new(),
+            key: superblock.log_key,
             chain: superblock.start_chain,
             epoch: Epoch::ZERO,
             time: UnixMillis::ZERO,
@@ -130,6 +133,14 @@ pub(super) fn begin_segment<M: SegmentMemory>(
             found_base: header.base,
         });
     }
+    if header.log_key != found.key {
+        // A replica that had nothing took over the key of its leader with the first segment; see `Log::take_received`.
+        let is_adopted = base == superblock.start && superblock.own_epoch == Superblock::OTHERS_ONLY;
+        if !is_adopted {
+            return Err(RecoveryError::ForeignKey { base });
+        }
+        found.key = header.log_key;
+    }
     if header.len != memory.segment_len() {
         found.stop = Stop::Header { base, cause: SegmentHeaderError::Length { len: memory.segment_len() } };
         return Ok(None);
@@ -165,7 +176,7 @@ pub(super) fn scan_segment<M: SegmentMemory>(
         if found.ends_with(superblock) {
             return false;
         }
-        let read = read_record(bytes, header.base, header.partition, offset, visible);
+        let read = read_record(bytes, header.base, header.partition, found.key, offset, visible);
         let record = match read {
             Ok(record) if continues(&record, found.chain, found.epoch, found.time) => record,
             other => {

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::string::String;
 
 use super::*;
-use crate::codec::HeaderError;
+use crate::codec::{HeaderError, RecordHeader, RecordKind};
 use crate::log::VecMemory;
-use crate::partition::tests::Driver;
+use crate::partition::tests::{Driver, blank_superblock};
+use crate::partition::{Change, Op, Partition};
 use crate::superblock::Superblock;
-use crate::types::limits::{SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
+use crate::types::limits::{RECORD_ALIGN, RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
 
 /// What happened to one piece of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,7 +98,7 @@ fn pieces_of(base: Lsn, memory: &VecMemory, pieces: &mut Vec<Piece>, witnessed: 
     pieces.push(Piece { base, start: 0, end: SEGMENT_HEADER_LEN });
     let limit = bytes.0.len() - SEGMENT_FOOTER_LEN;
     let mut offset = SEGMENT_HEADER_LEN;
-    while let Ok(record) = crate::codec::read_record(bytes, base, header.partition, offset, limit) {
+    while let Ok(record) = crate::codec::read_record(bytes, base, header.partition, header.log_key, offset, limit) {
         *witnessed = (*witnessed).max(record.header.durable);
         let end = usize::try_from(record.end().since(base)).unwrap();
         pieces.push(Piece { base, start: offset, end });
@@ -176,7 +177,10 @@ fn names_place(error: &RecoveryError, piece: &Piece) -> bool {
     match error {
         RecoveryError::Corrupt { base, lsn, .. } => *base == piece.base && *lsn == piece.lsn(),
         RecoveryError::CorruptSegment { base, .. } => *base == piece.base,
-        RecoveryError::Missing { .. } | RecoveryError::Foreign { .. } | RecoveryError::Version { .. } => false,
+        RecoveryError::Missing { .. }
+        | RecoveryError::Foreign { .. }
+        | RecoveryError::ForeignKey { .. }
+        | RecoveryError::Version { .. } => false,
     }
 }
 
@@ -262,5 +266,91 @@ fn a_log_starts_where_its_superblock_says_whatever_segments_there_are() {
         let segments = alloc::vec![(Lsn::new(base), VecMemory::zeroed(len))];
         let lost = recover(&Superblock { durable: Lsn::new(300), ..superblock }, segments, &mut |_| {});
         assert!(matches!(lost, Err(RecoveryError::Missing { .. })), "something was flushed, and is not there");
+    }
+}
+
+/// A client writes a value that looks like records that know of a flush, from the place on where they will stand.
+fn value_that_looks_like_records(partition: &Partition<VecMemory>, key: &str, guess: LogKey) -> Vec<u8> {
+    let value_at = partition.appended().plus((RECORD_HEADER_LEN + key.len()) as u64);
+    let first = value_at.get().next_multiple_of(RECORD_ALIGN as u64);
+    let mut value = std::vec![0; usize::try_from(first - value_at.get()).unwrap()];
+    let body = [0x5A; 16];
+    for (kind, body) in [(RecordKind::Epoch, &[][..]), (RecordKind::Pad, &[]), (RecordKind::Batch, &body)] {
+        let lsn = value_at.plus(value.len() as u64);
+        let header = RecordHeader {
+            body_crc: guess.body_sum(body),
+            prev: Chain::new(0),
+            body_len: u32::try_from(body.len()).unwrap(),
+            lsn,
+            durable: lsn,
+            time: UnixMillis::MAX,
+            epoch: Epoch::new(u32::MAX),
+            partition: PartitionId::new(0),
+            kind,
+        };
+        value.extend(header.encode(guess).0);
+        value.extend(body);
+    }
+    value
+}
+
+/// What the next start makes of a log whose last record holds such a value and lost its header in a power cut.
+fn start_after_forgery(log_key: LogKey, guess: LogKey) -> Result<(), RecoveryError> {
+    let superblock = Superblock { log_key, ..blank_superblock() };
+    let mut driver = Driver::open(superblock, BTreeMap::new(), 1_000).unwrap();
+    driver.put("mine", "flushed");
+    driver.flush();
+    let value = value_that_looks_like_records(&driver.partition, "key", guess);
+    let (hash, now) = (driver.partition.hash(b"key"), driver.now());
+    let change = Change::Put { value: &value, expires_at: None };
+    let appended = driver.partition.append(now, &mut [Op { hash, key: b"key", change }]).unwrap();
+    let mut bytes = driver.partition.segment(Lsn::ZERO).unwrap().bytes().to_vec();
+    let torn = usize::try_from(appended.lsn.get()).unwrap();
+    bytes[torn..torn + RECORD_HEADER_LEN].fill(0);
+    driver.disk.insert(Lsn::ZERO, bytes);
+    let written = driver.superblock;
+    let mut driver = Driver::open(written, driver.disk, 2_000)?;
+    assert_eq!(driver.get("mine").as_deref(), Some("flushed"));
+    driver.put("mine", "after");
+    driver.flush();
+    assert_eq!(driver.reopen().get("mine").as_deref(), Some("after"));
+    Ok(())
+}
+
+#[test]
+fn what_clients_write_bears_no_witness() {
+    // Whoever knew the key could do it, or the test would show nothing.
+    let key = blank_superblock().log_key;
+    assert!(matches!(start_after_forgery(key, key), Err(RecoveryError::Corrupt { .. })));
+    let mut guesses = std::vec![LogKey::default()];
+    // Nor does half a key do.
+    let ([h0, h1, h2, h3, b0, b1, b2, b3], other) = (key.to_bytes(), 0x33);
+    guesses.push(LogKey::new([h0, h1, h2, h3, other, b1, b2, b3]));
+    guesses.push(LogKey::new([other, h1, h2, h3, b0, b1, b2, b3]));
+    for guess in guesses {
+        start_after_forgery(key, guess).unwrap_or_else(|error| panic!("{:?}: {error}", guess.to_bytes()));
+    }
+}
+
+#[test]
+fn a_segment_with_another_key_is_refused() {
+    let written = write(6, 0, 1_100);
+    let mut disk = written.disk.clone();
+    let other = Superblock { log_key: LogKey::new([7; 8]), ..written.superblock };
+    assert!(matches!(
+        recovered(&Written { superblock: other, ..write(6, 0, 1_100) }, &disk),
+        Err(RecoveryError::ForeignKey { base: Lsn::ZERO })
+    ));
+    // A replica goes by what its first segment says, and by that only.
+    let replica = Superblock { own_epoch: Superblock::OTHERS_ONLY, ..other };
+    let (found, _) = recovered(&Written { superblock: replica, ..write(6, 0, 1_100) }, &disk).unwrap();
+    assert_eq!((found.log_key(), found.end()), (written.superblock.log_key, written.durable));
+    let second = *disk.keys().nth(1).unwrap();
+    let bytes = disk.get_mut(&second).unwrap();
+    let header = SegmentHeader { log_key: LogKey::new([7; 8]), ..SegmentHeader::decode(bytes).unwrap() };
+    bytes[..SEGMENT_HEADER_LEN].copy_from_slice(&header.encode());
+    for superblock in [written.superblock, replica] {
+        let mixed = Written { superblock, ..write(6, 0, 1_100) };
+        assert!(matches!(recovered(&mixed, &disk), Err(RecoveryError::ForeignKey { base }) if base == second));
     }
 }

@@ -7,6 +7,7 @@ fn sample(generation: u64) -> Superblock {
         8,
         ReplicaId::new(0x1122_3344_5566_7788),
         HashSeed([9; 16]),
+        LogKey::new([9; 8]),
     );
     Superblock {
         generation,

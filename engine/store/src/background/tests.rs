@@ -1,7 +1,7 @@
 use std::sync::mpsc::channel;
 
 use windrow_core::replication::ReplicaId;
-use windrow_core::types::{ClusterId, Epoch, HashSeed};
+use windrow_core::types::{ClusterId, Epoch, HashSeed, LogKey};
 
 use super::*;
 use crate::partition_dir::{SUPERBLOCK_FILE, new_superblock_file};
@@ -12,7 +12,14 @@ fn superblock(generation: u64) -> Superblock {
         epoch: Epoch::new(2),
         promised: Epoch::new(2),
         durable: Lsn::ZERO,
-        ..Superblock::first(ClusterId([1; 16]), PartitionId::new(5), 8, ReplicaId::new(1), HashSeed([4; 16]))
+        ..Superblock::first(
+            ClusterId([1; 16]),
+            PartitionId::new(5),
+            8,
+            ReplicaId::new(1),
+            HashSeed([4; 16]),
+            LogKey::new([9; 8]),
+        )
     }
 }
 

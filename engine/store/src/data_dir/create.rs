@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::Superblock;
 use windrow_core::types::limits::PARTITIONS_MAX;
-use windrow_core::types::{ClusterId, HashSeed, PartitionId};
+use windrow_core::types::{ClusterId, HashSeed, LogKey, PartitionId};
 
 use super::lock::LOCK_FILE;
 use super::{DataDirError, IDENTITY_FILE, Identity, NewDataDir, partition_dir_name};
@@ -66,7 +66,8 @@ pub(super) fn complete(path: &Path, new: &NewDataDir) -> Result<Identity, DataDi
         let dir = path.join(partition_dir_name(partition));
         create_dir(&dir)?;
         let seed = HashSeed(random_bytes(path)?);
-        let superblock = Superblock::first(cluster, partition, new.partitions, replica, seed);
+        let log_key = LogKey::new(random_bytes(path)?);
+        let superblock = Superblock::first(cluster, partition, new.partitions, replica, seed, log_key);
         write_atomically(&dir, SUPERBLOCK_FILE, &new_superblock_file(&superblock))?;
     }
     sync_dir(path)?;

@@ -2,7 +2,7 @@ use std::os::unix::fs::FileExt;
 
 use windrow_core::replication::ReplicaId;
 use windrow_core::superblock::{SLOT_LEN, SuperblockError};
-use windrow_core::types::{ClusterId, Epoch, HashSeed};
+use windrow_core::types::{ClusterId, Epoch, HashSeed, LogKey};
 
 use super::*;
 
@@ -12,7 +12,14 @@ fn superblock(generation: u64) -> Superblock {
         epoch: Epoch::new(2),
         promised: Epoch::new(2),
         durable: Lsn::new(generation * 16),
-        ..Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([4; 16]))
+        ..Superblock::first(
+            ClusterId([1; 16]),
+            PartitionId::new(0),
+            1,
+            ReplicaId::new(1),
+            HashSeed([4; 16]),
+            LogKey::new([9; 8]),
+        )
     }
 }
 

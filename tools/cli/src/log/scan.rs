@@ -9,7 +9,7 @@ use windrow_core::codec::{
 };
 use windrow_core::log::Unverified;
 use windrow_core::types::limits::{RECORD_ALIGN, RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
-use windrow_core::types::{Epoch, Lsn, PartitionId, UnixMillis};
+use windrow_core::types::{Epoch, LogKey, Lsn, PartitionId, UnixMillis};
 
 /// Where the log stands: what the next record must continue.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,14 @@ pub(super) struct Position {
     pub(super) chain: Option<Chain>,
     pub(super) epoch: Epoch,
     pub(super) time: UnixMillis,
+}
+
+/// What the log is known to be, for a segment whose header cannot be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) partition: Option<PartitionId>,
+    /// Keys the checksums of its records.
+    pub(super) key: Option<LogKey>,
 }
 
 /// Something that is not as it should be.
@@ -55,6 +63,15 @@ pub(super) struct Scanned {
     pub(super) is_complete: bool,
 }
 
+/// Where the records of a segment stand, and what they must say of themselves.
+#[derive(Clone, Copy)]
+struct Place {
+    base: Lsn,
+    partition: PartitionId,
+    key: LogKey,
+    limit: usize,
+}
+
 /// What the records of a segment are, those behind a gap included.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -73,7 +90,7 @@ pub(super) struct Counts {
 pub(super) fn segment(
     bytes: Unverified<'_>,
     base: Lsn,
-    partition: Option<PartitionId>,
+    known: Known,
     from: Position,
     is_own: &dyn Fn(Epoch) -> bool,
     visit: &mut dyn FnMut(&Record<'_>),
@@ -95,12 +112,15 @@ pub(super) fn segment(
         remains: 0,
         is_complete: false,
     };
-    let partition = header.ok().map(|header| header.partition).or(partition).or_else(|| guess(bytes, base));
-    scan.check_header(base, bytes.0.len() as u64);
+    let key = header.ok().map(|header| header.log_key).or(known.key);
+    scan.check_header(base, bytes.0.len() as u64, known.key);
+    let key = key.unwrap_or_default();
+    let partition = header.ok().map(|header| header.partition).or(known.partition).or_else(|| guess(bytes, base, key));
     if header.is_ok() && scan.problems.is_empty() {
         scan.end = base.plus(SEGMENT_HEADER_LEN as u64);
     }
-    scan.follow(bytes, base, partition.unwrap_or_default(), limit, is_own, visit);
+    let place = Place { base, partition: partition.unwrap_or_default(), key, limit };
+    scan.follow(bytes, place, is_own, visit);
     scan.finish(bytes, base, limit);
     scan
 }
@@ -116,7 +136,7 @@ impl Scanned {
         self.header == Err(SegmentHeaderError::Blank) && self.remains == 0 && self.counts == Counts::default()
     }
 
-    fn check_header(&mut self, base: Lsn, len: u64) {
+    fn check_header(&mut self, base: Lsn, len: u64, key: Option<LogKey>) {
         match self.header {
             Ok(header) => {
                 if header.base != base {
@@ -132,9 +152,19 @@ impl Scanned {
                 if self.position.chain.is_some_and(|chain| chain != header.chain) {
                     self.problem(base, 0, "the header does not continue the segment before this one");
                 }
+                if key.is_some_and(|key| key != header.log_key) {
+                    self.problem(base, 0, "the header has another key than the log's first segment");
+                }
                 self.position.chain = Some(header.chain);
             }
             Err(SegmentHeaderError::Blank) => {}
+            Err(error) if key.is_none() => {
+                self.problem(
+                    base,
+                    0,
+                    format_args!("header: {error}; without the log's key, no record can be verified"),
+                );
+            }
             Err(error) => self.problem(base, 0, format_args!("header: {error}")),
         }
     }
@@ -142,20 +172,19 @@ impl Scanned {
     fn follow(
         &mut self,
         bytes: Unverified<'_>,
-        base: Lsn,
-        partition: PartitionId,
-        limit: usize,
+        place: Place,
         is_own: &dyn Fn(Epoch) -> bool,
         visit: &mut dyn FnMut(&Record<'_>),
     ) {
+        let Place { base, limit, .. } = place;
         // A header that is not whole ends the chain before its first record.
         let mut unbroken = self.header.is_ok() && self.problems.is_empty();
         let mut offset = SEGMENT_HEADER_LEN;
         while offset < limit {
-            let record = match read_record(bytes, base, partition, offset, limit) {
+            let record = match place.record(bytes, offset) {
                 Ok(record) => record,
                 Err(error) => {
-                    let next = next_record(bytes, base, partition, offset, limit);
+                    let next = place.next_record(bytes, offset);
                     // The end of what was written is no problem; that is for whoever knows the watermarks.
                     if next.is_some() || !matches!(error, RecordError::Header(HeaderError::Blank)) {
                         self.problem(base, offset, error);
@@ -266,12 +295,16 @@ fn breaks(record: &Record<'_>, position: &Position) -> Option<String> {
     (header.durable > header.lsn).then(|| format!("its durable watermark {} lies behind it", header.durable))
 }
 
-/// The next offset behind `offset` where a whole record starts.
-fn next_record(bytes: Unverified<'_>, base: Lsn, partition: PartitionId, offset: usize, limit: usize) -> Option<usize> {
-    let candidates = (offset..limit).step_by(RECORD_ALIGN).skip(1);
-    candidates
-        .into_iter()
-        .find(|&at| names_itself(bytes, base, at) && read_record(bytes, base, partition, at, limit).is_ok())
+impl Place {
+    fn record<'a>(&self, bytes: Unverified<'a>, offset: usize) -> Result<Record<'a>, RecordError> {
+        read_record(bytes, self.base, self.partition, self.key, offset, self.limit)
+    }
+
+    /// The next offset behind `offset` where a whole record starts.
+    fn next_record(&self, bytes: Unverified<'_>, offset: usize) -> Option<usize> {
+        let mut candidates = (offset..self.limit).step_by(RECORD_ALIGN).skip(1);
+        candidates.find(|&at| names_itself(bytes, self.base, at) && self.record(bytes, at).is_ok())
+    }
 }
 
 /// Whether the position in a header at `offset` would be that of `offset`: cheap, and seldom true by chance.
@@ -281,11 +314,11 @@ fn names_itself(bytes: Unverified<'_>, base: Lsn, offset: usize) -> bool {
 }
 
 /// The partition that the first whole record header names.
-fn guess(bytes: Unverified<'_>, base: Lsn) -> Option<PartitionId> {
+fn guess(bytes: Unverified<'_>, base: Lsn, key: LogKey) -> Option<PartitionId> {
     let offsets = (SEGMENT_HEADER_LEN..bytes.0.len()).step_by(RECORD_ALIGN);
     let heads = offsets.filter(|&at| names_itself(bytes, base, at)).filter_map(|at| bytes.0.get(at..));
     let mut heads = heads.filter_map(|rest| rest.first_chunk::<RECORD_HEADER_LEN>());
-    heads.find_map(|head| Some(RecordHeader::decode(head).ok()?.0.partition))
+    heads.find_map(|head| Some(RecordHeader::decode(head, key).ok()?.0.partition))
 }
 
 impl std::fmt::Display for Problem {

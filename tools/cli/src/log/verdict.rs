@@ -1,11 +1,16 @@
 //! What the segments of a log say together. The cases are those of recovery (`windrow_core::recovery`).
 
 use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-use windrow_core::codec::Chain;
-use windrow_core::types::{Epoch, Lsn, UnixMillis};
+use windrow_core::codec::{Chain, SegmentHeader};
+use windrow_core::superblock::Superblock;
+use windrow_core::types::limits::SEGMENT_HEADER_LEN;
+use windrow_core::types::{Epoch, LogKey, Lsn, UnixMillis};
 
-use super::scan::{Position, Scanned};
+use super::scan::{Known, Position, Scanned};
 use super::target::Target;
 use super::{read, scan};
 use crate::failure::Failure;
@@ -83,6 +88,7 @@ pub(super) fn look(
     let mut found = Found { segments: Vec::new(), end: first, durable: durable(target), verdict: Verdict::Clean };
     // Where there is no superblock, nobody says that a leader wrote them.
     let is_own = |epoch| target.superblock.as_ref().map_or(true, |superblock| superblock.is_own(epoch));
+    let known = Known { partition: target.partition, key: key(target) };
     let mut unbroken = true;
     for file in &target.segments {
         let memory = read::segment(&file.path, file.len, seen)?;
@@ -91,7 +97,7 @@ pub(super) fn look(
         if !follows {
             position.chain = None;
         }
-        let scanned = scan::segment(bytes, file.base, target.partition, position, &is_own, visit);
+        let scanned = scan::segment(bytes, file.base, known, position, &is_own, visit);
         position = scanned.position;
         if !target.writer {
             // Records of a log that grows meanwhile know of flushes that came after an earlier segment was read.
@@ -109,6 +115,18 @@ pub(super) fn look(
     }
     found.verdict = verdict(target, &found);
     Ok(found)
+}
+
+/// What keys the checksums of the log's records: by the first segment that says so, since a replica that had nothing goes
+/// by its leader's segments, or else by the superblock.
+fn key(target: &Target) -> Option<LogKey> {
+    let header = |path: &Path| {
+        let mut head = [0; SEGMENT_HEADER_LEN];
+        File::open(path).and_then(|file| file.read_exact_at(&mut head, 0)).ok()?;
+        SegmentHeader::decode(&head).ok()
+    };
+    let by_segment = target.segments.iter().find_map(|segment| Some(header(&segment.path)?.log_key));
+    by_segment.or_else(|| Some(target.superblock.as_ref().ok()?.log_key))
 }
 
 /// The chain value that the log starts from, where that is known.
@@ -163,5 +181,9 @@ fn verdict_on_part(target: &Target, found: &Found) -> Verdict {
 
 fn is_foreign(target: &Target, segment: &Segment) -> bool {
     let (Ok(superblock), Ok(header)) = (&target.superblock, &segment.scanned.header) else { return false };
-    header.cluster != superblock.cluster || header.partition != superblock.partition || header.base != segment.base
+    let is_keyed = header.log_key == superblock.log_key || superblock.own_epoch == Superblock::OTHERS_ONLY;
+    !is_keyed
+        || header.cluster != superblock.cluster
+        || header.partition != superblock.partition
+        || header.base != segment.base
 }

@@ -1,5 +1,5 @@
 use windrow_core::replication::ReplicaId;
-use windrow_core::types::{ClusterId, HashSeed, PartitionId};
+use windrow_core::types::{ClusterId, HashSeed, LogKey, PartitionId};
 
 use super::*;
 
@@ -18,7 +18,14 @@ fn superblock(generation: u64) -> Superblock {
         epoch: Epoch::ZERO,
         promised: Epoch::ZERO,
         durable: Lsn::ZERO,
-        ..Superblock::first(ClusterId([0; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([0; 16]))
+        ..Superblock::first(
+            ClusterId([0; 16]),
+            PartitionId::new(0),
+            1,
+            ReplicaId::new(1),
+            HashSeed([0; 16]),
+            LogKey::new([9; 8]),
+        )
     }
 }
 

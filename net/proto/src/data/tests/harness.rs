@@ -11,7 +11,7 @@ use windrow_core::{
     partition::{Action, Partition, PartitionConfig, RecoveredPartition},
     replication::ReplicaId,
     superblock::Superblock,
-    types::{ClusterId, HashSeed, Lsn, PartitionId, PartitionMap, UnixMillis},
+    types::{ClusterId, HashSeed, LogKey, Lsn, PartitionId, PartitionMap, UnixMillis},
 };
 
 use crate::{
@@ -43,6 +43,7 @@ impl Bench {
             count,
             ReplicaId::new(1),
             HashSeed([2; 16]),
+            LogKey::new([9; 8]),
         );
         let config = PartitionConfig { segment_len, segments_ahead: 1 };
         let recovered = RecoveredPartition::<VecMemory>::new(superblock, config, Vec::new()).unwrap();

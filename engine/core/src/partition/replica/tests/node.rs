@@ -12,7 +12,7 @@ use crate::replication::tests::rng::Rng;
 use crate::replication::{LogState, Promised, ReplicaId, Verified};
 use crate::superblock::Superblock;
 use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN, SEGMENT_LEN_MIN};
-use crate::types::{Epoch, Lsn, UnixMillis};
+use crate::types::{Epoch, LogKey, Lsn, UnixMillis};
 
 pub(super) const SMALL: u64 = SEGMENT_LEN_MIN;
 pub(super) type Disk = BTreeMap<Lsn, Vec<u8>>;
@@ -34,7 +34,9 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(number: u64, segment_len: u64) -> Self {
-        let superblock = Superblock { replica: ReplicaId::new(number), ..blank_superblock() };
+        // Each was made by itself, with a key of its own.
+        let log_key = LogKey::new(number.to_le_bytes());
+        let superblock = Superblock { replica: ReplicaId::new(number), log_key, ..blank_superblock() };
         Self::open(superblock, Disk::new(), segment_len).0
     }
 
@@ -321,7 +323,7 @@ impl Node {
             let mut offset = SEGMENT_HEADER_LEN;
             while offset < limit {
                 let head = bytes[offset..offset + RECORD_HEADER_LEN].first_chunk().unwrap();
-                let (header, chain) = RecordHeader::decode(head).unwrap();
+                let (header, chain) = RecordHeader::decode(head, self.partition.log().config().key).unwrap();
                 offset += usize::try_from(header.record_len()).unwrap();
                 ends.push((segment.base().plus(offset as u64), chain));
             }
