@@ -51,6 +51,10 @@ pub struct Superblock {
     pub cut: Option<Lsn>,
     /// Everything below was durable when this was written; a bad record below is corruption.
     pub durable: Lsn,
+    /// Everything below was committed when this was written: never beyond `durable`, and often short of what is.
+    pub committed: Lsn,
+    /// This copy is one of several replicas: what is committed, and who leads, is not decided here alone.
+    pub in_set: bool,
     /// Seeds the key hash of this replica's index.
     pub hash_seed: HashSeed,
     /// Keys the checksums of the log's records; the same on all replicas, once their logs hold anything.
@@ -145,6 +149,8 @@ impl Superblock {
             start_chain: Chain::origin(cluster, partition),
             cut: None,
             durable: Lsn::ZERO,
+            committed: Lsn::ZERO,
+            in_set: false,
             hash_seed,
             log_key,
             features: 0,
@@ -168,6 +174,12 @@ impl Superblock {
     #[must_use]
     pub fn is_own(&self, epoch: Epoch) -> bool {
         self.own_epoch != Self::OTHERS_ONLY && epoch >= self.own_epoch
+    }
+
+    /// Whether this copy is one of several replicas.
+    #[must_use]
+    pub fn is_in_set(&self) -> bool {
+        self.in_set || self.own_epoch == Self::OTHERS_ONLY
     }
 
     /// The slot that this superblock belongs in: 0 or 1.
@@ -200,6 +212,8 @@ impl Superblock {
         bytes[120..124].copy_from_slice(&floor.epoch.get().to_le_bytes());
         bytes[124..128].copy_from_slice(&self.start_chain.get().to_le_bytes());
         bytes[128..136].copy_from_slice(&self.log_key.to_bytes());
+        bytes[136..144].copy_from_slice(&self.committed.get().to_le_bytes());
+        bytes[144] = u8::from(self.in_set);
         let checksum = checksum(&bytes);
         bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -251,6 +265,8 @@ impl Superblock {
             start_chain: Chain::new(u32::from_le_bytes(field(bytes, 124))),
             cut: (cut != NOWHERE).then_some(Lsn::new(cut)),
             durable: Lsn::new(u64::from_le_bytes(field(bytes, 56))),
+            committed: Lsn::new(u64::from_le_bytes(field(bytes, 136))),
+            in_set: bytes[144] != 0,
             hash_seed: HashSeed(field(bytes, 64)),
             log_key: LogKey::new(field(bytes, 128)),
             features,

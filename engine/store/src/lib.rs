@@ -37,7 +37,7 @@ pub use fill::{FillMode, UnknownFillMode};
 pub use flush::{FlushFailed, FlushTask, fatal_flush};
 pub use open::{
     Follower, OpenConfig, OpenError, OpenFollower, OpenPartition, OpenReplica, OpenReport, ReadOnlyPartition,
-    RefreshError, TakenOver, open_follower, open_partition, open_read_only, open_replica,
+    RefreshError, TakenOver, leave_set, open_follower, open_partition, open_read_only, open_replica,
 };
 pub use partition_dir::{Listing, PartitionDir, SegmentFile, SuperblockFile, SuperblockFileError};
 pub use preflight::{FileSystem, Limits, Preflight, preflight, raise_open_file_limit};

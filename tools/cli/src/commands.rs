@@ -9,7 +9,7 @@ use windrow_node::settings::{FIELDS, Field, Kind, Settings, find};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::{init, output, promote};
+use crate::{init, leave_set, output, promote};
 
 const NAME: &str = "windrow";
 /// How the cores of one box work together in this build.
@@ -35,6 +35,7 @@ pub(crate) fn root() -> Command {
         .subcommands(standby())
         .subcommand(init::command())
         .subcommand(promote::command())
+        .subcommand(leave_set::command())
         .subcommand(log())
         .subcommand(
             with_settings(

@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod failure;
 mod init;
+mod leave_set;
 mod log;
 mod output;
 mod password;
@@ -53,6 +54,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         Some(("doctor", matches)) => doctor::run(&settings::load(Some(matches))?, matches.get_flag("json")),
         Some(("hash-password", _)) => password::run(),
         Some(("init", matches)) => init::run(matches),
+        Some(("leave-set", matches)) => leave_set::run(matches),
         Some(("promote", matches)) => promote::run(matches),
         Some(("completions", matches)) => commands::completions(matches),
         Some((_, _)) => commands::man(),

@@ -60,7 +60,7 @@ pub(crate) fn of_data_dir(error: &DataDirError) -> Exit {
     }
 }
 
-fn of_open(error: &OpenError) -> Exit {
+pub(crate) fn of_open(error: &OpenError) -> Exit {
     match error {
         OpenError::Recovery { source: RecoveryError::Version { .. }, .. } => Exit::Format,
         OpenError::Superblock(SuperblockFileError::Slots { source, .. }) => of_superblock(source),
@@ -69,7 +69,10 @@ fn of_open(error: &OpenError) -> Exit {
         OpenError::Control(ControlError::Version { .. }) => Exit::Format,
         OpenError::Control(ControlError::File(error)) => of_file(error),
         OpenError::Flush(_) | OpenError::StaleCache { .. } => Exit::Io,
-        OpenError::SegmentLen { .. } | OpenError::SegmentsAhead => Exit::Settings,
+        OpenError::SegmentLen { .. }
+        | OpenError::SegmentsAhead
+        | OpenError::InASet { .. }
+        | OpenError::NotInASet { .. } => Exit::Settings,
         _ => Exit::Data,
     }
 }

@@ -176,6 +176,8 @@ fn superblocks_are_as_documented() {
         start_chain: Chain::new(0x3D3E_3F40),
         cut: Some(Lsn::new(0x4142_4344_4546_4748)),
         durable: Lsn::new(0x1516_1718_191A_1B1C),
+        committed: Lsn::new(0x494A_4B4C_4D4E_4F50),
+        in_set: true,
         hash_seed: HashSeed(*b"fedcba9876543210"),
         log_key: KEY,
         features: 0,
@@ -199,6 +201,8 @@ fn superblocks_are_as_documented() {
         ("cut", 0x4142_4344_4546_4748),
         ("durable", 0x1516_1718_191A_1B1C),
         ("features", 0),
+        ("committed", 0x494A_4B4C_4D4E_4F50),
+        ("in_set", 1),
     ];
     let others: [(&str, &[u8]); 4] = [
         ("magic", b"WINDROWS"),

@@ -294,7 +294,9 @@ impl<M: SegmentMemory> Partition<M> {
         if self.superblock_wanted && self.superblock_in_flight.is_none() {
             self.superblock_wanted = false;
             self.superblock.generation += 1;
-            self.superblock.durable = self.superblock.cut.map_or(self.log.durable(), |cut| cut.min(self.log.durable()));
+            let end = self.superblock.cut.unwrap_or(Lsn::new(u64::MAX));
+            self.superblock.durable = self.log.durable().min(end);
+            self.superblock.committed = self.committed.min(end);
             self.superblock_in_flight = Some(self.superblock.generation);
             return Some(Action::WriteSuperblock(self.superblock));
         }
@@ -324,23 +326,23 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// Time has passed. Call this a few times a second.
     ///
-    /// A log that has been idle since the last tick writes its durable watermark into the superblock, because no
-    /// record bears witness to its own flush.
+    /// A log that has been idle since the last tick writes its watermarks into the superblock, because no record bears
+    /// witness to its own flush, and none to what was committed.
     pub fn handle_tick(&mut self, now: UnixMillis) {
         self.observe(now);
         self.log.retry_prepare();
         self.tick_surgery();
         let durable = self.log.durable();
         let is_idle = durable == self.log.appended() && durable == self.idle_since;
-        if (is_idle || self.owes_witness()) && self.superblock.durable < durable {
+        if is_idle && self.superblock_lags() || self.owes_witness() {
             self.superblock_wanted = true;
         }
         self.idle_since = durable;
     }
 
-    /// Asks for a superblock that bears witness to everything durable now: before an orderly end.
+    /// Asks for a superblock that bears witness to everything durable and committed now: before an orderly end.
     pub fn want_superblock(&mut self) {
-        if self.superblock.durable < self.log.durable() {
+        if self.superblock_lags() {
             self.superblock_wanted = true;
         }
     }

@@ -101,8 +101,10 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
             epoch,
             promised: epoch,
             own_epoch: epoch,
+            in_set: false,
             cut: None,
             durable: self.recovered.durable().min(self.recovered.end()),
+            committed: self.recovered.durable().min(self.recovered.end()),
             ..self.superblock
         })
     }
@@ -130,8 +132,10 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
             promised: self.superblock.promised.max(self.recovered.epoch()),
             epoch: self.superblock.epoch.max(self.recovered.epoch()),
             own_epoch: Superblock::OTHERS_ONLY,
+            in_set: true,
             cut: None,
             durable: self.recovered.durable().min(self.recovered.end()),
+            committed: self.superblock.committed.min(self.recovered.end()),
             ..self.superblock
         }
     }
@@ -145,10 +149,11 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
     #[must_use]
     pub fn into_replica(self, superblock: Superblock) -> (Partition<M>, LogState) {
         assert!(self.replica_superblock() == superblock, "a replica does not forget what it promised");
-        let (start, time, state) = self.recovered.into_replica();
+        let (start, time, mut state) = self.recovered.into_replica();
+        state.committed = superblock.committed.min(state.durable).max(state.start);
         let log = Log::new(log_config(&superblock, self.config), start);
         let mut partition = assemble(log, self.replay, superblock, time, self.walked);
-        partition.become_replica();
+        partition.become_replica(state.committed);
         (partition, state)
     }
 

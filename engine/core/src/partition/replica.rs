@@ -91,16 +91,15 @@ pub(super) struct Replication {
 }
 
 impl<M: SegmentMemory> Partition<M> {
-    /// Makes this a replica that follows. What is committed is for others to say, from now on.
-    pub(super) fn become_replica(&mut self) {
-        let start = self.log.start();
-        self.committed = start;
+    /// Makes this a replica that follows, of whose log so much is known to be committed. The rest is for others to say.
+    pub(super) fn become_replica(&mut self, committed: Lsn) {
+        self.committed = committed;
         // Deletions that are in the log left nothing in the index: whoever finds nothing waits for all of them.
         self.cleared_end = self.log.appended();
         self.log.receive_only();
         let replication = Replication {
             is_leader: false,
-            committed_told: start,
+            committed_told: committed,
             promises: VecDeque::new(),
             follows_from: None,
             surgery: None,
@@ -204,6 +203,11 @@ impl<M: SegmentMemory> Partition<M> {
             replication.follows_from = Some(generation);
             self.superblock_wanted = true;
         }
+    }
+
+    /// Whether the superblock lags behind what is flushed, or behind what is known to be committed.
+    pub(super) fn superblock_lags(&self) -> bool {
+        self.superblock.durable < self.log.durable() || self.superblock.committed < self.committed
     }
 
     /// Whether so much has been flushed that no record bears witness to that the superblock has to.

@@ -343,6 +343,7 @@ impl<M: SegmentMemory> Recovered<M> {
             end: self.record_end,
             chain: self.chain,
             durable,
+            committed: self.start,
             history: self.history,
         };
         let start = LogStart {

@@ -139,6 +139,8 @@ pub struct LogState {
     pub chain: Chain,
     /// Everything below is flushed.
     pub durable: Lsn,
+    /// Everything below was committed when this replica last wrote that down.
+    pub committed: Lsn,
     /// Where each epoch starts.
     pub history: History,
 }
@@ -153,6 +155,7 @@ impl LogState {
             end: Lsn::ZERO,
             chain: origin,
             durable: Lsn::ZERO,
+            committed: Lsn::ZERO,
             history: History::new(),
         }
     }

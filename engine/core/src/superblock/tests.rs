@@ -19,6 +19,8 @@ fn sample(generation: u64) -> Superblock {
         start_chain: Chain::new(0xcafe_f00d),
         cut: Some(Lsn::ZERO),
         durable: Lsn::new(0x1234_5678_9abc),
+        committed: Lsn::new(0x1234_5678_9ab8),
+        in_set: true,
         ..first
     }
 }

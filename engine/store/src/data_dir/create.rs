@@ -59,7 +59,7 @@ pub(super) fn complete(path: &Path, new: &NewDataDir) -> Result<Identity, DataDi
     };
     let replica = match new.replica {
         Some(replica) => replica,
-        None => ReplicaId::new(u64::from_le_bytes(random_bytes(path)?)),
+        None => draw_replica(path)?,
     };
     for number in 0..new.partitions {
         let partition = PartitionId::new(number);
@@ -116,6 +116,10 @@ fn existing_names(path: &Path) -> Result<Vec<String>, FileError> {
         Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         names => names,
     }
+}
+
+pub(super) fn draw_replica(path: &Path) -> Result<ReplicaId, FileError> {
+    Ok(ReplicaId::new(u64::from_le_bytes(random_bytes(path)?)))
 }
 
 fn random_bytes<const N: usize>(path: &Path) -> Result<[u8; N], FileError> {

@@ -214,6 +214,11 @@ impl DataDir {
         Ok(dir.read_superblock()?.replica)
     }
 
+    /// Draws a number for a copy of the partitions that nobody has heard of.
+    pub(crate) fn draw_replica(&self) -> Result<ReplicaId, FileError> {
+        create::draw_replica(&self.path)
+    }
+
     /// Whether this process holds the lock.
     #[must_use]
     pub const fn is_writable(&self) -> bool {

@@ -58,14 +58,21 @@ pub enum OpenError {
         /// What its superblock names.
         partition_count: u16,
     },
-    /// The partition is one of several replicas: who leads is not decided by who has the lock on one of them.
+    /// The partition is one of several replicas: neither who leads it nor what is committed is decided here alone.
     #[error(
-        "{}: this is a replica in a set of nodes, which decide among themselves who leads; it cannot have a standby. \
-         Read it at its node, or promote it there",
+        "{}: this is a replica in a set of nodes, which decide together who leads and what is committed; by itself it can \
+         be neither written nor stood by. Nothing was changed. Remedy: serve it with `peers`, by a build of \
+         `--no-default-features --features shared-nothing`, or take it out of its set for good with `windrow leave-set`",
         path.display()
     )]
     InASet {
         /// The partition's directory.
+        path: PathBuf,
+    },
+    /// There is no set to leave.
+    #[error("{}: this directory belongs to no set of nodes; nothing was changed", path.display())]
+    NotInASet {
+        /// The data directory.
         path: PathBuf,
     },
     /// Another partition lies where the one was that was followed.

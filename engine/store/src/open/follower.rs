@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use windrow_core::log::{LogSegment, SegmentMemory};
 use windrow_core::partition::Partition;
-use windrow_core::superblock::Superblock;
 use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 
 use super::read_only::{RefreshError, added_segments, grow_to, read_up_to};
 use super::report::OpenReport;
 use super::{
-    OpenConfig, OpenError, OpenPartition, Recovering, begin, check_start, distrust_segments, open_dir, repair,
+    OpenConfig, OpenError, OpenPartition, Recovering, begin, check_alone, check_start, distrust_segments, open_dir,
+    repair,
 };
 use crate::control::{ControlFollower, ControlWriter, FutexWord, Moment, PlaceLock, Progress};
 use crate::data_dir::DataDir;
@@ -203,13 +203,6 @@ impl Follower {
 }
 
 /// Refuses a log that came from a leader elsewhere.
-fn check_alone(dir: &PartitionDir, superblock: &Superblock) -> Result<(), OpenError> {
-    if superblock.own_epoch == Superblock::OTHERS_ONLY {
-        return Err(OpenError::InASet { path: dir.path().to_path_buf() });
-    }
-    Ok(())
-}
-
 /// Maps a segment as a whole, to be written.
 fn map(
     dir: &PartitionDir,

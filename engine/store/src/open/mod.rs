@@ -8,6 +8,7 @@
 
 mod error;
 mod follower;
+mod leave;
 mod read_only;
 mod replica;
 mod report;
@@ -27,6 +28,7 @@ use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 
 pub use error::OpenError;
 pub use follower::{Follower, OpenFollower, TakenOver, open_follower};
+pub use leave::leave_set;
 pub use read_only::{ReadOnlyPartition, RefreshError, open_read_only};
 pub use replica::{OpenReplica, open_replica};
 pub use report::OpenReport;
@@ -100,7 +102,14 @@ pub fn open_partition(
     config: &OpenConfig,
     now: UnixMillis,
 ) -> Result<OpenPartition, OpenError> {
-    begin(recover(data_dir, id, config)?, config.fill, now)
+    let recovering = recover(data_dir, id, config, check_alone)?;
+    begin(recovering, config.fill, now)
+}
+
+/// A replica in a set is not anybody's own: whoever writes it alone confirms what the others never hear of, and whoever
+/// stands by it does not know what is committed.
+fn check_alone(dir: &PartitionDir, superblock: &Superblock) -> Result<(), OpenError> {
+    if superblock.is_in_set() { Err(OpenError::InASet { path: dir.path().to_path_buf() }) } else { Ok(()) }
 }
 
 /// Begins an epoch in a log that has been walked and mended.
@@ -125,11 +134,17 @@ struct Recovering {
     report: OpenReport,
 }
 
-/// Walks the log and makes what it does not believe unreadable.
-fn recover(data_dir: &DataDir, id: PartitionId, config: &OpenConfig) -> Result<Recovering, OpenError> {
+/// Walks the log and makes what it does not believe unreadable, if the superblock passes `check`.
+fn recover(
+    data_dir: &DataDir,
+    id: PartitionId,
+    config: &OpenConfig,
+    check: impl FnOnce(&PartitionDir, &Superblock) -> Result<(), OpenError>,
+) -> Result<Recovering, OpenError> {
     assert!(data_dir.is_writable(), "the data directory is locked before a partition is opened for writing");
     let core_config = config.check()?;
     let (dir, superblock) = open_dir(data_dir, id, true)?;
+    check(&dir, &superblock)?;
     let dir = Arc::new(dir);
     let listing = dir.list()?;
     check_start(&dir, &superblock, &listing.segments)?;

@@ -2,7 +2,8 @@
 //!
 //! Invariant: only what the writer has committed is ever looked at, because nothing above that is safe from change.
 //! Where a writer lives, its control page says how far that is. Where none does, everything that recovery believes is
-//! read, under a shared lock that keeps writers out meanwhile: a writer that comes later recovers the same log.
+//! read, under a shared lock that keeps writers out meanwhile: a writer that comes later recovers the same log. Only a
+//! replica in a set of nodes may hold what never came to be committed; of that as much is read as its superblock says.
 
 use std::fmt;
 
@@ -62,6 +63,7 @@ pub fn open_read_only(
     let limit = match &writer {
         // What is durable may still be cut, if there are other replicas.
         Writer::Alive => control.as_ref().map_or(Lsn::ZERO, |control| control.progress().committed),
+        Writer::None { .. } if superblock.is_in_set() => superblock.committed,
         Writer::None { .. } => Lsn::new(u64::MAX),
     };
     let (partition, report) = read_up_to(&dir, superblock, core_config, limit)?;
@@ -76,6 +78,8 @@ pub(super) fn read_up_to(
     config: PartitionConfig,
     limit: Lsn,
 ) -> Result<(Partition<MappedSegment>, OpenReport), OpenError> {
+    // What is flushed above the limit is not looked at, so it is not missed either.
+    let superblock = Superblock { durable: superblock.durable.min(limit), ..superblock };
     let listing = dir.list()?;
     check_start(dir, &superblock, &listing.segments)?;
     let mut memories = Vec::with_capacity(listing.segments.len());

@@ -6,7 +6,7 @@ use windrow_core::replication::RoleKind;
 
 use super::part::Part;
 use super::set::Replicas;
-use crate::role::{Follower, FollowerState, Link, Role, Status};
+use crate::role::{Failover, Follower, FollowerState, Link, Role, Status};
 use crate::shard::Hosted;
 
 /// Writes down how the replica at place `at` is doing.
@@ -16,6 +16,11 @@ pub(crate) fn report(replicas: &mut Replicas, at: usize, hosted: &Hosted, now: I
     let part = &mut parts[at];
     let leader = part.replica.leader().filter(|&leader| leader != members.own);
     status.part = name(part, hosted.role, now);
+    status.failover = match part.handover {
+        None => Failover::None,
+        Some(handover) if handover.asked => Failover::InProgress,
+        Some(_) => Failover::WaitingForSync,
+    };
     status.epoch = part.replica.current_epoch().get();
     status.leader = leader.and_then(|leader| members.find(leader)).map(|member| member.client_address(core));
     status.link = Link {

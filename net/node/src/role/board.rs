@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use windrow_core::types::PartitionId;
 
-use super::control::Control;
+use super::control::{Control, Request};
 use super::members::Members;
 
 /// Where clients reach a node, or one of its cores.
@@ -115,11 +115,37 @@ impl FollowerState {
     }
 }
 
+/// How far a hand-over has come that an operator has asked for, by the words of Redis.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub enum Failover {
+    /// None was asked for, or it is over.
+    #[default]
+    None,
+    /// This node has stopped leading and asks the other one to.
+    InProgress,
+    /// The other one does not have everything yet; writes are held.
+    WaitingForSync,
+}
+
+impl Failover {
+    /// The word of Redis for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "no-failover",
+            Self::InProgress => "failover-in-progress",
+            Self::WaitingForSync => "waiting-for-sync",
+        }
+    }
+}
+
 /// What a node tells about one of its partitions.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Status {
     /// Its part.
     pub part: Part,
+    /// A hand-over that is under way.
+    pub failover: Failover,
     /// Everything older than this epoch is refused.
     pub epoch: u32,
     /// Where the leader is, if that is another node and known.
@@ -205,6 +231,20 @@ impl Board {
             }
         }
         all
+    }
+
+    /// The hand-over that is under way, if there is one: that of the partition that has come least far.
+    #[must_use]
+    pub fn failover(&self) -> Failover {
+        self.partitions().map(|status| status.failover).max().unwrap_or_default()
+    }
+
+    /// Asks the cores. What they are asked for is shown at once, and not only when they have seen it.
+    pub fn ask(&self, request: Request) {
+        self.control.ask(request);
+        if matches!(request, Request::HandOver { .. }) {
+            self.partitions().for_each(|mut status| status.failover = Failover::WaitingForSync);
+        }
     }
 
     /// The part of the node as a whole: that of its partitions if they agree, else the one that serves least.

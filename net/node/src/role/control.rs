@@ -17,8 +17,8 @@ pub enum Request {
     PermitLoss,
     /// Have this replica lead in this node's place, once it has everything.
     HandOver {
-        /// Which one; `None`: whichever has the most.
-        to: Option<ReplicaId>,
+        /// Which one.
+        to: ReplicaId,
         /// How long that may take.
         within: Duration,
     },
@@ -49,6 +49,13 @@ impl Control {
         }
         *seen = count;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a hand-over was asked for after request number `seen`.
+    #[must_use]
+    pub fn asks_to_hand_over(&self, seen: u64) -> bool {
+        let last = || *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count.load(Ordering::Acquire) != seen && matches!(last(), Some(Request::HandOver { .. }))
     }
 
     /// Notes why a request came to nothing, for whoever asks; `None`: it is under way, or has succeeded.

@@ -1,6 +1,7 @@
 //! REPLICAOF and FAILOVER: who leads.
 //!
-//! They ask the cores ([`Control`](crate::role::Control)) and answer at once; what comes of it is in INFO and ROLE.
+//! They ask the cores ([`Control`](crate::role::Control)) and answer at once, as in Redis; how far it has come
+//! (`master_failover_state`), and why it came to nothing (`replication_refusal`), is in INFO.
 
 use std::time::Duration;
 
@@ -8,14 +9,20 @@ use windrow_core::replication::ReplicaId;
 use windrow_proto::resp::{Args, Encoder, parse_i64};
 
 use super::node::Node;
-use crate::role::{Members, Part, Request};
+use crate::role::{Failover, FollowerState, Members, Request, replica_from_hex};
 
 /// How long FAILOVER has without a time-out.
 const WITHIN: Duration = Duration::from_secs(10);
 /// The longest time that it takes.
 const WITHIN_MAX: Duration = Duration::from_secs(600);
 const LOSING: &[u8] = b"LOSING-COMMITTED-WRITES";
-const NO_PEERS: &str = "ERR this node has no other replicas: name them in the setting `peers`";
+/// What a node says that belongs to no set.
+const NO_PEERS: &str = if cfg!(feature = "shared-memory") {
+    "ERR in this build no node follows another one: a standby is a process beside its leader (`windrow standby`), and \
+     leads once that one has ended"
+} else {
+    "ERR this node has no other replicas: name them in the setting `peers`"
+};
 const NOT_A_MEMBER: &str = "ERR no replica of this set serves clients there: see the setting `peers`";
 
 /// `REPLICAOF NO ONE | host port [LOSING-COMMITTED-WRITES]`.
@@ -26,14 +33,15 @@ pub(super) fn replicaof(node: &Node, args: Args<'_>, encoder: &mut Encoder<'_>) 
         Some(_) => return encoder.error("ERR syntax error"),
     };
     let board = &node.replication;
-    if args.at(1).eq_ignore_ascii_case(b"no") && args.at(2).eq_ignore_ascii_case(b"one") {
-        if board.part() == Part::Alone {
-            return encoder.ok();
-        }
+    let is_no_one = args.at(1).eq_ignore_ascii_case(b"no") && args.at(2).eq_ignore_ascii_case(b"one");
+    if is_no_one && board.members().is_none() && board.part().is_leader() {
+        return encoder.ok();
+    }
+    let Some(members) = board.members() else { return encoder.error(NO_PEERS) };
+    if is_no_one {
         let request = if loses { Request::PromoteLosingCommittedWrites } else { Request::Promote };
         return ask(node, request, encoder);
     }
-    let Some(members) = board.members() else { return encoder.error(NO_PEERS) };
     let to = match member(node, members, args.at(1), args.at(2)) {
         Ok(to) => to,
         Err(error) => return encoder.error(error),
@@ -43,7 +51,7 @@ pub(super) fn replicaof(node: &Node, args: Args<'_>, encoder: &mut Encoder<'_>) 
     } else if to == members.own {
         encoder.error("ERR a node does not follow itself: REPLICAOF NO ONE asks for it to lead");
     } else if board.part().is_leader() {
-        ask(node, Request::HandOver { to: Some(to), within: WITHIN }, encoder);
+        hand_over(node, members, Some(to), WITHIN, encoder);
     } else {
         // It follows whoever leads in the newest epoch; nothing can be done about that here.
         encoder.ok();
@@ -78,15 +86,21 @@ pub(super) fn failover(node: &Node, args: Args<'_>, encoder: &mut Encoder<'_>) {
         }
     }
     if abort {
-        return match board.part() {
-            Part::HandingOver => ask(node, Request::Abort, encoder),
-            _ => encoder.error("ERR No failover in progress."),
+        return match board.failover() {
+            Failover::None => encoder.error("ERR No failover in progress."),
+            Failover::InProgress | Failover::WaitingForSync => ask(node, Request::Abort, encoder),
         };
     }
     if !board.part().is_leader() {
         return encoder.error("ERR FAILOVER is not valid when server is a replica.");
     }
-    if board.part() == Part::HandingOver {
+    hand_over(node, members, to, within, encoder);
+}
+
+/// Has this node, which leads, hand over to `to`, or to whoever lacks least.
+fn hand_over(node: &Node, members: &Members, to: Option<ReplicaId>, within: Duration, encoder: &mut Encoder<'_>) {
+    let board = &node.replication;
+    if board.failover() != Failover::None {
         return encoder.error("ERR FAILOVER already in progress.");
     }
     if to == Some(members.own) {
@@ -95,13 +109,25 @@ pub(super) fn failover(node: &Node, args: Args<'_>, encoder: &mut Encoder<'_>) {
     if to.is_some_and(|to| members.learners.contains(&to)) {
         return encoder.error("ERR that replica is a learner: it cannot lead");
     }
-    ask(node, Request::HandOver { to, within }, encoder);
+    // One for all partitions: they are led together.
+    let online = board.followers().into_iter().filter(|one| one.is_voter && one.state != FollowerState::Offline);
+    let mut online: Vec<(u64, ReplicaId)> =
+        online.filter_map(|one| Some((one.lag, replica_from_hex(&one.name)?))).collect();
+    online.sort_unstable();
+    match (to, online.first()) {
+        (Some(to), _) if online.iter().all(|(_, one)| *one != to) => {
+            encoder.error("ERR FAILOVER target replica is not online.");
+        }
+        (Some(to), _) => ask(node, Request::HandOver { to, within }, encoder),
+        (None, Some(&(_, to))) => ask(node, Request::HandOver { to, within }, encoder),
+        (None, None) => encoder.error("ERR FAILOVER requires connected replicas."),
+    }
 }
 
 fn ask(node: &Node, request: Request, encoder: &mut Encoder<'_>) {
     tracing::info!(?request, "a client asks");
     node.replication.control.note(None);
-    node.replication.control.ask(request);
+    node.replication.ask(request);
     encoder.ok();
 }
 
@@ -121,6 +147,7 @@ mod tests {
 
     use super::super::testing::{Request as Line, node};
     use super::*;
+    use crate::role::{Address, Follower, Part};
 
     fn set(part: Part) -> Arc<Node> {
         let node = node(1);
@@ -160,18 +187,47 @@ mod tests {
         assert!(ask(&node, "failover").0.starts_with("-ERR FAILOVER is not valid"));
     }
 
+    /// Followers by name, with how far they lag, as a leader lists them.
+    fn list(node: &Node, followers: &[(&str, u64, FollowerState)]) {
+        let follower = |&(name, lag, state): &(&str, u64, FollowerState)| Follower {
+            name: name.to_owned(),
+            address: Address { host: "h".to_owned(), port: 1 },
+            is_voter: name != "00000000000000ef",
+            state,
+            flushed: 0,
+            lag,
+            behind_since: None,
+            heard: None,
+        };
+        node.replication.partition(PartitionId::new(0)).followers = followers.iter().map(follower).collect();
+    }
+
     #[test]
     fn a_leader_hands_over() {
-        let node = set(Part::Leader);
-        let to = Some(ReplicaId::new(0xcd));
-        assert_eq!(ask(&node, "replicaof b 7000"), accepted(Request::HandOver { to, within: WITHIN }));
-        assert_eq!(ask(&node, "failover"), accepted(Request::HandOver { to: None, within: WITHIN }));
+        let (b, c) = ("00000000000000cd", "00000000000000ef");
+        let to = ReplicaId::new(0xcd);
         let within = Duration::from_millis(500);
-        assert_eq!(ask(&node, "failover TO b 7000 TIMEOUT 500"), accepted(Request::HandOver { to, within }));
+        for (line, request) in [
+            ("replicaof b 7000", Request::HandOver { to, within: WITHIN }),
+            ("failover", Request::HandOver { to, within: WITHIN }),
+            ("failover TO b 7000 TIMEOUT 500", Request::HandOver { to, within }),
+        ] {
+            let node = set(Part::Leader);
+            list(&node, &[(c, 0, FollowerState::Online), (b, 9, FollowerState::Online)]);
+            assert_eq!(ask(&node, line), accepted(request));
+            assert_eq!(node.replication.failover(), Failover::WaitingForSync, "before any core has seen it");
+            assert!(ask(&node, "failover").0.contains("already in progress"));
+            assert_eq!(ask(&node, "failover abort"), accepted(Request::Abort));
+        }
+        let node = set(Part::Leader);
+        list(&node, &[(c, 0, FollowerState::Online), (b, 9, FollowerState::Offline)]);
         for (line, error) in [
+            ("failover", "requires connected replicas"),
+            ("failover to b 7000", "target replica is not online"),
             ("failover to c 7000", "learner"),
             ("failover to a 7000", "leads already"),
             ("failover to b", "syntax"),
+            ("failover to b 7000 force", "syntax"),
             ("failover timeout 0", "timeout must be"),
             ("failover abort", "No failover in progress"),
             ("failover abort now", "syntax"),
@@ -180,9 +236,6 @@ mod tests {
             let (reply, request) = ask(&node, line);
             assert!(reply.contains(error) && request.is_none(), "{line}: {reply}");
         }
-        let node = set(Part::HandingOver);
-        assert_eq!(ask(&node, "failover abort"), accepted(Request::Abort));
-        assert!(ask(&node, "failover").0.contains("already in progress"));
     }
 
     #[test]
@@ -191,5 +244,10 @@ mod tests {
         assert_eq!(ask(&node, "failover").0, format!("-{NO_PEERS}\r\n"));
         assert_eq!(ask(&node, "replicaof b 7000").0, format!("-{NO_PEERS}\r\n"));
         assert_eq!(ask(&node, "replicaof no one"), ("+OK\r\n".to_owned(), None));
+        // With a standby, and as one: nobody would take the request.
+        node.replication.partition(PartitionId::new(0)).part = Part::Leader;
+        assert_eq!(ask(&node, "replicaof no one"), ("+OK\r\n".to_owned(), None));
+        node.replication.partition(PartitionId::new(0)).part = Part::Follower;
+        assert_eq!(ask(&node, "replicaof no one"), (format!("-{NO_PEERS}\r\n"), None));
     }
 }

@@ -87,10 +87,7 @@ pub(super) fn info(facts: &Facts<'_>, report: &mut Report) {
     } else {
         follower_lines(&worst_link(board), node.offset(), now, report);
     }
-    report.line(
-        "master_failover_state",
-        if part == crate::role::Part::HandingOver { "waiting-for-sync" } else { "no-failover" },
-    );
+    report.line("master_failover_state", board.failover().name());
     report.line("master_replid", node.identity.replication_id());
     report.line("master_replid2", "0".repeat(40));
     report.line("master_repl_offset", node.offset());

@@ -41,11 +41,12 @@ pub(super) fn run(path: &Path, range: &Range) -> Result<Exit, Failure> {
         target
             .segments
             .retain(|segment| segment.base < range.to && segment.base.get() + segment.len > range.from.get());
+        let committed = target.committed();
         let found = look(&target, &mut |_| {}, &mut |record| {
             let lsn = record.header.lsn;
             let wanted = lsn >= range.from && lsn < range.to && record.header.kind != RecordKind::Pad;
             if wanted && failed.is_none() {
-                failed = writeln!(out, "{}", json::record(record, !range.keys_only)).err();
+                failed = writeln!(out, "{}", json::record(record, !range.keys_only, committed)).err();
             }
         })?;
         for segment in &found.segments {

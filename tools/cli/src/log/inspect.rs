@@ -72,6 +72,9 @@ fn write_superblock(out: &mut String, superblock: &Superblock) -> std::fmt::Resu
     writeln!(out, "  partition   {partition} of {partition_count} in cluster {cluster}")?;
     writeln!(out, "  superblock  generation {generation}, epoch {epoch}, promised {promised}, durable {durable}")?;
     writeln!(out, "  replica     {}, log from {}", superblock.replica, superblock.start)?;
+    if superblock.is_in_set() {
+        writeln!(out, "  in a set    committed at least up to {}", superblock.committed)?;
+    }
     if let Some(floor) = superblock.floor {
         writeln!(out, "  floor       {floor}: vouched for once and no longer held")?;
     }

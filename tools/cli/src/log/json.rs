@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use windrow_core::codec::{OpKind, OpView, Record, RecordKind};
-use windrow_core::types::UnixMillis;
+use windrow_core::types::{Lsn, UnixMillis};
 
 use super::scan::Problem;
 use super::target::Target;
@@ -41,8 +41,10 @@ fn superblock(target: &Target) -> Value {
             "durable": superblock.durable.get(),
             "replica": superblock.replica.to_string(),
             "own_epoch": superblock.own_epoch.get(),
+            "committed": superblock.committed.get(),
+            "in_set": superblock.is_in_set(),
             "start": superblock.start.get(),
-            "cut": superblock.cut.map(windrow_core::types::Lsn::get),
+            "cut": superblock.cut.map(Lsn::get),
             "floor": superblock.floor.map(|floor| json!({ "epoch": floor.epoch.get(), "lsn": floor.lsn.get() })),
         }),
         Err(error) => json!({ "error": error }),
@@ -86,8 +88,9 @@ fn problem(problem: &Problem) -> Value {
     })
 }
 
-/// One record. Values are left out where `with_values` is false.
-pub(super) fn record(record: &Record<'_>, with_values: bool) -> Value {
+/// One record. Values are left out where `with_values` is false. Of a replica in a set, everything below `committed` is
+/// known to be committed.
+pub(super) fn record(record: &Record<'_>, with_values: bool, committed: Option<Lsn>) -> Value {
     let header = &record.header;
     let mut object = json!({
         "lsn": header.lsn.get(),
@@ -104,6 +107,9 @@ pub(super) fn record(record: &Record<'_>, with_values: bool) -> Value {
         "prev": format!("{:08x}", header.prev.get()),
         "chain": format!("{:08x}", record.chain.get()),
     });
+    if let Some(committed) = committed {
+        object["committed"] = (record.end() <= committed).into();
+    }
     if let Some(batch) = record.batch {
         object["ops"] = batch.iter().map(|op| operation(&op, with_values)).collect();
     }

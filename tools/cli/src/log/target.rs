@@ -30,6 +30,16 @@ pub(super) struct Target {
     pub(super) is_part: bool,
 }
 
+impl Target {
+    /// How far a replica in a set is known to be committed; `None` where the log belongs to no set, so that everything
+    /// that a start would believe is.
+    pub(super) fn committed(&self) -> Option<Lsn> {
+        let superblock = self.superblock.as_ref().ok().filter(|superblock| superblock.is_in_set())?;
+        let told = self.progress.filter(|_| self.writer).map_or(Lsn::ZERO, |progress| progress.committed);
+        Some(superblock.committed.max(told))
+    }
+}
+
 pub(super) struct SegmentFile {
     pub(super) base: Lsn,
     pub(super) path: PathBuf,

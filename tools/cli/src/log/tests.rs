@@ -4,12 +4,14 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use windrow_core::codec::RecordKind;
 use windrow_core::partition::{Action, Change, Op};
 use windrow_core::types::limits::SEGMENT_LEN_MIN;
 use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 use windrow_store::{
     BuildMode, DataDir, FillMode, FlushTask, NewDataDir, OpenConfig, OpenPartition, Progress, open_partition,
+    open_replica,
 };
 
 use super::json;
@@ -227,7 +229,8 @@ fn records_and_findings_have_their_json() {
     let log = log.close();
     let target = find(&log.dir).unwrap().remove(0);
     let mut records = Vec::new();
-    let found = look(&target, &mut |_| {}, &mut |record| records.push(json::record(record, true))).unwrap();
+    let found =
+        look(&target, &mut |_| {}, &mut |record| records.push(json::record(record, true, target.committed()))).unwrap();
     assert_eq!(records[0]["kind"], "epoch");
     assert_eq!(records[1]["ops"][0]["key"], "k0");
     assert_eq!(records[1]["ops"][0]["value"], "v".repeat(100));
@@ -239,4 +242,22 @@ fn records_and_findings_have_their_json() {
     assert_eq!(value["segments"][0]["puts"], 2);
     assert_eq!(value["end"], records[2]["end"]);
     assert_eq!(Lsn::new(value["control"]["committed"].as_u64().unwrap()), found.end);
+    assert_eq!((&records[2]["committed"], &value["superblock"]["in_set"]), (&Value::Null, &false.into()));
+}
+
+/// What a replica holds is not all committed, and only what is known to be is shown as such.
+#[test]
+fn records_of_a_replica_say_whether_they_are_known_to_be_committed() {
+    let log = Log::with_puts(2).close();
+    {
+        let data_dir = DataDir::open(&log.dir).unwrap();
+        drop(open_replica(&data_dir, PartitionId::new(0), &CONFIG).unwrap());
+    }
+    let mut target = find(&log.dir).unwrap().remove(0);
+    let told = target.committed().unwrap();
+    target.writer = false;
+    let mut records = Vec::new();
+    look(&target, &mut |_| {}, &mut |record| records.push(json::record(record, false, target.committed()))).unwrap();
+    assert!(records.iter().all(|one| one["committed"] == (one["end"].as_u64().unwrap() <= told.get())), "{records:?}");
+    assert!(records.iter().any(|one| one["committed"] == false), "nobody else has what was written last");
 }

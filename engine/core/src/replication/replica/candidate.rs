@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 
 use super::epoch::Reason;
 use super::{Replica, Role};
+use crate::replication::limits::REPLICAS_MAX;
 use crate::replication::message::{Body, PromiseRequest, Refusal};
 use crate::replication::output::{Event, PromotionFailure};
 use crate::replication::types::{Moment, Position, Promised, ReplicaId};
@@ -43,7 +44,7 @@ pub enum PromoteError {
     #[error("this replica is busy changing its log or its superblock")]
     Busy,
     /// There is no further epoch.
-    #[error("there is no epoch after 4294967295")]
+    #[error("there is no epoch left below 4294967295")]
     NoEpochLeft,
 }
 
@@ -88,13 +89,25 @@ impl Replica {
             return Err(PromoteError::Empty);
         }
         let newest = self.newest_heard.max(self.promised.promised);
-        let epoch = newest.next().ok_or(PromoteError::NoEpochLeft)?;
+        let epoch = self.own_epoch_after(newest).ok_or(PromoteError::NoEpochLeft)?;
         let position = self.position();
         self.granted = None;
         let candidate = Candidate { epoch, promotion, position, promises: BTreeMap::new(), ask_at: Moment::default() };
         self.role = Role::Candidate(candidate);
         self.write_promise(Promised { promised: epoch, ..self.promised }, Reason::Candidacy);
         Ok(epoch)
+    }
+
+    /// The next epoch that is this replica's own to ask for. Of [`REPLICAS_MAX`] successive epochs each voter has one, by
+    /// its place among all of them: so no two candidates ask for the same, forced or not, and nobody's promise to one
+    /// stands in another's way.
+    fn own_epoch_after(&self, newest: Epoch) -> Option<Epoch> {
+        let place = self.config.voters.iter().filter(|&&voter| voter < self.config.id).count();
+        let turns = u32::try_from(REPLICAS_MAX).ok()?;
+        let own = u32::try_from(place).ok()?.checked_add(1)? % turns;
+        let next = newest.next()?.get();
+        let further = (own + turns - next % turns) % turns;
+        next.checked_add(further).map(Epoch::new)
     }
 
     /// The operator takes it back: this replica neither leads nor asks to lead.

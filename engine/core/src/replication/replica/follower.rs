@@ -63,10 +63,16 @@ impl Replica {
             let floor = self.floor_to_follow(epoch, &body);
             return self.write_promise(Promised { promised: epoch, epoch, floor }, Reason::Follow(from));
         }
+        if let Role::Candidate(_) = self.role {
+            // Only where the nodes were told of different voters do two ask for the same epoch. The one that leads has
+            // won; this one has won nothing yet, and from now on cannot.
+            self.step_down(epoch);
+        }
         let promised_to_other = self.granted.is_some_and(|candidate| candidate != from);
         let known = match &self.role {
             Role::Follower(follower) => follower.leader,
-            Role::Candidate(_) | Role::Leader(_) => Some(self.config.id),
+            Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.config.id),
         };
         if known.is_some_and(|leader| leader != from) || promised_to_other {
             self.event(Event::TwoLeaders { epoch, other: from });

@@ -84,11 +84,12 @@ impl Replica {
     pub fn new(config: Config, log: LogState, promised: Promised, now: Moment) -> Result<Self, ConfigError> {
         config.check()?;
         assert!(log.start <= log.end && log.durable <= log.end, "positions of a log are in order");
+        assert!(log.committed <= log.durable, "what is committed is flushed");
         assert!(log.history.epoch_at(log.end) <= promised.promised, "a log holds no epoch newer than the promise");
         let is_alone = config.voters.len() == 1;
         let heard = (promised.promised > Epoch::ZERO && !is_alone).then_some((now, None));
-        // What was freed was committed.
-        let committed = log.start;
+        // What was freed was committed, and so was what this replica had written down.
+        let committed = log.committed.max(log.start);
         Ok(Self {
             config,
             log,

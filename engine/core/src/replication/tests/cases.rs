@@ -297,11 +297,16 @@ fn another_clusters_data_is_refused() {
     assert_eq!(end_of(&mut world, 3), Lsn::ZERO);
 }
 
-/// Two leaders that an operator forced into the same epoch find each other and stop.
+/// Two leaders that an operator forced into the same epoch find each other and stop. That takes nodes that were told of
+/// different voters.
 #[test]
 fn two_leaders_in_one_epoch_are_found() {
     let mut world = World::settled(3, CommitRule::Quorum, 2);
     world.checks_loss = false;
+    world.crash(id(2));
+    let config = &mut world.node(id(2)).config;
+    (config.voters, config.learners) = ([id(2), id(3)].into(), [id(1)].into());
+    world.restart(id(2));
     world.node(id(1)).replica.as_mut().unwrap().handle_demote();
     (1..=3).for_each(|number| world.isolate(number));
     world.promote(id(1), Promotion::LosingCommittedWrites);
@@ -314,6 +319,22 @@ fn two_leaders_in_one_epoch_are_found() {
     world.run(200);
     assert!(world.saw(|event| matches!(event, Event::TwoLeaders { .. })));
     assert!(!(world.node(id(1)).is_leader() && world.node(id(2)).is_leader()), "they do not both go on");
+}
+
+/// Each voter has epochs of its own to ask for, so that two who are told to lead at the same time do not share one: the
+/// one that wins leads on, whoever else asked.
+#[test]
+fn two_candidates_at_once_do_not_depose_the_one_that_wins() {
+    for seed in 0..50 {
+        let mut world = World::new(seed, 5, CommitRule::Quorum);
+        world.weather.delay_ms_max = 40;
+        world.run(250);
+        (1..=5).for_each(|number| world.promote(id(number), Promotion::Safe));
+        world.run(3_000);
+        let asked = world.leaders.clone();
+        assert!(!world.saw(|event| matches!(event, Event::TwoLeaders { .. })), "seed {seed}: {asked:?}");
+        assert!(world.leader().is_some() || world.leaders.is_empty(), "seed {seed}: {asked:?}");
+    }
 }
 
 /// A slow follower neither delays what the others can commit nor is owed more than its window.

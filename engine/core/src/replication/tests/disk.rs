@@ -69,6 +69,8 @@ pub(super) struct Disk {
     /// Where each record ends, and what it is.
     records: Vec<(Lsn, Parsed)>,
     pub(super) durable: Lsn,
+    /// What was known to be committed when the superblock was last written.
+    pub(super) committed: Lsn,
     pub(super) promised: Promised,
 }
 
@@ -80,6 +82,7 @@ impl Disk {
             bytes: Vec::new(),
             records: Vec::new(),
             durable: Lsn::ZERO,
+            committed: Lsn::ZERO,
             promised: Promised::default(),
         }
     }
@@ -127,6 +130,7 @@ impl Disk {
         self.bytes.truncate(len);
         self.records.retain(|(end, _)| *end <= to);
         self.durable = self.durable.min(to);
+        self.committed = self.committed.min(to);
     }
 
     pub(super) fn reset(&mut self, start: Lsn, chain: Chain) {
@@ -176,6 +180,8 @@ impl Disk {
             end = *record_end;
         }
         let chain = self.last_chain();
-        LogState { start: self.start, start_chain: self.start_chain, end, chain, durable: self.durable, history }
+        let (start, start_chain, durable) = (self.start, self.start_chain, self.durable);
+        let committed = self.committed.min(durable);
+        LogState { start, start_chain, end, chain, durable, committed, history }
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Effect {
 #[derive(Clone, Debug)]
 pub(super) enum Later {
     Flush { upto: Lsn, generation: u64 },
-    Superblock { ticket: u64, promised: Promised },
+    Superblock { ticket: u64, promised: Promised, committed: Lsn },
     Cut { to: Lsn },
     Reset { start: Lsn, chain: crate::codec::Chain },
 }
@@ -160,7 +160,10 @@ impl Node {
                 self.disk.durable = self.disk.durable.max(upto);
             }
             Later::Flush { .. } => {}
-            Later::Superblock { promised, .. } => self.disk.promised = promised,
+            Later::Superblock { promised, committed, .. } => {
+                self.disk.promised = promised;
+                self.disk.committed = committed;
+            }
             Later::Cut { to } => {
                 self.generation += 1;
                 self.disk.truncate(to);
@@ -192,7 +195,8 @@ impl Node {
                     effects.push(self.flush());
                 }
                 Output::WriteSuperblock { ticket, promised } => {
-                    effects.push(Effect::Later(Later::Superblock { ticket, promised }));
+                    let committed = self.replica.as_ref().unwrap().committed().min(self.disk.durable);
+                    effects.push(Effect::Later(Later::Superblock { ticket, promised, committed }));
                 }
                 Output::Cut { to } => effects.push(Effect::Later(Later::Cut { to })),
                 Output::Reset { start, chain } => effects.push(Effect::Later(Later::Reset { start, chain })),

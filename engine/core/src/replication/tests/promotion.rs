@@ -71,25 +71,28 @@ fn position(epoch: u32, lsn: u64) -> Position {
     Position { epoch: Epoch::new(epoch), lsn: Lsn::new(lsn) }
 }
 
-/// A replica with one record of epoch 1 that leads epoch 2 and has written the record of it, up to 96.
+/// What replica 1 of three asks for after epoch 1.
+const LED: Epoch = Epoch::new(17);
+
+/// A replica with one record of epoch 1 that leads [`LED`] and has written the record of it, up to 96.
 fn leader() -> Replica {
     let mut replica = replica(1, 1);
     replica.handle_promote(Promotion::Safe).unwrap();
     let (first, _) = ticket(&outputs(&mut replica));
     replica.handle_superblock_written(at(500), first);
-    let promise = Message { epoch: Epoch::new(2), body: Body::Promise { position: position(1, 64) } };
+    let promise = Message { epoch: LED, body: Body::Promise { position: position(1, 64) } };
     replica.handle_message(at(501), id(2), promise);
     let (second, promised) = ticket(&outputs(&mut replica));
-    assert_eq!(promised.epoch, Epoch::new(2));
+    assert_eq!(promised.epoch, LED);
     replica.handle_superblock_written(at(502), second);
-    assert!(outputs(&mut replica).contains(&Output::Lead { epoch: Epoch::new(2) }));
+    assert!(outputs(&mut replica).contains(&Output::Lead { epoch: LED }));
     replica.handle_appended(Lsn::new(96), Chain::new(96));
     replica
 }
 
 fn follower_acks(replica: &mut Replica, from: u64, flushed: u64) {
     let ack = Ack { received: Lsn::new(flushed), flushed: Lsn::new(flushed), at: at(0) };
-    replica.handle_message(at(600), id(from), Message { epoch: Epoch::new(2), body: Body::Ack(ack) });
+    replica.handle_message(at(600), id(from), Message { epoch: LED, body: Body::Ack(ack) });
 }
 
 #[test]
@@ -120,7 +123,7 @@ fn a_promise_outlives_a_restart() {
     // To whom the fifth was promised is forgotten, so nobody gets it now.
     replica.handle_message(at(901), id(2), request(5, position(1, 64)));
     assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(Refusal::Stale))]);
-    assert_eq!(replica.handle_promote(Promotion::Safe), Ok(Epoch::new(6)), "its own next epoch is above it");
+    assert_eq!(replica.handle_promote(Promotion::Safe), Ok(LED), "its own next epoch is above it");
 }
 
 #[test]
@@ -195,24 +198,24 @@ fn records_of_an_older_epoch_are_not_counted() {
 fn a_leader_that_hears_of_a_newer_epoch_confirms_nothing_more() {
     let mut replica = leader();
     replica.handle_durable(Lsn::new(96));
-    let stale = Message { epoch: Epoch::new(3), body: Body::Refuse(Refusal::Stale) };
+    let stale = Message { epoch: Epoch::new(18), body: Body::Refuse(Refusal::Stale) };
     replica.handle_message(at(600), id(3), stale);
     follower_acks(&mut replica, 2, 96);
     assert_eq!((replica.role(), replica.committed()), (RoleKind::Follower, Lsn::ZERO));
-    assert!(outputs(&mut replica).contains(&Output::Event(Event::Deposed { epoch: Epoch::new(2) })));
+    assert!(outputs(&mut replica).contains(&Output::Event(Event::Deposed { epoch: LED })));
 }
 
 #[test]
 fn what_a_leader_appended_before_it_saw_that_it_is_deposed_is_part_of_its_log() {
     let mut replica = leader();
-    replica.handle_message(at(600), id(3), heartbeat(3, 3, 0));
+    replica.handle_message(at(600), id(3), heartbeat(3, 19, 0));
     replica.handle_appended(Lsn::new(112), Chain::new(112));
     let (write, _) = ticket(&outputs(&mut replica));
     replica.handle_superblock_written(at(601), write);
     let sent = sent(&outputs(&mut replica));
     let Some((_, Body::Hello(hello))) = sent.first() else { panic!("{sent:?}") };
     assert_eq!((hello.end, hello.chain, hello.epochs_end), (Lsn::new(112), Chain::new(112), Lsn::new(112)));
-    assert_eq!(hello.epochs.last().map(|start| start.epoch), Some(Epoch::new(2)));
+    assert_eq!(hello.epochs.last().map(|start| start.epoch), Some(LED));
 }
 
 #[test]
@@ -221,10 +224,10 @@ fn a_candidate_gives_way_to_a_longer_log() {
     replica.handle_promote(Promotion::Safe).unwrap();
     let (number, _) = ticket(&outputs(&mut replica));
     replica.handle_superblock_written(at(500), number);
-    let promise = Message { epoch: Epoch::new(2), body: Body::Promise { position: position(1, 128) } };
+    let promise = Message { epoch: LED, body: Body::Promise { position: position(1, 128) } };
     replica.handle_message(at(501), id(3), promise);
     let cause = PromotionFailure::Longer { peer: id(3), position: position(1, 128) };
-    let failed = Output::Event(Event::PromotionFailed { epoch: Epoch::new(2), cause });
+    let failed = Output::Event(Event::PromotionFailed { epoch: LED, cause });
     assert!(outputs(&mut replica).contains(&failed));
     assert_eq!(replica.role(), RoleKind::Follower);
 }
@@ -328,6 +331,68 @@ fn what_is_known_to_be_committed_is_cut_by_permission_only() {
     assert!(outputs(&mut replica).contains(&Output::Cut { to: Lsn::ZERO }));
     replica.handle_cut(at(24), Lsn::ZERO, ORIGIN);
     assert_eq!((replica.committed(), replica.position()), (Lsn::ZERO, Position::default()));
+}
+
+/// Each voter has one of sixteen successive epochs for itself, by its place among the voters.
+#[test]
+fn no_two_voters_ask_for_the_same_epoch() {
+    let mut asked = Vec::new();
+    for newest in 1..40 {
+        for number in 1..=3 {
+            let promised = Promised { promised: Epoch::new(newest), epoch: Epoch::new(1), floor: None };
+            let mut replica =
+                Replica::new(config(number, 3, CommitRule::Quorum), one_record(1), promised, at(0)).unwrap();
+            let epoch = replica.handle_promote(Promotion::LosingCommittedWrites).unwrap().get();
+            assert!(epoch > newest && epoch <= newest + 16, "{number} asks for {epoch} after {newest}");
+            asked.push((epoch, number));
+        }
+    }
+    asked.sort_unstable();
+    asked.dedup();
+    assert!(asked.windows(2).all(|pair| pair[0].0 < pair[1].0), "{asked:?}");
+}
+
+/// Where the nodes were told of different voters, two may ask for one epoch all the same: whoever has not won it follows
+/// the one that has.
+#[test]
+fn a_candidate_follows_whoever_leads_in_its_epoch() {
+    let mut replica = replica(1, 1);
+    let epoch = replica.handle_promote(Promotion::Safe).unwrap();
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(11), number);
+    outputs(&mut replica);
+    replica.handle_message(at(12), id(3), heartbeat(3, epoch.get(), 0));
+    let outputs = outputs(&mut replica);
+    assert!(outputs.contains(&Output::Event(Event::Following { leader: id(3), epoch })), "{outputs:?}");
+    assert!(outputs.iter().any(|one| matches!(one, Output::Event(Event::PromotionFailed { .. }))), "{outputs:?}");
+    let said = sent(&outputs);
+    assert!(said.iter().all(|(to, body)| *to == id(3) && !matches!(body, Body::Refuse(_))), "{said:?}");
+    // What it promised itself is promised to nobody else.
+    let request = Body::PromiseRequest(PromiseRequest {
+        cluster: config(2, 3, CommitRule::Quorum).cluster,
+        partition: config(2, 3, CommitRule::Quorum).partition,
+        position: Position { epoch, lsn: Lsn::new(1_000) },
+    });
+    replica.handle_message(at(500), id(2), Message { epoch, body: request });
+    let said = sent(&self::outputs(&mut replica));
+    assert!(said.contains(&(id(2), Body::Refuse(Refusal::Stale))), "{said:?}");
+}
+
+/// What was known to be committed is so after a restart, too, as far as it was written down.
+#[test]
+fn what_was_committed_before_a_restart_is_cut_by_permission_only() {
+    let promised = Promised { promised: Epoch::new(1), epoch: Epoch::new(1), floor: None };
+    let state = LogState { committed: Lsn::new(64), ..one_record(1) };
+    let mut replica = Replica::new(config(1, 3, CommitRule::Quorum), state, promised, at(0)).unwrap();
+    assert_eq!(replica.committed(), Lsn::new(64));
+    replica.handle_message(at(20), id(2), heartbeat(2, 5, 0));
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(21), number);
+    outputs(&mut replica);
+    let end = LogEnd { lsn: Lsn::new(64), chain: Chain::new(64) };
+    replica.handle_message(at(22), id(2), Message { epoch: Epoch::new(5), body: Body::Cut { end, to: Lsn::ZERO } });
+    let refusal = Refusal::WouldLoseCommitted { committed: Lsn::new(64) };
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(refusal))]);
 }
 
 #[test]

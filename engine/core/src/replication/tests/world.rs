@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) stuck_disk: Option<ReplicaId>,
     pub(super) events: Vec<(ReplicaId, Event)>,
     pub(super) leaders: BTreeMap<Epoch, ReplicaId>,
+    /// Who has asked for each epoch.
+    candidates: BTreeMap<Epoch, ReplicaId>,
     /// Every byte that was ever committed; what may be lost by choice is not checked.
     pub(super) committed: Vec<u8>,
     pub(super) checks_loss: bool,
@@ -87,6 +89,7 @@ impl World {
             stuck_disk: None,
             events: Vec::new(),
             leaders: BTreeMap::new(),
+            candidates: BTreeMap::new(),
             committed: Vec::new(),
             checks_loss: true,
             committed_in: BTreeMap::new(),
@@ -208,6 +211,12 @@ impl World {
     }
 
     fn send(&mut self, from: ReplicaId, to: ReplicaId, message: Message, mut payload: Vec<u8>) {
+        if let crate::replication::Body::PromiseRequest(_) = message.body
+            && self.checks_loss
+        {
+            let first = *self.candidates.entry(message.epoch).or_insert(from);
+            assert_eq!(first, from, "two candidates ask for epoch {}", message.epoch);
+        }
         let weather = self.weather;
         if self.rng.chance(weather.loss_permille) {
             return;

@@ -11,7 +11,7 @@ use crate::background::{Done, Job, perform};
 use crate::data_dir::{BuildMode, NewDataDir};
 use crate::files::names_in;
 use crate::fill::FillMode;
-use crate::{open_partition, segment_file_name};
+use crate::{leave_set, open_partition, open_read_only, segment_file_name};
 
 const ID: PartitionId = PartitionId::new(0);
 const CONFIG: OpenConfig = OpenConfig { segment_len: 4096, segments_ahead: 1, fill: FillMode::Write4K };
@@ -267,13 +267,60 @@ fn a_log_that_begins_anew_starts_with_the_leaders_segment() {
     assert_eq!((follower.opened.log.start, follower.opened.log.end), (header.base, end));
     assert_eq!(follower.opened.log.start_chain, header.chain);
     assert!(follower.has(29) && !follower.has(0));
-    // Alone again, it opens with what it has.
+    // Alone, it opens only once it has left its set, and then with what it has.
     let root = follower.path.parent().unwrap().to_path_buf();
     drop(follower);
     let data_dir = DataDir::open(&root).unwrap();
+    let refused = open_partition(&data_dir, ID, &CONFIG, NOW);
+    assert!(matches!(refused, Err(OpenError::InASet { .. })), "{refused:?}");
+    let old = data_dir.replica().unwrap();
+    assert!(leave_set(&data_dir).unwrap() != old && data_dir.replica().unwrap() != old);
+    assert!(matches!(leave_set(&data_dir), Err(OpenError::NotInASet { .. })));
     let alone = open_partition(&data_dir, ID, &CONFIG, NOW).unwrap();
     assert_eq!((alone.partition.role(), alone.partition.log().start()), (Role::Alone, header.base));
     assert_eq!(alone.partition.superblock().own_epoch, alone.partition.superblock().epoch);
+}
+
+/// The tail of a replica's log may never come to be committed: a reader does not see it, whether the node runs or not.
+#[test]
+fn a_reader_sees_only_what_is_known_to_be_committed() {
+    let (_place, mut leader, mut follower) = places();
+    leader.put(0..10);
+    let committed = leader.partition().appended();
+    leader.put(10..30);
+    let end = leader.partition().appended();
+    follower.take(&leader, end);
+    follower.act();
+    assert_eq!(follower.opened.partition.durable(), end);
+    let keys = |node: &Node| {
+        let data_dir = DataDir::open_read_only(node.path.parent().unwrap()).unwrap();
+        let read = open_read_only(&data_dir, ID, &CONFIG).unwrap();
+        let seen = |key: &u32| {
+            let key = format!("key {key}");
+            read.partition().get(read.partition().hash(key.as_bytes()), key.as_bytes(), NOW).entry.is_some()
+        };
+        (0..30).filter(seen).collect::<Vec<_>>()
+    };
+    assert!(keys(&follower).is_empty(), "nobody has said yet that anything is committed");
+    for node in [&mut leader, &mut follower] {
+        node.partition().handle_committed(committed);
+        node.opened.control.publish(&Progress::of(&node.opened.partition));
+        assert_eq!(keys(node), (0..10).collect::<Vec<_>>());
+        node.partition().want_superblock();
+        node.act();
+    }
+    // Killed, and nobody writes there any more.
+    for (number, node) in [(1, leader), (2, follower)] {
+        let root = node.path.parent().unwrap().to_path_buf();
+        drop(node);
+        let data_dir = DataDir::open_read_only(&root).unwrap();
+        let read = open_read_only(&data_dir, ID, &CONFIG).unwrap();
+        assert_eq!(read.partition().committed(), committed);
+        drop(read);
+        let node = Node::open(&root, number);
+        assert_eq!((node.opened.log.committed, node.opened.log.end), (committed, end));
+        assert_eq!(node.opened.partition.committed(), committed);
+    }
 }
 
 fn copy_tree(from: &std::path::Path, to: &std::path::Path) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use windrow_core::replication::{Promotion, ReplicaId, RoleKind};
 
 use crate::replication::{Handover, Replicas, report};
-use crate::role::{Request, Role, UNCONFIRMED};
+use crate::role::{Failover, Request, Role, UNCONFIRMED};
 use crate::shard::Now;
 use crate::shard::clients::Clients;
 use crate::shard::commands::ServerCommands;
@@ -45,16 +45,22 @@ impl<S: ServerCommands> Engine<S> {
                 part.told_loss = false;
             }
             Request::HandOver { to, within } if part.replica.role() == RoleKind::Leader => {
-                let best = || part.replica.peers().filter(|peer| peer.is_voter).max_by_key(|peer| peer.flushed);
-                let Some(to) = to.or_else(|| best().map(|peer| peer.id)) else { return };
                 tracing::info!(partition = %self.parts.hosted[at].id, %to, "hands over once the other has everything");
                 part.handover = Some(Handover { to, deadline: Instant::now() + within, asked: false });
             }
-            Request::Abort if part.handover.is_some_and(|handover| !handover.asked) => {
-                part.handover = None;
-                tracing::info!(partition = %self.parts.hosted[at].id, "the hand-over was taken back");
-            }
-            Request::HandOver { .. } | Request::Abort => {}
+            Request::HandOver { .. } => {}
+            Request::Abort => self.take_handover_back(at, replicas),
+        }
+    }
+
+    /// The operator has changed their mind. If the other replica was asked to lead already, either may come to do so.
+    fn take_handover_back(&mut self, at: usize, replicas: &mut Replicas) {
+        let part = &mut replicas.parts[at];
+        let Some(Handover { to, asked, .. }) = part.handover.take() else { return };
+        tracing::info!(partition = %self.parts.hosted[at].id, %to, "the hand-over was taken back");
+        self.parts.node.replication.control.note(Some("the hand-over was taken back".to_owned()));
+        if asked && part.replica.role() == RoleKind::Follower && part.replica.leader().is_none() {
+            self.promote(at, Promotion::Safe, replicas);
         }
     }
 
@@ -135,6 +141,9 @@ impl<S: ServerCommands> Engine<S> {
         let hosted = &mut self.parts.hosted[at];
         let mut status = self.parts.node.replication.partition(hosted.id);
         report(replicas, at, hosted, Instant::now(), &mut status);
+        if self.parts.node.replication.control.asks_to_hand_over(replicas.seen_request) {
+            status.failover = Failover::WaitingForSync;
+        }
         hosted.set_replicas_flushed(replicas.parts[at].replica.peers().map(|peer| peer.flushed));
     }
 }

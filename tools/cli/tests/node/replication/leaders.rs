@@ -167,6 +167,55 @@ fn leadership_is_handed_over_while_clients_write() {
     set.end_with_the_same_logs(2);
 }
 
+/// Asks for a hand-over to node 1, which is paused and lacks what was written since.
+fn hand_over_to_one_that_lacks_something(set: &Set, timeout: &str) {
+    let port = set.members[1].client_port.to_string();
+    let mut leader = set.connect(0);
+    until("a hand-over begins", || {
+        set.server(1).signal("CONT");
+        until("node 1 has everything", || {
+            set.info(0, "slave0").into_iter().chain(set.info(0, "slave1")).all(|line| line.contains("lag_bytes=0,"))
+        });
+        set.server(1).pause();
+        write(&mut leader, "later", 3);
+        // If it is paused for long, it counts as gone, and nobody hands over to it.
+        let reply = leader.call(&["FAILOVER", "TO", "127.0.0.1", &port, "TIMEOUT", timeout]).unwrap();
+        let begins = reply == Reply::Simple("OK".to_owned());
+        assert!(begins || is_error(&Ok(reply), "ERR FAILOVER target replica is not online"));
+        begins
+    });
+}
+
+#[test]
+fn a_hand_over_says_how_far_it_has_come_is_taken_back_and_ends_in_time() {
+    let set = Set::running(3);
+    set.settle(0);
+    let state = || set.info(0, "master_failover_state").unwrap();
+    let mut leader = set.connect(0);
+    let ok = Reply::Simple("OK".to_owned());
+    assert!(is_error(&leader.call(&["FAILOVER", "ABORT"]), "ERR No failover in progress"));
+
+    hand_over_to_one_that_lacks_something(&set, "600000");
+    assert_eq!(state(), "waiting-for-sync");
+    let mut held = set.connect(0);
+    held.send(&[&["SET", "held", "v"]]).unwrap();
+    assert!(is_error(&leader.call(&["FAILOVER"]), "ERR FAILOVER already in progress"));
+    assert_eq!(leader.call(&["FAILOVER", "ABORT"]).unwrap(), ok);
+    assert_eq!(held.receive().unwrap(), ok, "writes go on");
+    until("it is over", || state() == "no-failover");
+    let refusal = || set.info(0, "replication_refusal").unwrap();
+    until("it says why", || refusal().contains("taken back"));
+
+    hand_over_to_one_that_lacks_something(&set, "300");
+    held.send(&[&["SET", "held", "v"]]).unwrap();
+    assert_eq!(held.receive().unwrap(), ok, "writes go on when the time is over");
+    until("it is over", || state() == "no-failover");
+    assert!(refusal().contains("did not catch up in time"), "{}", refusal());
+    set.wait_for_leader(0);
+    set.server(1).signal("CONT");
+    set.end_with_the_same_logs(0);
+}
+
 #[test]
 fn without_a_majority_nothing_is_confirmed_and_everybody_is_told() {
     let mut set = Set::running(3);

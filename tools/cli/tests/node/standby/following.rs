@@ -6,6 +6,9 @@ use std::net::TcpStream;
 use std::process::Output;
 use std::thread;
 
+use windrow_core::types::PartitionId;
+use windrow_store::{DataDir, FillMode, OpenConfig, open_replica};
+
 use super::{Place, bulk, info, ok};
 use crate::support::{Client, Reply, free_port, until, windrow};
 
@@ -102,6 +105,13 @@ fn it_refuses_writes_and_says_whom_it_follows() {
     let Reply::Array(role) = client.call(&["ROLE"]).unwrap() else { panic!() };
     assert_eq!((&role[0], &role[3]), (&bulk("slave"), &bulk("connected")));
     catch_up(&mut to, &mut client);
+    // Nobody here can be told to lead or to follow: that is decided by who has ended.
+    for command in [&["REPLICAOF", "NO", "ONE"][..], &["REPLICAOF", "127.0.0.1", "1"], &["FAILOVER"]] {
+        let Reply::Error(text) = client.call(command).unwrap() else { panic!("{command:?}") };
+        assert!(text.contains("a standby is a process beside its leader"), "{command:?}: {text}");
+    }
+    assert_eq!(to.call(&["REPLICAOF", "NO", "ONE"]).unwrap(), ok());
+    assert!(matches!(to.call(&["REPLICAOF", "127.0.0.1", "1"]).unwrap(), Reply::Error(_)));
 
     until("the leader lists it", || info(&mut to, "replication", "connected_slaves") == "1");
     let line = info(&mut to, "replication", "slave0");
@@ -202,6 +212,36 @@ fn without_a_leader_s_directory_it_says_what_is_missing() {
     // Whoever leads makes it anew.
     drop(place.leader(&[]));
     drop(place.standby(&[]));
+}
+
+#[test]
+fn a_replica_of_a_set_is_neither_served_nor_stood_by_until_it_has_left_the_set() {
+    let place = Place::new();
+    let leader = place.leader(&["--partitions", "1", "--cores", "1"]);
+    assert_eq!(leader.connect().call(&["SET", "key", "value"]).unwrap(), ok());
+    leader.signal("TERM");
+    leader.wait();
+    let dir = place.dir();
+    {
+        // As a node of a set leaves it.
+        let data_dir = DataDir::open(&dir).unwrap();
+        let config = OpenConfig { segment_len: 64 << 20, segments_ahead: 1, fill: FillMode::default() };
+        drop(open_replica(&data_dir, PartitionId::new(0), &config).unwrap());
+    }
+    let dir = dir.to_str().unwrap();
+    let Output { status, stderr, .. } = windrow(&["serve", "--dir", dir, "--port", "0"]).output().unwrap();
+    let (said, standby) = (String::from_utf8(stderr).unwrap(), refused(&["--of", dir]));
+    for (status, said) in [(status.code(), said), standby] {
+        assert_eq!(status, Some(78), "{said}");
+        assert!(said.contains("this is a replica in a set of nodes") && said.contains("leave-set"), "{said}");
+    }
+    let Output { status, stdout, .. } = windrow(&["leave-set", "--dir", dir]).output().unwrap();
+    let said = String::from_utf8(stdout).unwrap();
+    assert!(status.success() && said.contains("has left its set"), "{said}");
+    let leader = place.leader(&["--cores", "1"]);
+    assert_eq!(leader.connect().call(&["GET", "key"]).unwrap(), bulk("value"));
+    let Output { status, stderr, .. } = windrow(&["leave-set", "--dir", dir]).output().unwrap();
+    assert_eq!(status.code(), Some(75), "{}", String::from_utf8_lossy(&stderr));
 }
 
 #[test]
