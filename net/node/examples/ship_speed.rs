@@ -124,7 +124,7 @@ fn config(own: u64, other: u64, address: SocketAddr, large: LargeWay) -> WireCon
         cluster: ClusterId([1; 16]),
         partition_count: 1,
         partitions: vec![PARTITION],
-        peers: vec![PeerAddress { replica: ReplicaId::new(other), address }],
+        peers: vec![PeerAddress { replica: ReplicaId::new(other), place: address.into() }],
         secret: Secret::new(b"0123456789abcdef"),
         large,
         times: Times { silent_after: Duration::from_secs(600), ..Times::default() },

@@ -1,11 +1,11 @@
 //! What the connections of one core need to know.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use windrow_core::replication::ReplicaId;
 use windrow_core::types::{ClusterId, PartitionId};
 
+use super::place::Place;
 use super::secret::Secret;
 
 /// What the connections of one core need to know.
@@ -32,12 +32,12 @@ pub struct WireConfig {
 }
 
 /// Another node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct PeerAddress {
     /// Which replica it is.
     pub replica: ReplicaId,
     /// Where the core of it listens that has the same partitions as this one.
-    pub address: SocketAddr,
+    pub place: Place,
 }
 
 /// How large pieces of the log are sent.

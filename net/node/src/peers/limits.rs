@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use windrow_core::replication::limits::RANGE_LEN_MAX;
+use windrow_core::replication::limits::{RANGE_LEN_MAX, REPLICAS_MAX};
 use windrow_proto::replication::{FRAME_BODY_LEN_MAX, FRAME_HEADER_LEN, HANDSHAKE_BODY_LEN_MAX};
 
-/// Connections of one core that have not proved yet that they know the secret. What comes beyond is closed at once.
+/// Connections of one core that have not proved yet that they know the secret. One more takes the place of another.
 pub const STRANGERS_MAX: usize = 32;
+/// How many of them come from one address (of IPv6: from one network of 64 bits); all nodes may be on one machine.
+pub const STRANGERS_PER_ADDRESS_MAX: usize = REPLICAS_MAX;
 /// Bytes kept of what has been received on a connection and is not through: a range may be copied up to here, the rest
 /// of it goes straight into the log.
 pub const INPUT_LEN: usize = 16 << 10;
@@ -30,6 +32,7 @@ pub const SECRET_LEN_MIN: usize = 16;
 /// The longest secret, in bytes.
 pub const SECRET_LEN_MAX: usize = 1 << 10;
 
+const _: () = assert!(STRANGERS_PER_ADDRESS_MAX < STRANGERS_MAX);
 const _: () = assert!(INPUT_LEN >= FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX, "a frame fits");
 const _: () = assert!(QUEUE_LEN_MAX >= 2 * (FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX));
 const _: () = assert!((ROUND_LEN_MAX as u64) <= RANGE_LEN_MAX);

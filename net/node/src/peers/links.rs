@@ -4,12 +4,12 @@
 //! for each core, and no race about which one stays. If one end has lost it and the other has not noticed yet, the new
 //! one takes the place of the old.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use windrow_core::replication::ReplicaId;
 
 use super::config::{PeerAddress, Times};
+use super::place::Place;
 use crate::ring::ConnId;
 
 /// The most doublings of a delay.
@@ -33,7 +33,7 @@ pub struct LinkStatus {
     /// Which replica it is.
     pub replica: ReplicaId,
     /// Where it is connected to.
-    pub address: SocketAddr,
+    pub place: String,
     /// Whether this node is the one that connects.
     pub dials: bool,
     /// The state.
@@ -50,7 +50,7 @@ pub struct LinkStatus {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) replica: ReplicaId,
-    pub(super) address: SocketAddr,
+    pub(super) place: Place,
     /// This node is the one that connects.
     pub(super) dials: bool,
     pub(super) state: LinkState,
@@ -67,7 +67,7 @@ impl Link {
     pub(super) fn new(own: ReplicaId, peer: PeerAddress) -> Self {
         Self {
             replica: peer.replica,
-            address: peer.address,
+            place: peer.place,
             dials: own < peer.replica,
             state: LinkState::Down,
             conn: None,
@@ -95,6 +95,10 @@ impl Link {
             && self.since.is_some_and(|since| now.saturating_duration_since(since) >= times.redial_max);
         self.attempts = if lasted { 0 } else { (self.attempts + 1).min(DOUBLINGS_MAX) };
         self.enter(LinkState::Down, None, now);
+        if self.dials {
+            // It may have moved.
+            self.place.look_again();
+        }
         self.next = Some(now + delay(self.attempts, times, draw));
     }
 }
@@ -110,6 +114,11 @@ fn delay(attempts: u32, times: &Times, draw: u64) -> Duration {
 mod tests {
     use super::*;
 
+    fn peer(number: u64) -> PeerAddress {
+        let address: std::net::SocketAddr = "127.0.0.1:1".parse().unwrap();
+        PeerAddress { replica: ReplicaId::new(number), place: address.into() }
+    }
+
     #[test]
     fn delays_double_up_to_a_limit_and_are_spread() {
         let times = Times::default();
@@ -124,8 +133,7 @@ mod tests {
     #[test]
     fn only_a_connection_that_lasted_is_followed_by_a_quick_attempt() {
         let (times, start) = (Times::default(), Instant::now());
-        let address = "127.0.0.1:1".parse().unwrap();
-        let mut link = Link::new(ReplicaId::new(1), PeerAddress { replica: ReplicaId::new(2), address });
+        let mut link = Link::new(ReplicaId::new(1), peer(2));
         assert!(link.is_due(start));
         for _ in 0..3 {
             link.lost(&times, 0, start);
@@ -143,8 +151,6 @@ mod tests {
 
     #[test]
     fn the_lower_replica_connects() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let peer = |number| PeerAddress { replica: ReplicaId::new(number), address };
         assert!(Link::new(ReplicaId::new(1), peer(2)).dials);
         assert!(!Link::new(ReplicaId::new(3), peer(2)).dials);
     }

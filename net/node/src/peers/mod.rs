@@ -27,8 +27,10 @@ mod input;
 pub mod limits;
 mod links;
 mod outgoing;
+mod place;
 mod progress;
 mod secret;
+mod strangers;
 mod stream;
 mod transport;
 mod upkeep;
@@ -38,6 +40,7 @@ pub use counters::WireCounters;
 pub use handshake::HandshakeError;
 pub use host::{CloseReason, Command, Host, Outbox, Piece, Range, Room};
 pub use links::{LinkState, LinkStatus};
+pub use place::{Place, Resolver};
 pub use secret::{Secret, SecretError, Side};
 pub use transport::Transport;
 

@@ -1,11 +1,11 @@
 //! All connections of one core with other nodes: making, accepting, keeping and ending them.
 
-use std::net::SocketAddr;
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustix::net::{SendFlags, send};
 use windrow_core::replication::ReplicaId;
 use windrow_core::types::PartitionId;
 use windrow_proto::replication::{Handshake, Mode, Rejection, encode_handshake};
@@ -16,8 +16,9 @@ use super::connection::{Connection, Stage, Why};
 use super::counters::WireCounters;
 use super::handshake::{Handshaking, Own};
 use super::host::{Command, Host, Outbox};
-use super::limits::STRANGERS_MAX;
+use super::limits::STRANGERS_PER_ADDRESS_MAX;
 use super::links::{Link, LinkState, LinkStatus};
+use super::strangers::{Waiting, to_evict};
 use super::stream::Stream;
 use crate::auth::random_bytes;
 use crate::net::{Listener, Slab};
@@ -63,7 +64,7 @@ impl Transport {
     /// Connections are accepted from `listener`, and made from the first [`tick`](Self::tick) on.
     #[must_use]
     pub fn new(config: WireConfig, listener: Option<Listener>) -> Self {
-        let links: Vec<Link> = config.peers.iter().map(|&peer| Link::new(config.replica, peer)).collect();
+        let links: Vec<Link> = config.peers.into_iter().map(|peer| Link::new(config.replica, peer)).collect();
         let own = Own {
             replica: config.replica,
             cluster: config.cluster,
@@ -114,7 +115,7 @@ impl Transport {
         let Self { links, slab, .. } = self;
         links.iter().map(|link| LinkStatus {
             replica: link.replica,
-            address: link.address,
+            place: link.place.to_string(),
             dials: link.dials,
             state: link.state,
             since: link.since,
@@ -131,7 +132,7 @@ impl Transport {
                 self.accepting = armed;
                 match socket {
                     Ok(socket) if !self.closing => {
-                        self.accepted(socket);
+                        self.accepted(socket, ring);
                         self.accept(ring);
                     }
                     // Armed again at the next tick: without descriptors it would fail again at once.
@@ -169,31 +170,48 @@ impl Transport {
         }
     }
 
-    fn accepted(&mut self, socket: OwnedFd) {
-        if self.strangers >= STRANGERS_MAX {
-            self.counters.handshakes_failed.increment();
-            if let Some(unsaid) = self.complaints.may_say(About::Stranger, "busy", self.now()) {
-                tracing::warn!(
-                    unsaid,
-                    "too many connections to the peer port that have not proved anything: new ones are refused. Find out \
-                     who makes them (`ss -tn`), and keep them away from the port"
-                );
-            }
-            let mut no = Vec::new();
-            encode_handshake(&Handshake::Rejected(Rejection::Busy), &mut no);
-            // A stranger who takes nothing gets nothing.
-            let _ = send(&socket, &no, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-            return;
-        }
+    fn accepted(&mut self, socket: OwnedFd, ring: &mut Ring) {
         let opened = Stream::accepted(socket).and_then(|opened| Ok((opened, random_bytes()?)));
         match opened {
             Ok(((stream, remote), nonce)) => {
+                self.make_room(remote.ip(), ring);
                 self.strangers += 1;
                 let stage = Stage::Handshake(Handshaking::accepting(nonce), None);
                 self.insert(stream, remote, stage);
             }
             Err(error) => tracing::debug!(%error, "a connection was gone before it could be looked at"),
         }
+    }
+
+    /// Ends one of the connections that have proved nothing, if there are too many for another one from `newcomer`.
+    fn make_room(&mut self, newcomer: IpAddr, ring: &mut Ring) {
+        if self.strangers < STRANGERS_PER_ADDRESS_MAX {
+            return;
+        }
+        let mut waiting = Vec::with_capacity(self.strangers);
+        let mut ids = self.take_ids();
+        for id in ids.drain(..) {
+            if let Some(one) = self.slab.get_mut(id).filter(|one| one.is_stranger()) {
+                waiting.push(Waiting { id, address: one.remote.ip(), since: one.opened });
+            }
+        }
+        self.give_ids_back(ids);
+        let Some(gone) = to_evict(&waiting, newcomer).and_then(|id| self.slab.remove(id)) else { return };
+        self.strangers -= 1;
+        self.counters.handshakes_failed.increment();
+        if let Some(unsaid) = self.complaints.may_say(About::Stranger, "busy", self.now()) {
+            tracing::warn!(
+                remote = %gone.remote,
+                unsaid,
+                "too many connections to the peer port that have not proved anything: the oldest ones are ended. Find out \
+                 who makes them (`ss -tn`), and keep them away from the port"
+            );
+        }
+        let mut no = Vec::new();
+        encode_handshake(&Handshake::Rejected(Rejection::Busy), &mut no);
+        // A stranger who takes nothing gets nothing.
+        let _sent = gone.stream.write(&[IoSlice::new(&no)], false);
+        gone.close(ring);
     }
 
     /// The time, also between two rounds.

@@ -33,9 +33,9 @@ impl Transport {
     }
 
     fn dial(&mut self, at: usize, ring: &mut Ring, now: Instant) {
-        match Stream::connect(self.links[at].address) {
-            Ok(stream) => {
-                let remote = self.links[at].address;
+        let connecting = self.links[at].place.address().and_then(|address| Ok((Stream::connect(address)?, address)));
+        match connecting {
+            Ok((stream, remote)) => {
                 let id = self.insert(stream, remote, Stage::Connecting(at));
                 self.links[at].enter(LinkState::Connecting, Some(id), now);
                 if let Some(connection) = self.slab.get_mut(id) {
@@ -134,7 +134,7 @@ impl Transport {
         let link = &mut self.links[at];
         if let Some(unsaid) = self.complaints.may_say(About::Link(at), why.kind(), now) {
             let what = if link.state == LinkState::Up { "lost the connection with" } else { "cannot connect with" };
-            tracing::warn!(peer = %link.replica, address = %link.address, unsaid, "{what} another node: {why}");
+            tracing::warn!(peer = %link.replica, address = %link.place, unsaid, "{what} another node: {why}");
         }
         link.trouble = Some(why.to_string());
         link.lost(&self.times, draw, now);

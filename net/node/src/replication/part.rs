@@ -41,6 +41,8 @@ pub(crate) struct Part {
     pub(crate) receiving: Option<Receiving>,
     /// Whose range stopped for want of room.
     pub(crate) stopped: Option<ReplicaId>,
+    /// What arrives is thrown away for want of room, and the leader sends no more.
+    pub(crate) lacks_room: bool,
     /// Memory for what a range has completed.
     pub(crate) verified: Vec<Verified>,
     /// The epoch to lead in, as long as its first record could not be appended.
@@ -74,6 +76,7 @@ impl Part {
             speaker: None,
             receiving: None,
             stopped: None,
+            lacks_room: false,
             verified: Vec::new(),
             leads: None,
             may_append: false,

@@ -1,7 +1,6 @@
 //! The replicas of one core, and how the settings make them.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use windrow_core::replication::limits::WINDOW_LEN_DEFAULT;
@@ -9,8 +8,8 @@ use windrow_core::replication::{CommitRule, Config, Moment, ReplicaId};
 use windrow_core::types::{ClusterId, PartitionId};
 
 use super::part::Part;
-use crate::peers::PeerAddress;
-use crate::role::Members;
+use crate::peers::{PeerAddress, Resolver};
+use crate::role::{Member, Members};
 use crate::serve::ReplicationError;
 
 /// How often a leader shows that it is there, unless the lease is short.
@@ -132,18 +131,9 @@ pub(crate) fn config(
 }
 
 /// Where the others listen for core number `core` of this node.
-///
-/// # Errors
-/// [`ReplicationError::Resolve`]: a name that is not known.
-pub(crate) fn peer_addresses(members: &Members, core: usize) -> Result<Vec<PeerAddress>, ReplicationError> {
+pub(crate) fn peer_addresses(members: &Members, core: usize, resolver: &Resolver) -> Vec<PeerAddress> {
     let above = u16::try_from(core).unwrap_or(u16::MAX);
     let others = members.all.iter().filter(|member| member.replica != members.own);
-    let address = |member: &crate::role::Member| {
-        let place = (member.host.as_str(), member.peer_port.saturating_add(above));
-        let found: Result<Option<SocketAddr>, _> = place.to_socket_addrs().map(|mut all| all.next());
-        let failed = |source| ReplicationError::Resolve { host: member.host.clone(), source };
-        let address = found.map_err(failed)?.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
-        Ok(PeerAddress { replica: member.replica, address })
-    };
-    others.map(address).collect()
+    let place = |member: &Member| resolver.place(&member.host, member.peer_port.saturating_add(above));
+    others.map(|member| PeerAddress { replica: member.replica, place: place(member) }).collect()
 }

@@ -141,16 +141,6 @@ pub enum ReplicationError {
         /// Whom it names.
         replica: ReplicaId,
     },
-    /// A name that is not known.
-    #[error(
-        "cannot find the address of peer {host}: {source}. Remedy: name an address in `peers`, or mend the resolver"
-    )]
-    Resolve {
-        /// The name.
-        host: String,
-        /// What the resolver says.
-        source: std::io::Error,
-    },
     /// What the replicas themselves refuse.
     #[error("the settings of replication do not go together: {0}")]
     Config(#[from] ConfigError),

@@ -12,7 +12,7 @@ use super::opening::OpenedHere;
 use super::{ReplicationError, ServeError};
 use crate::auth::random_bytes;
 use crate::net::Listener;
-use crate::peers::{LargeWay, Secret, Times, Transport, WireConfig};
+use crate::peers::{LargeWay, Resolver, Secret, Times, Transport, WireConfig};
 use crate::replication::{Part, Replicas, check, config, peer_addresses};
 use crate::role::{Members, Part as Named};
 use crate::server::Node;
@@ -72,10 +72,12 @@ pub(super) fn seeds(
     let secret = Secret::read(&path)?;
     node.replication.set_members(members.clone());
     let start = Instant::now();
+    let resolver = Resolver::start()
+        .map_err(|source| ServeError::System { step: "start the thread that looks names up", source })?;
     let mut seeds = Vec::with_capacity(found.len());
     for (core, found) in found.into_iter().enumerate() {
         let partitions = found.iter().map(|(id, _)| *id).collect();
-        let transport = transport(settings, node, &members, core, &secret, partitions)?;
+        let transport = transport(settings, node, &members, (core, partitions), &secret, &resolver)?;
         let replicas = replicas(settings, node, &members, core, start, found)?;
         seeds.push(Seed { replicas: Box::new(replicas), transport });
     }
@@ -119,9 +121,9 @@ fn transport(
     settings: &Settings,
     node: &Node,
     members: &Members,
-    core: usize,
+    (core, partitions): (usize, Vec<PartitionId>),
     secret: &Secret,
-    partitions: Vec<PartitionId>,
+    resolver: &Resolver,
 ) -> Result<Transport, ServeError> {
     let own = members.find(members.own).ok_or(ReplicationError::Stranger { own: members.own })?;
     let above = u16::try_from(core).unwrap_or(u16::MAX);
@@ -135,7 +137,7 @@ fn transport(
         cluster: node.identity.cluster,
         partition_count: node.identity.partitions.count(),
         partitions,
-        peers: peer_addresses(members, core)?,
+        peers: peer_addresses(members, core, resolver),
         secret: secret.clone(),
         large: LargeWay::default(),
         times: Times::default(),

@@ -8,6 +8,9 @@ use crate::replication::output::{Event, Output};
 use crate::replication::types::{CommitRule, Moment, Position, Promised, ReplicaId, Verified};
 use crate::types::{Epoch, Lsn};
 
+/// No hello is said before there is room again.
+const NEVER: Moment = Moment::new(u64::MAX);
+
 /// How many bytes arrive between two acknowledgements, unless a flush brings one first.
 const ACK_EVERY: u64 = 256 << 10;
 
@@ -345,6 +348,26 @@ impl Replica {
         follower.forget_stream();
         if let Some(peer) = follower.leader {
             self.event(Event::BadBytes { peer, at });
+        }
+    }
+
+    /// There is no room for what arrives, and it is thrown away: the leader is to send nothing more until
+    /// [`handle_room`](Self::handle_room). Its heartbeats are answered meanwhile, so that a full disk here takes neither
+    /// its lease nor this replica's promises from anybody.
+    pub fn handle_no_room(&mut self) {
+        if let Some(follower) = self.follower() {
+            follower.stream = None;
+            follower.hello_at = NEVER;
+        }
+    }
+
+    /// There is room again: the leader is asked to go on from where this log ends.
+    pub fn handle_room(&mut self, now: Moment) {
+        if let Some(follower) = self.follower()
+            && follower.hello_at == NEVER
+        {
+            follower.hello_at = now;
+            self.say_hello_again(now);
         }
     }
 

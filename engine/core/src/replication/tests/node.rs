@@ -37,6 +37,8 @@ pub(super) struct Node {
     next_id: u64,
     /// Counts the cuts: a flush that was under way before one says nothing about the log after it.
     generation: u64,
+    /// There is no room for what arrives.
+    pub(super) is_full: bool,
     /// This node's clock runs by so many millionths faster than the world's, and started elsewhere.
     pub(super) clock_ppm: u64,
 }
@@ -51,6 +53,7 @@ impl Node {
             partial: Vec::new(),
             next_id: 1,
             generation: 0,
+            is_full: false,
             clock_ppm: 0,
         }
     }
@@ -93,6 +96,9 @@ impl Node {
     pub(super) fn tick(&mut self, now: u64) -> Vec<Effect> {
         let clock = self.clock(now);
         let Some(replica) = &mut self.replica else { return Vec::new() };
+        if !self.is_full {
+            replica.handle_room(clock);
+        }
         replica.handle_tick(clock);
         self.drain(&[])
     }
@@ -217,6 +223,10 @@ impl Node {
     }
 
     fn receive(&mut self, payload: &[u8], from: Lsn) {
+        if self.is_full {
+            self.partial.clear();
+            return self.replica.as_mut().unwrap().handle_no_room();
+        }
         let have = usize::try_from(from.since(self.disk.end())).expect("bytes arrive behind whole records");
         assert!(have <= self.partial.len(), "a gap would be left in the log");
         self.partial.truncate(have);

@@ -333,6 +333,35 @@ fn what_is_known_to_be_committed_is_cut_by_permission_only() {
     assert_eq!((replica.committed(), replica.position()), (Lsn::ZERO, Position::default()));
 }
 
+/// A follower whose disk is full hears its leader and answers, and asks for nothing before there is room.
+#[test]
+fn a_follower_without_room_answers_heartbeats_and_asks_for_nothing() {
+    let mut replica = replica(1, 1);
+    replica.handle_message(at(10), id(3), heartbeat(3, 4, 0));
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(11), number);
+    let end = LogEnd { lsn: Lsn::new(64), chain: Chain::new(64) };
+    let say = |replica: &mut Replica, millis, body| {
+        replica.handle_message(at(millis), id(3), Message { epoch: Epoch::new(4), body });
+        sent(&outputs(replica))
+    };
+    say(&mut replica, 12, Body::Resume(end));
+    say(&mut replica, 13, Body::Bytes { from: Lsn::new(64), to: Lsn::new(500), committed: Lsn::ZERO });
+    replica.handle_no_room();
+    replica.handle_received(&[]);
+    for millis in [500, 1_000, 2_000] {
+        let said = say(&mut replica, millis, heartbeat(3, 4, 500).body);
+        let [(_, Body::Ack(ack))] = &said[..] else { panic!("{said:?}") };
+        assert_eq!((ack.received, ack.flushed), (Lsn::ZERO, Lsn::ZERO));
+        replica.handle_tick(at(millis + 1));
+        assert!(outputs(&mut replica).is_empty(), "nothing is asked for");
+    }
+    replica.handle_room(at(2_001));
+    assert!(matches!(&sent(&outputs(&mut replica))[..], [(_, Body::Hello(hello))] if hello.end == end.lsn));
+    say(&mut replica, 2_002, Body::Resume(end));
+    assert!(replica.is_streaming());
+}
+
 /// Each voter has one of sixteen successive epochs for itself, by its place among the voters.
 #[test]
 fn no_two_voters_ask_for_the_same_epoch() {

@@ -37,6 +37,7 @@ fn trouble(seed: u64) -> usize {
         step(&mut world, &mut rng, nodes);
     }
     let committed = world.committed.len();
+    world.nodes.iter_mut().for_each(|node| node.is_full = false);
     world.heal();
     committed
 }
@@ -68,6 +69,8 @@ fn step(world: &mut World, rng: &mut Rng, nodes: u64) {
         75..77 => trim(world, rng, node),
         77..80 => reconnect(world, node, id(1 + rng.below(nodes))),
         80..82 => power_cut(world, nodes),
+        82..85 => world.node(node).is_full = true,
+        85..90 => world.node(node).is_full = false,
         _ => {}
     }
     world.run(rng.below(25));

@@ -173,7 +173,7 @@ pub(super) fn config(replica: u64, peers: &[(u64, std::net::SocketAddr)]) -> Wir
         partitions: vec![PARTITION],
         peers: peers
             .iter()
-            .map(|&(replica, address)| PeerAddress { replica: ReplicaId::new(replica), address })
+            .map(|&(replica, address)| PeerAddress { replica: ReplicaId::new(replica), place: address.into() })
             .collect(),
         secret: Secret::new(SECRET),
         large: LargeWay::default(),

@@ -106,9 +106,17 @@ impl<S: ServerCommands> Host for OnCore<'_, S> {
         }
         match hosted[place].partition.receive_into(at, upto.min(range.upto)) {
             Ok(room) => Room::Into(room),
-            Err(ReceiveError::NotReady | ReceiveError::NoSpace) => {
+            // It takes a moment. Whatever else this peer says waits as long, heartbeats included.
+            Err(ReceiveError::NotReady) => {
                 part.stopped = Some(peer);
                 Room::Wait
+            }
+            // It may take for ever, and what the peer says is heard all the same.
+            Err(ReceiveError::NoSpace) => {
+                part.receiving = None;
+                part.lacks_room = true;
+                part.replica.handle_no_room();
+                Room::Discard(upto.since(at))
             }
             Err(error) => {
                 tracing::error!(%partition, %peer, %error, "cannot take what the leader sends");

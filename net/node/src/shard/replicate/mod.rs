@@ -30,6 +30,11 @@ impl<S: ServerCommands> Engine<S> {
             if room && let Some(peer) = replicas.parts[at].stopped.take() {
                 out.resume(peer);
             }
+            if replicas.parts[at].lacks_room && self.parts.hosted[at].partition.log().prepared_count() > 0 {
+                replicas.parts[at].lacks_room = false;
+                let moment = replicas.moment(now.instant);
+                replicas.parts[at].replica.handle_room(moment);
+            }
             self.turn(at, &mut replicas, out, clients, now);
         }
         self.parts.replicas = Some(replicas);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::set::{Set, check, fill, init, write};
 use crate::support::{Reply, free_port, skipped, until, windrow};
@@ -124,9 +125,21 @@ fn a_follower_whose_disk_is_full_holds_nobody_up_and_goes_on_when_there_is_room(
         set.server(2).said().iter().any(|line| line.contains("no new log segment can be made"))
     });
     fill(&mut leader, "b", 100);
+    // It votes all the same: with the other one gone, the leader commits nothing, and leads and serves reads.
+    set.kill(1);
+    until("the other one is gone", || {
+        let lines = [set.info(0, "slave0"), set.info(0, "slave1")];
+        lines.into_iter().flatten().any(|line| line.contains("state=offline"))
+    });
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        assert_eq!(leader.call(&["EXISTS", "b1"]).unwrap(), Reply::Integer(1));
+    }
+    set.start(1, &[]);
+    fill(&mut leader, "c", 100);
     let status = Command::new("mount").args(["-o", "remount,size=64m"]).arg(&small.0).status().unwrap();
     assert!(status.success());
     set.settle(0);
-    check(&mut set.reader(2), "b", 100);
+    check(&mut set.reader(2), "c", 100);
     set.end_with_the_same_logs(0);
 }
