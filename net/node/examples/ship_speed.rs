@@ -25,6 +25,7 @@ use windrow_node::peers::{
     Host, LargeWay, Outbox, PeerAddress, Piece, Range, Room, Secret, Times, Transport, WireConfig,
 };
 use windrow_node::ring::{CpuSet, Mapped, Ring};
+use windrow_proto::replication::Layout;
 use windrow_store::{FillMode, MappedSegment, SegmentView, create_segment};
 
 const SEGMENT: usize = 64 << 20;
@@ -122,7 +123,7 @@ fn config(own: u64, other: u64, address: SocketAddr, large: LargeWay) -> WireCon
     WireConfig {
         replica: ReplicaId::new(own),
         cluster: ClusterId([1; 16]),
-        partition_count: 1,
+        layout: Layout { partitions: 1, cores: 1 },
         partitions: vec![PARTITION],
         peers: vec![PeerAddress { replica: ReplicaId::new(other), place: address.into() }],
         secret: Secret::new(b"0123456789abcdef"),

@@ -1,6 +1,7 @@
 //! Starting a node, and bringing it to its end.
 
 mod error;
+mod ground;
 mod listening;
 mod opening;
 #[cfg(feature = "shared-nothing")]
@@ -13,14 +14,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use windrow_core::types::{PartitionId, PartitionMap};
-use windrow_store::{Background, BuildMode, DataDir, DataDirError, NewDataDir, OpenReport, install_signal_handlers};
+use windrow_store::{Background, DataDir, DataDirError, OpenReport};
 
 pub use error::{ReplicationError, ServeError};
-use listening::{addresses, listen, listen_admin};
+use ground::{Ground, open_data_dir};
+use listening::addresses;
 #[cfg(feature = "shared-memory")]
 pub(crate) use opening::open_config;
 use opening::{hot_len, open_here, open_partitions};
@@ -32,9 +33,9 @@ use crate::admin::Admin;
 use crate::auth::random_bytes;
 use crate::net::Listener;
 use crate::ring::{CpuSet, Ring, probe};
-use crate::runtime::{self, CoreChoiceError, CoreThread};
+use crate::runtime::{self, CoreThread};
 use crate::server::{Endpoint, Identity, Node, Phase, Server, random_id};
-use crate::settings::{Configured, Settings};
+use crate::settings::Configured;
 use crate::shard::{Driver, Engine, EngineParts, Flusher, Hosted, Now, Place};
 use crate::shared::Common;
 
@@ -89,23 +90,13 @@ struct CoreSeed {
 /// # Panics
 /// Never: the cores outlive what they are told through.
 pub fn serve(configured: Configured, ready: impl FnOnce(&Serving)) -> Result<ExitReason, ServeError> {
-    let settings = configured.settings().clone();
-    let workers = CpuSet::of_this_thread().map_err(|source| ServeError::System { step: "list cpus", source })?;
-    let cpus = choose_cpus(&settings)?;
-    probe()?;
-    install_signal_handlers();
-    raise_descriptor_limit(&settings);
-    let data_dir = open_data_dir(&settings, cpus.len())?;
-    let listeners = listen(&settings, cpus.len())?;
-    let admin = listen_admin(&settings)?;
+    let ground = Ground::new(&configured, || probe().map(drop).map_err(ServeError::from), open_data_dir)?;
+    let Ground { settings, cpus, data_dir, listeners, owners, .. } = &ground;
     // Whoever takes over from this process serves clients there.
-    data_dir.announce(&addresses(&listeners)).map_err(DataDirError::from)?;
-    let owners = owners(data_dir.identity().partitions, cpus.len());
-    #[cfg(feature = "shared-memory")]
-    refuse_peers(&settings)?;
-    let hot_len = hot_len(&settings, owners.len());
-    let opened = open_partitions(&owners, cpus.len(), |partition| {
-        open_here(&data_dir, partition, &settings, hot_len)
+    data_dir.announce(&addresses(listeners)).map_err(DataDirError::from)?;
+    let hot_len = hot_len(settings, owners.len());
+    let opened = open_partitions(owners, cpus.len(), |partition| {
+        open_here(data_dir, partition, settings, hot_len)
             .map_err(|source| ServeError::Open { partition, source: Box::new(source) })
     })?;
     let reports = opened.iter().flatten().map(|open| (open.hosted.id, open.report.clone())).collect();
@@ -126,13 +117,7 @@ pub fn serve(configured: Configured, ready: impl FnOnce(&Serving)) -> Result<Exi
         hosted.push(partitions);
     }
     let parts = Parts {
-        settings,
-        workers,
-        cpus,
-        data_dir: &data_dir,
-        listeners,
-        admin,
-        owners,
+        ground,
         hosted,
         reports,
         #[cfg(feature = "shared-nothing")]
@@ -142,14 +127,8 @@ pub fn serve(configured: Configured, ready: impl FnOnce(&Serving)) -> Result<Exi
 }
 
 /// What a node is made of before it runs.
-struct Parts<'a> {
-    settings: Settings,
-    workers: CpuSet,
-    cpus: Vec<usize>,
-    data_dir: &'a DataDir,
-    listeners: Vec<Vec<Listener>>,
-    admin: Option<TcpListener>,
-    owners: Vec<usize>,
+struct Parts {
+    ground: Ground,
     hosted: Vec<Vec<Hosted>>,
     reports: Vec<(PartitionId, OpenReport)>,
     /// What the replicas of each core begin with, where there are other nodes.
@@ -159,18 +138,12 @@ struct Parts<'a> {
 
 fn serve_parts<B: StandsBy>(
     configured: Configured,
-    parts: Parts<'_>,
+    parts: Parts,
     prepare: impl FnOnce(&Arc<Common>, usize) -> Result<B, ServeError>,
     ready: impl FnOnce(&Serving),
 ) -> Result<ExitReason, ServeError> {
     let Parts {
-        settings,
-        workers,
-        cpus,
-        data_dir,
-        listeners,
-        admin,
-        owners,
+        ground: Ground { settings, workers, cpus, data_dir, listeners, admin, owners },
         hosted,
         reports,
         #[cfg(feature = "shared-nothing")]
@@ -178,7 +151,7 @@ fn serve_parts<B: StandsBy>(
     } = parts;
     let common = Common::new(cpus.len()).map_err(|source| ServeError::System { step: "make eventfds", source })?;
     let common = Arc::new(common);
-    let identity = identity(data_dir, &listeners, &owners)?;
+    let identity = identity(&data_dir, &listeners, &owners)?;
     let map = identity.partitions;
     let node = Arc::new(Node::new(configured, identity, cpus.len())?);
     let background =
@@ -187,7 +160,7 @@ fn serve_parts<B: StandsBy>(
         watch_signals(&common, &node).map_err(|source| ServeError::System { step: "watch signals", source })?;
     let standby = prepare(&common, cpus.len())?;
     #[cfg(feature = "shared-nothing")]
-    let replicated = replicated::seeds(data_dir, &settings, &node, replicas)?;
+    let replicated = replicated::seeds(&data_dir, &settings, &node, replicas)?;
     let serving = Serving {
         addresses: addresses(&listeners),
         admin: None,
@@ -344,74 +317,6 @@ fn start_core(
         ended
     };
     Ok(runtime::start(&format!("windrow-{core}"), seed.cpu, main)?)
-}
-
-fn choose_cpus(settings: &Settings) -> Result<Vec<usize>, ServeError> {
-    let available = runtime::available();
-    match &settings.cores {
-        Some(choice) => Ok(choice.resolve(&available)?),
-        None if available.is_empty() => Err(CoreChoiceError::None.into()),
-        None => Ok(available),
-    }
-}
-
-/// Descriptors beside those of clients: log segments, rings, listeners.
-const DESCRIPTORS_BESIDE_CLIENTS: u64 = 1_024;
-
-/// Lets the process open as many files as it may: every client is one, and every log segment.
-fn raise_descriptor_limit(settings: &Settings) {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
-    let wanted = settings.max_clients as u64 + DESCRIPTORS_BESIDE_CLIENTS;
-    if let Some(most) = limit.maximum
-        && most < wanted
-    {
-        tracing::warn!(
-            most,
-            wanted,
-            "the limit of open files is too low for max-clients: raise it (`ulimit -Hn`, systemd LimitNOFILE)"
-        );
-    }
-}
-
-fn open_data_dir(settings: &Settings, cores: usize) -> Result<DataDir, ServeError> {
-    let mode = if Identity::IS_CLUSTER { BuildMode::SharedNothing } else { BuildMode::SharedMemory };
-    let partitions = settings.partitions.unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX));
-    if !settings.peers.is_empty() {
-        // A directory that is made here would be of another cluster, and a replica that nobody knows.
-        return open_for_set(settings);
-    }
-    let data_dir =
-        DataDir::open_or_create(&settings.dir, &NewDataDir { cluster: None, replica: None, partitions, mode })?;
-    let found = data_dir.identity().partitions;
-    match settings.partitions {
-        Some(asked) if asked != found => Err(ServeError::Partitions { path: settings.dir.clone(), found, asked }),
-        _ => Ok(data_dir),
-    }
-}
-
-/// Opens a directory that was made by `windrow init`.
-fn open_for_set(settings: &Settings) -> Result<DataDir, ServeError> {
-    match DataDir::open(&settings.dir) {
-        Err(DataDirError::Absent { path }) => Err(ReplicationError::NoDirectory { path }.into()),
-        opened => Ok(opened?),
-    }
-}
-
-/// Nodes of other machines are replicated to in the other mode only.
-#[cfg(feature = "shared-memory")]
-fn refuse_peers(settings: &Settings) -> Result<(), ServeError> {
-    if settings.peers.is_empty() { Ok(()) } else { Err(ServeError::PeersInThisMode) }
-}
-
-/// Which core hosts each partition: neighbours together, as many on each as can be.
-fn owners(partitions: u16, cores: usize) -> Vec<usize> {
-    let partitions = usize::from(partitions);
-    let used = cores.min(partitions);
-    (0..partitions).map(|partition| partition * used / partitions).collect()
 }
 
 /// Where each partition is, as seen from `core`.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use windrow_core::replication::ReplicaId;
 use windrow_core::types::{ClusterId, PartitionId};
+use windrow_proto::replication::Layout;
 
 use super::place::Place;
 use super::secret::Secret;
@@ -15,8 +16,8 @@ pub struct WireConfig {
     pub replica: ReplicaId,
     /// The cluster of its data.
     pub cluster: ClusterId,
-    /// How many partitions the cluster has.
-    pub partition_count: u16,
+    /// How many partitions the cluster has, and on how many cores they are on every node.
+    pub layout: Layout,
     /// The partitions of this core.
     pub partitions: Vec<PartitionId>,
     /// All other nodes.

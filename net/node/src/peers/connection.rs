@@ -49,6 +49,7 @@ impl Why {
             Self::Handshake(HandshakeError::Rejected(_)) => "rejected",
             Self::Handshake(HandshakeError::RejectedByPeer(_)) => "rejected by peer",
             Self::Handshake(HandshakeError::OtherReplica { .. }) => "other replica",
+            Self::Handshake(HandshakeError::Layout { .. }) => "other layout",
             Self::Handshake(_) => "malformed handshake",
             Self::Slow => "slow",
             Self::Broken(Broken::Ended) => "ended",

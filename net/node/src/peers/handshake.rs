@@ -8,7 +8,7 @@ use thiserror::Error;
 use windrow_core::replication::ReplicaId;
 use windrow_core::types::ClusterId;
 use windrow_proto::replication::{
-    Challenge, FrameError, Handshake, Mode, NONCE_LEN, Opening, Rejection, VERSION, Welcome, agree,
+    Challenge, FrameError, Handshake, Layout, Mode, NONCE_LEN, Opening, Rejection, VERSION, Welcome, agree,
 };
 
 use super::secret::{Secret, Side};
@@ -22,7 +22,7 @@ pub(super) struct Own {
     pub(super) replica: ReplicaId,
     pub(super) cluster: ClusterId,
     pub(super) mode: Mode,
-    pub(super) partition_count: u16,
+    pub(super) layout: Layout,
     pub(super) secret: Secret,
     /// Everybody else.
     pub(super) peers: Vec<ReplicaId>,
@@ -49,6 +49,17 @@ pub enum HandshakeError {
         /// Which one is there.
         found: ReplicaId,
     },
+    /// The nodes lay their partitions out otherwise.
+    #[error(
+        "this node has {own} and the other one {other}; give all nodes of a set the same number of cores (`cores`), and \
+         make their directories with the same number of partitions (`windrow init --partitions`)"
+    )]
+    Layout {
+        /// What this node has.
+        own: Layout,
+        /// What the other one has.
+        other: Layout,
+    },
     /// A frame that does not belong here.
     #[error("what came does not belong into a handshake; is that a peer port of Windrow, and the same version?")]
     OutOfTurn,
@@ -71,8 +82,17 @@ const fn remedy(rejection: Rejection) -> &'static str {
              that was made anew is another replica"
         }
         Rejection::Busy => "it is tried again; if that goes on, find out who else connects to the peer port",
-        Rejection::PartitionCount => "make the data directories of a cluster with the same number of partitions",
         _ => "compare the logs of both nodes",
+    }
+}
+
+impl HandshakeError {
+    /// The other end has rejected this one.
+    pub(super) const fn by_peer(own: &Own, rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Layout(other) => Self::Layout { own: own.layout, other },
+            other => Self::RejectedByPeer(other),
+        }
     }
 }
 
@@ -138,7 +158,7 @@ impl Handshaking {
     pub(super) fn handle(&mut self, own: &Own, frame: &Handshake, body: &[u8]) -> Progress {
         match (std::mem::replace(&mut self.0, Step::Over), frame) {
             (Step::Over, _) => Progress::Failed(HandshakeError::OutOfTurn, None),
-            (_, Handshake::Rejected(rejection)) => Progress::Failed(HandshakeError::RejectedByPeer(*rejection), None),
+            (_, Handshake::Rejected(rejection)) => Progress::Failed(HandshakeError::by_peer(own, *rejection), None),
             (Step::Opening { nonce }, Handshake::Opening(opening)) => self.opened(own, opening, body, nonce),
             (Step::Challenge { expected, opening }, Handshake::Challenge(challenge)) => {
                 self.challenged(own, challenge, body, expected, opening)
@@ -148,15 +168,16 @@ impl Handshaking {
                     return reject(Rejection::Proof);
                 }
                 let proof = own.secret.prove(Side::Accepting, &opening, &challenge);
-                let welcome = Welcome { partition_count: own.partition_count, proof };
+                let welcome = Welcome { layout: own.layout, proof };
                 Progress::Known(peer, Some(Handshake::Welcome(welcome)))
             }
             (Step::Welcome { peer, opening, challenge }, Handshake::Welcome(welcome)) => {
                 if !own.secret.is_proof(&welcome.proof, Side::Accepting, &opening, &challenge) {
                     return reject(Rejection::Proof);
                 }
-                if welcome.partition_count != own.partition_count {
-                    return reject(Rejection::PartitionCount);
+                if welcome.layout != own.layout {
+                    let error = HandshakeError::Layout { own: own.layout, other: welcome.layout };
+                    return Progress::Failed(error, Some(Handshake::Rejected(Rejection::Layout(own.layout))));
                 }
                 Progress::Known(peer, None)
             }

@@ -8,7 +8,7 @@ use windrow_core::types::{Lsn, PartitionId};
 use windrow_proto::replication::{Frame, FrameError, Handshake, Phase, decode};
 
 use super::counters::WireCounters;
-use super::handshake::HandshakeError;
+use super::handshake::{HandshakeError, Own};
 use super::host::{CloseReason, Host, Outbox, Room};
 use super::stream::{Done, Stream};
 
@@ -22,8 +22,7 @@ pub(super) enum Broken {
     #[error("what came is no frame: {0}")]
     Frame(#[from] FrameError),
     #[error(
-        "a message is about partition {0}, which is not on this core; all nodes need the same number of cores (`cores`) \
-         and of partitions"
+        "a message is about partition {0}, which is not on this core; run the same version of Windrow on all nodes"
     )]
     Misplaced(PartitionId),
     #[error("{0}")]
@@ -68,6 +67,7 @@ pub(super) struct Input {
 
 /// What a connection needs to know to receive.
 pub(super) struct Context<'a, H> {
+    pub(super) own: &'a Own,
     pub(super) stream: &'a Stream,
     pub(super) peer: ReplicaId,
     pub(super) partitions: &'a [PartitionId],
@@ -195,7 +195,9 @@ impl Input {
 
     /// Hands on the frame at the start, if it is whole.
     fn take_frame<H: Host>(&mut self, context: &mut Context<'_, H>) -> Result<bool, Broken> {
-        let Some((frame, len)) = decode(self.held(), Phase::Open).map_err(|error| self.no_message(error))? else {
+        let Some((frame, len)) =
+            decode(self.held(), Phase::Open).map_err(|error| self.no_message(context.own, error))?
+        else {
             return Ok(false);
         };
         self.consume(len);
@@ -213,10 +215,10 @@ impl Input {
 
     /// Why what is held is no message. The last step of the handshake may have shown the one that connected what it
     /// does not like; then it says so where messages are expected.
-    fn no_message(&self, error: FrameError) -> Broken {
+    fn no_message(&self, own: &Own, error: FrameError) -> Broken {
         match decode(self.held(), Phase::Handshake) {
             Ok(Some((Frame::Handshake(Handshake::Rejected(rejection)), _))) => {
-                Broken::Rejected(HandshakeError::RejectedByPeer(rejection))
+                Broken::Rejected(HandshakeError::by_peer(own, rejection))
             }
             _ => Broken::Frame(error),
         }

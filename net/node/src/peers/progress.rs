@@ -149,14 +149,14 @@ impl Transport {
     ) -> Result<bool, Why> {
         let mut budget = ROUND_LEN_MAX;
         loop {
-            let Self { slab, partitions, counters, outbox, .. } = self;
+            let Self { slab, own, partitions, counters, outbox, .. } = self;
             let Some(connection) = slab.get_mut(id) else { return Ok(false) };
             let Stage::Open(peer, _) = connection.stage else { return Ok(false) };
             if connection.paused {
                 return Ok(false);
             }
             let stream = &connection.stream;
-            let mut context = Context { stream, peer, partitions, host, outbox, counters };
+            let mut context = Context { own, stream, peer, partitions, host, outbox, counters };
             let stopped = connection.input.progress(&mut context, &mut budget)?;
             match stopped {
                 Stopped::Commands => self.obey(ring, host, now),

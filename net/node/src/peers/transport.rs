@@ -69,7 +69,7 @@ impl Transport {
             replica: config.replica,
             cluster: config.cluster,
             mode: Mode::SharedNothing,
-            partition_count: config.partition_count,
+            layout: config.layout,
             secret: config.secret,
             peers: links.iter().map(|link| link.replica).collect(),
         };

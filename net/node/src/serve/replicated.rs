@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use windrow_core::replication::{LogState, Promised, Replica};
 use windrow_core::types::PartitionId;
+use windrow_proto::replication::Layout;
 use windrow_store::{DataDir, OpenConfig, OpenError, open_replica};
 
 use super::listening::patiently;
@@ -74,15 +75,29 @@ pub(super) fn seeds(
     let start = Instant::now();
     let resolver = Resolver::start()
         .map_err(|source| ServeError::System { step: "start the thread that looks names up", source })?;
-    let mut seeds = Vec::with_capacity(found.len());
+    let cores = found.len();
+    let mut seeds = Vec::with_capacity(cores);
     for (core, found) in found.into_iter().enumerate() {
+        if found.is_empty() {
+            // It has nobody to talk to, and nothing to talk about. Those behind it have no partition either.
+            break;
+        }
         let partitions = found.iter().map(|(id, _)| *id).collect();
         let transport = transport(settings, node, &members, (core, partitions), &secret, &resolver)?;
         let replicas = replicas(settings, node, &members, core, start, found)?;
         seeds.push(Seed { replicas: Box::new(replicas), transport });
     }
     node.set_wire(seeds.iter().map(|seed| Arc::clone(seed.transport.counters())).collect());
-    Ok(seeds.into_iter().map(Some).collect())
+    let mut seeds: Vec<Option<Seed>> = seeds.into_iter().map(Some).collect();
+    seeds.resize_with(cores, || None);
+    Ok(seeds)
+}
+
+/// How this node lays its partitions out: one core talks with the same one of every other node.
+fn layout(node: &Node) -> Layout {
+    let partitions = node.identity.partitions.count();
+    let cores = u16::try_from(node.metrics.cores().len()).unwrap_or(u16::MAX);
+    Layout { partitions, cores: cores.min(partitions) }
 }
 
 fn replicas(
@@ -135,7 +150,7 @@ fn transport(
     let config = WireConfig {
         replica: members.own,
         cluster: node.identity.cluster,
-        partition_count: node.identity.partitions.count(),
+        layout: layout(node),
         partitions,
         peers: peer_addresses(members, core, resolver),
         secret: secret.clone(),

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use super::ServeError;
 #[cfg(feature = "shared-memory")]
 use super::{
-    Common, Configured, CpuSet, DataDir, ExitReason, Hosted, Parts, Serving, SocketAddr, addresses, choose_cpus,
-    hot_len, install_signal_handlers, listen, listen_admin, open_partitions, owners, raise_descriptor_limit,
-    serve_parts,
+    Common, Configured, DataDir, ExitReason, Ground, Hosted, Parts, Serving, SocketAddr, addresses, hot_len,
+    open_partitions, serve_parts,
 };
 #[cfg(feature = "shared-memory")]
 use crate::standby;
@@ -27,35 +26,20 @@ pub fn serve_as_standby(
     choice: standby::StandbyChoice,
     ready: impl FnOnce(&Serving),
 ) -> Result<ExitReason, ServeError> {
-    let settings = configured.settings().clone();
-    let workers = CpuSet::of_this_thread().map_err(|source| ServeError::System { step: "list cpus", source })?;
-    let cpus = choose_cpus(&settings)?;
-    standby::check_kernel()?;
-    install_signal_handlers();
-    raise_descriptor_limit(&settings);
-    let data_dir = DataDir::open_read_only(&settings.dir)?;
-    let listeners = listen(&settings, cpus.len())?;
-    let admin = listen_admin(&settings)?;
-    let own = addresses(&listeners);
+    let ground = Ground::new(&configured, standby::check_kernel, |settings, _| {
+        DataDir::open_read_only(&settings.dir).map_err(ServeError::from)
+    })?;
+    let Ground { settings, cpus, data_dir, listeners, owners, .. } = &ground;
+    let own = addresses(listeners);
     let port = own.first().map_or(0, SocketAddr::port);
-    let owners = owners(data_dir.identity().partitions, cpus.len());
-    let opened = open_partitions(&owners, cpus.len(), |id| standby::open(&data_dir, id, &settings, port))?;
+    let opened = open_partitions(owners, cpus.len(), |id| standby::open(data_dir, id, settings, port))?;
     let reports = opened.iter().flatten().map(|open| (open.partition.id(), open.report.clone())).collect();
-    let hot_len = hot_len(&settings, owners.len());
+    let hot_len = hot_len(settings, owners.len());
     let hosted = |open| Hosted::following(open, settings.segment_fill, hot_len);
     let hosted = opened.into_iter().map(|opened| opened.into_iter().map(hosted).collect()).collect();
     let followed = DataDir::open_read_only(&settings.dir)?;
-    let parts = Parts {
-        settings: settings.clone(),
-        workers,
-        cpus,
-        data_dir: &data_dir,
-        listeners,
-        admin,
-        owners,
-        hosted,
-        reports,
-    };
+    let settings = settings.clone();
+    let parts = Parts { ground, hosted, reports };
     let prepare = |common: &Arc<Common>, cores| standby::prepare(followed, &settings, common, (cores, own), choice);
     serve_parts(configured, parts, prepare, ready)
 }

@@ -1,5 +1,6 @@
 //! How partitions are dealt to cores.
 
+use super::ground::owners;
 use super::*;
 
 #[test]

@@ -23,6 +23,7 @@ const NO_PEERS: &str = if cfg!(feature = "shared-memory") {
 } else {
     "ERR this node has no other replicas: name them in the setting `peers`"
 };
+const TAKEN_BACK: &str = "the hand-over was taken back";
 const NOT_A_MEMBER: &str = "ERR no replica of this set serves clients there: see the setting `peers`";
 
 /// `REPLICAOF NO ONE | host port [LOSING-COMMITTED-WRITES]`.
@@ -88,7 +89,11 @@ pub(super) fn failover(node: &Node, args: Args<'_>, encoder: &mut Encoder<'_>) {
     if abort {
         return match board.failover() {
             Failover::None => encoder.error("ERR No failover in progress."),
-            Failover::InProgress | Failover::WaitingForSync => ask(node, Request::Abort, encoder),
+            Failover::InProgress | Failover::WaitingForSync => {
+                ask(node, Request::Abort, encoder);
+                // Perhaps before any core has seen what is taken back.
+                board.control.note(Some(TAKEN_BACK.to_owned()));
+            }
         };
     }
     if !board.part().is_leader() {

@@ -81,6 +81,7 @@ impl Hosted {
         };
         Some(Status {
             part: if leaderless { Part::Leaderless } else { Part::Follower },
+            failover: role::Failover::None,
             epoch: progress.epoch.get(),
             leader: leader.filter(|_| !leaderless),
             link: Link { is_up: !leaderless, heard: Some(now), is_streaming: true },

@@ -100,11 +100,29 @@ pub struct Challenge {
     pub nonce: [u8; NONCE_LEN],
 }
 
+/// How a node lays its partitions out. Core number *n* talks with core number *n* of every other node, so all nodes of a
+/// set have the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layout {
+    /// How many partitions the cluster has; not zero.
+    pub partitions: u16,
+    /// On how many cores they are; not zero.
+    pub cores: u16,
+}
+
+impl core::fmt::Display for Layout {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let s = |count: u16| if count == 1 { "" } else { "s" };
+        let Self { partitions, cores } = *self;
+        write!(f, "{partitions} partition{} on {cores} core{}", s(partitions), s(cores))
+    }
+}
+
 /// The last step of the handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Welcome {
-    /// How many partitions the cluster has.
-    pub partition_count: u16,
+    /// How whoever was connected to lays its partitions out.
+    pub layout: Layout,
     /// The proof of whoever was connected to.
     pub proof: [u8; PROOF_LEN],
 }
@@ -134,23 +152,15 @@ pub enum Rejection {
     /// There are too many connections.
     #[error("too many connections")]
     Busy,
-    /// The numbers of partitions differ.
-    #[error("the replicas have different numbers of partitions")]
-    PartitionCount,
+    /// The nodes lay their partitions out otherwise.
+    #[error("it has {0}, which is another number than there are here")]
+    Layout(
+        /// What the one has that rejects.
+        Layout,
+    ),
 }
 
 impl Rejection {
-    const ALL: [Self; 8] = [
-        Self::Version,
-        Self::Mode,
-        Self::Features,
-        Self::Cluster,
-        Self::Proof,
-        Self::Stranger,
-        Self::Busy,
-        Self::PartitionCount,
-    ];
-
     const fn to_code(self) -> u16 {
         match self {
             Self::Version => 1,
@@ -160,12 +170,47 @@ impl Rejection {
             Self::Proof => 5,
             Self::Stranger => 6,
             Self::Busy => 7,
-            Self::PartitionCount => 8,
+            Self::Layout(_) => 8,
         }
     }
 
-    fn from_code(code: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|rejection| rejection.to_code() == code)
+    fn encode(self, writer: &mut Writer<'_>) {
+        writer.u16(self.to_code());
+        match self {
+            Self::Layout(layout) => layout.encode(writer).bytes(&[0; 2]),
+            _ => writer.bytes(&[0; 6]),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let rejection = match reader.u16()? {
+            1 => Self::Version,
+            2 => Self::Mode,
+            3 => Self::Features,
+            4 => Self::Cluster,
+            5 => Self::Proof,
+            6 => Self::Stranger,
+            7 => Self::Busy,
+            8 => {
+                let layout = Layout::decode(reader)?;
+                reader.zero::<2>()?;
+                return Some(Self::Layout(layout));
+            }
+            _ => return None,
+        };
+        reader.zero::<6>()?;
+        Some(rejection)
+    }
+}
+
+impl Layout {
+    fn encode<'a, 'b>(self, writer: &'a mut Writer<'b>) -> &'a mut Writer<'b> {
+        writer.u16(self.partitions).u16(self.cores)
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let (partitions, cores) = (reader.u16()?, reader.u16()?);
+        (partitions > 0 && cores > 0).then_some(Self { partitions, cores })
     }
 }
 
@@ -228,10 +273,10 @@ impl Handshake {
                 writer.bytes(proof);
             }
             Self::Welcome(welcome) => {
-                writer.u16(welcome.partition_count).bytes(&[0; 6]).bytes(&welcome.proof);
+                welcome.layout.encode(writer).bytes(&[0; 4]).bytes(&welcome.proof);
             }
             Self::Rejected(rejection) => {
-                writer.u16(rejection.to_code()).bytes(&[0; 6]);
+                rejection.encode(writer);
             }
         }
     }
@@ -243,15 +288,11 @@ impl Handshake {
             2 => Self::Challenge(challenge(&mut reader)?),
             3 => Self::Proof { proof: reader.array()? },
             4 => {
-                let partition_count = reader.u16().filter(|&count| count > 0)?;
-                reader.zero::<6>()?;
-                Self::Welcome(Welcome { partition_count, proof: reader.array()? })
+                let layout = Layout::decode(&mut reader)?;
+                reader.zero::<4>()?;
+                Self::Welcome(Welcome { layout, proof: reader.array()? })
             }
-            5 => {
-                let rejection = Rejection::from_code(reader.u16()?)?;
-                reader.zero::<6>()?;
-                Self::Rejected(rejection)
-            }
+            5 => Self::Rejected(Rejection::decode(&mut reader)?),
             _ => return None,
         };
         reader.end()?;

@@ -15,7 +15,9 @@ pub use frame::{
     FRAME_BODY_LEN_MAX, FRAME_HEADER_LEN, Frame, FrameError, HANDSHAKE_BODY_LEN_MAX, Phase, decode, encode,
     encode_alive, encode_handshake,
 };
-pub use handshake::{Challenge, Handshake, Mode, NONCE_LEN, Opening, PROOF_LEN, Rejection, VERSION, Welcome, agree};
+pub use handshake::{
+    Challenge, Handshake, Layout, Mode, NONCE_LEN, Opening, PROOF_LEN, Rejection, VERSION, Welcome, agree,
+};
 
 #[cfg(test)]
 mod tests;

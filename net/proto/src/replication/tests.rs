@@ -115,7 +115,7 @@ fn handshake() -> impl Strategy<Value = Handshake> {
         Rejection::Proof,
         Rejection::Stranger,
         Rejection::Busy,
-        Rejection::PartitionCount,
+        Rejection::Layout(Layout { partitions: 0x0102, cores: 0x0304 }),
     ];
     prop_oneof![
         (any::<(u16, u16)>(), mode(), any::<(u64, u64)>(), who(), any::<[u8; 32]>()).prop_map(
@@ -138,8 +138,9 @@ fn handshake() -> impl Strategy<Value = Handshake> {
             }
         ),
         any::<[u8; 32]>().prop_map(|proof| Handshake::Proof { proof }),
-        (1..=u16::MAX, any::<[u8; 32]>())
-            .prop_map(|(partition_count, proof)| Handshake::Welcome(Welcome { partition_count, proof })),
+        (1..=u16::MAX, 1..=u16::MAX, any::<[u8; 32]>()).prop_map(|(partitions, cores, proof)| {
+            Handshake::Welcome(Welcome { layout: Layout { partitions, cores }, proof })
+        }),
         proptest::sample::select(rejections.to_vec()).prop_map(Handshake::Rejected),
     ]
 }

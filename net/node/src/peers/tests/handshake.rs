@@ -7,7 +7,7 @@ fn own(replica: u64, peer: u64) -> Own {
         replica: ReplicaId::new(replica),
         cluster: CLUSTER,
         mode: Mode::SharedNothing,
-        partition_count: 4,
+        layout: Layout { partitions: 4, cores: 1 },
         secret: Secret::new(b"0123456789abcdef"),
         peers: vec![ReplicaId::new(peer)],
     }
@@ -81,7 +81,7 @@ fn the_one_that_connects_checks_the_other_one_too() {
     let Progress::Reply(Handshake::Proof { proof }) = connecting.handle(&one, &challenge, &body_of(&challenge)) else {
         panic!()
     };
-    let played_back = Handshake::Welcome(Welcome { partition_count: 4, proof });
+    let played_back = Handshake::Welcome(Welcome { layout: Layout { partitions: 4, cores: 1 }, proof });
     assert_eq!(connecting.handle(&one, &played_back, &body_of(&played_back)), reject(Rejection::Proof));
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use windrow_core::log::SegmentMemory;
 use windrow_core::replication::{Body, Message, ReplicaId};
 use windrow_core::types::{ClusterId, Epoch, Lsn, PartitionId};
+use windrow_proto::replication::Layout;
 use windrow_store::{FillMode, MappedSegment, create_segment};
 
 use super::super::{Host, LargeWay, Outbox, PeerAddress, Piece, Range, Room, Secret, Times, Transport, WireConfig};
@@ -169,7 +170,7 @@ pub(super) fn config(replica: u64, peers: &[(u64, std::net::SocketAddr)]) -> Wir
     WireConfig {
         replica: ReplicaId::new(replica),
         cluster: CLUSTER,
-        partition_count: 4,
+        layout: Layout { partitions: 4, cores: 1 },
         partitions: vec![PARTITION],
         peers: peers
             .iter()

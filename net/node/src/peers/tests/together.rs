@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use windrow_core::replication::{Body, Heartbeat, Message, Moment, ReplicaId};
 use windrow_core::types::{ClusterId, Epoch, Lsn, PartitionId};
+use windrow_proto::replication::Layout;
 
 use super::super::limits::QUEUE_LEN_MAX;
 use super::super::{CloseReason, LinkState, Secret, WireConfig};
@@ -55,13 +56,24 @@ fn another_cluster_is_refused() {
 
 #[test]
 fn another_number_of_partitions_is_refused() {
-    let mut pair = Pair::new(|_| (), |two| two.partition_count = 5);
+    other_layout(Layout { partitions: 5, cores: 1 }, "5 partitions on 1 core");
+}
+
+#[test]
+fn another_number_of_cores_is_refused() {
+    other_layout(Layout { partitions: 4, cores: 2 }, "4 partitions on 2 cores");
+}
+
+/// Both ends say what each of them has.
+fn other_layout(layout: Layout, shown: &str) {
+    let mut pair = Pair::new(|_| (), |two| two.layout = layout);
     pair.until(|pair| pair.two.host.count(&Told::Disconnected(ReplicaId::new(1))) == 1);
     assert!(pair.one.host.told.is_empty());
     // The one that accepts is told at the end only.
-    for node in [&mut pair.one, &mut pair.two] {
+    let usual = "4 partitions on 1 core";
+    for (node, own, other) in [(&mut pair.one, usual, shown), (&mut pair.two, shown, usual)] {
         let trouble = node.transport.links().next().unwrap().trouble.unwrap();
-        assert!(trouble.contains("different numbers of partitions; make the data directories"), "{trouble}");
+        assert!(trouble.contains(&format!("this node has {own} and the other one {other}; give all")), "{trouble}");
     }
 }
 
@@ -129,7 +141,7 @@ fn a_message_about_another_cores_partition_ends_the_connection() {
     pair.one.transport.outbox().send(ReplicaId::new(2), PartitionId::new(0), promise(1));
     pair.until(|pair| pair.two.host.count(&Told::Disconnected(ReplicaId::new(1))) == 1);
     let trouble = pair.two.transport.links().next().unwrap().trouble.unwrap();
-    assert!(trouble.contains("same number of cores"), "{trouble}");
+    assert!(trouble.contains("which is not on this core; run the same version"), "{trouble}");
 }
 
 #[test]

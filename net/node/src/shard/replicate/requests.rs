@@ -58,7 +58,6 @@ impl<S: ServerCommands> Engine<S> {
         let part = &mut replicas.parts[at];
         let Some(Handover { to, asked, .. }) = part.handover.take() else { return };
         tracing::info!(partition = %self.parts.hosted[at].id, %to, "the hand-over was taken back");
-        self.parts.node.replication.control.note(Some("the hand-over was taken back".to_owned()));
         if asked && part.replica.role() == RoleKind::Follower && part.replica.leader().is_none() {
             self.promote(at, Promotion::Safe, replicas);
         }

@@ -87,6 +87,31 @@ fn a_node_that_is_not_named_or_has_no_directory_does_not_start() {
     assert!(start(&missing).contains("windrow init") && !missing.exists());
 }
 
+/// Nobody waits for names, and nobody needs one before it connects.
+#[test]
+fn nodes_find_each_other_by_name_and_start_while_a_name_is_unknown() {
+    let mut set = Set::new(2);
+    // Its first address may be one of IPv6, where nobody listens: then it is the turn of the next.
+    set.name = Some("localhost");
+    (0..2).for_each(|number| set.start(number, &[]));
+    set.wait_for_leader(0);
+    write(&mut set.connect(0), "a", 10);
+    set.stop(0);
+    set.stop(1);
+    set.name = Some("nowhere.invalid");
+    (0..2).for_each(|number| set.start(number, &[]));
+    until("whoever connects says that it knows no address", || {
+        (0..2).any(|number| set.server(number).said().iter().any(|line| line.contains("no address of nowhere.invalid")))
+    });
+    set.name = Some("localhost");
+    set.stop(0);
+    set.stop(1);
+    (0..2).for_each(|number| set.start(number, &[]));
+    set.wait_for_leader(0);
+    check(&mut set.connect(0), "a", 10);
+    set.end_with_the_same_logs(0);
+}
+
 /// A file system of its own, or `None` where one cannot be mounted.
 struct Mounted(std::path::PathBuf);
 

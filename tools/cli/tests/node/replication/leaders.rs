@@ -197,6 +197,7 @@ fn a_hand_over_says_how_far_it_has_come_is_taken_back_and_ends_in_time() {
 
     hand_over_to_one_that_lacks_something(&set, "600000");
     assert_eq!(state(), "waiting-for-sync");
+    until("writes are held", || set.part(0) == "handing-over");
     let mut held = set.connect(0);
     held.send(&[&["SET", "held", "v"]]).unwrap();
     assert!(is_error(&leader.call(&["FAILOVER"]), "ERR FAILOVER already in progress"));

@@ -45,6 +45,8 @@ pub(crate) struct Set {
     /// What is given to every node beside its own.
     pub(crate) extra: Vec<String>,
     pub(crate) lease: &'static str,
+    /// What `peers` calls the machine that they run on, instead of its address.
+    pub(crate) name: Option<&'static str>,
     /// The hosts that they run on, each on its own; all on loopback where there are none.
     pub(crate) hosts: Option<Hosts>,
 }
@@ -69,7 +71,7 @@ impl Set {
             let identity = init(&dir, members.first().map(|first| first.identity.cluster.as_str()));
             members.push(Member { dir, identity, peer_port: free_port(), client_port: free_port(), server: None });
         }
-        Self { root, members, secret, extra: Vec::new(), lease: "1s", hosts: None }
+        Self { root, members, secret, extra: Vec::new(), lease: "1s", name: None, hosts: None }
     }
 
     /// Starts all nodes, each on a host of its own, and waits until the first one leads. `None` where such hosts cannot
@@ -90,7 +92,11 @@ impl Set {
 
     /// Where a node is reached.
     pub(crate) fn host(&self, number: usize) -> String {
-        if self.hosts.is_some() { Hosts::address(number) } else { "127.0.0.1".to_owned() }
+        match (self.name, &self.hosts) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(_)) => Hosts::address(number),
+            (None, None) => "127.0.0.1".to_owned(),
+        }
     }
 
     /// The setting `peers` as node `own` has it, the others' peer ports replaced by `port_of`.

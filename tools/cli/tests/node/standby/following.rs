@@ -229,7 +229,8 @@ fn a_replica_of_a_set_is_neither_served_nor_stood_by_until_it_has_left_the_set()
         drop(open_replica(&data_dir, PartitionId::new(0), &config).unwrap());
     }
     let dir = dir.to_str().unwrap();
-    let Output { status, stderr, .. } = windrow(&["serve", "--dir", dir, "--port", "0"]).output().unwrap();
+    let Output { status, stderr, .. } =
+        windrow(&["serve", "--dir", dir, "--port", "0", "--admin-port", "0"]).output().unwrap();
     let (said, standby) = (String::from_utf8(stderr).unwrap(), refused(&["--of", dir]));
     for (status, said) in [(status.code(), said), standby] {
         assert_eq!(status, Some(78), "{said}");
