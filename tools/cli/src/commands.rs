@@ -103,7 +103,7 @@ fn log() -> Command {
     };
     let lsn = |name: &'static str| Arg::new(name).long(name).value_name("LSN").value_parser(value_parser!(u64));
     Command::new("log")
-        .about("Look at logs on disk: reads only, also while a node runs and where data is damaged")
+        .about("Look at logs on disk, also while a node runs and where data is damaged; repair them")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -123,6 +123,22 @@ fn log() -> Command {
                         .help("Another copy: also check that both hold the same bytes, as far as both go"),
                 )
                 .arg(json()),
+        )
+        .subcommand(
+            Command::new("repair")
+                .about(
+                    "Replace damaged sealed segments by another replica's copies, where these are whole and fit; the damaged \
+                     ones are kept. No node may run on PATH",
+                )
+                .arg(path().help("A data directory"))
+                .arg(
+                    Arg::new("from")
+                        .long("from")
+                        .value_name("DIR")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("A data directory of the same cluster, or a copy of it; a node may run on it"),
+                ),
         )
         .subcommand(
             Command::new("dump")

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// All is well; a server was stopped in order.
     Ok,
-    /// `log verify` found damage, or `doctor` something that keeps a node from running.
+    /// `log verify` found damage, `log repair` left some, or `doctor` found something that keeps a node from running.
     Found,
     /// The command line is wrong.
     Usage,
@@ -37,7 +37,11 @@ impl Exit {
     /// All of them, with what each means.
     pub(crate) const TABLE: [(Self, u8, &'static str); 13] = [
         (Self::Ok, 0, "all is well; the server was stopped in order"),
-        (Self::Found, 1, "`log verify` found damage, or `doctor` something that keeps a node from running"),
+        (
+            Self::Found,
+            1,
+            "`log verify` found damage, `log repair` left some, or `doctor` found something that keeps a node from running",
+        ),
         (Self::Usage, 2, "the command line is wrong"),
         (Self::Data, 65, "the log is damaged, or files of another partition or cluster lie in its place"),
         (Self::NoInput, 66, "what was named does not exist"),

@@ -126,7 +126,10 @@ const fn remedy_of(exit: Exit) -> Option<&'static str> {
         Exit::NoSpace => Some("make room on this file system, or choose another --dir"),
         Exit::NoInput => Some("check the path: a part of it does not exist"),
         Exit::Format => Some("serve this directory with the version of Windrow that wrote it; nothing was changed"),
-        Exit::Data => Some("look at it with `windrow log verify`; restore the directory from a backup"),
+        Exit::Data => Some(
+            "look at it with `windrow log verify`; in a set of nodes, mend it from another node's copy with `windrow log \
+             repair`; else restore the directory from a backup",
+        ),
         Exit::System => Some("`windrow doctor` says what is missing and how to get it"),
         Exit::Io => Some("look at the kernel's log (dmesg), and check the disk"),
         _ => None,

@@ -4,6 +4,7 @@
 //! aside-GENERATION/                one directory a cut, named by the superblock's generation when it began
 //!     FROM-UPTO.part               bytes of the log from one LSN to another, cut from a segment that stays
 //!     BASE.seg                     a segment that was cut as a whole
+//!     BASE.damaged                 a segment that was damaged, and that another replica's copy took the place of
 //! ```
 
 use std::io::Write;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use windrow_core::types::Lsn;
 
 use super::PartitionDir;
-use crate::files::{At, FileError, create_dir, create_new, remove_if_present, sync_dir};
+use crate::files::{At, FileError, create_dir, create_new, remove_if_present, sync_dir, write_atomically};
 use crate::segment::{SegmentView, segment_file_name};
 
 const PREFIX: &str = "aside-";
@@ -79,6 +80,27 @@ impl PartitionDir {
         }
         sync_dir(&dir)?;
         sync_dir(self.path())
+    }
+
+    /// Puts a copy from another replica into the place of a segment that is damaged or missing, durably. Returns where the
+    /// damaged one is kept, if there was one. A crash leaves one or the other in its place.
+    ///
+    /// # Errors
+    /// What the system says; the segment may have been replaced by then, or not.
+    pub fn replace_segment(&self, label: u64, base: Lsn, bytes: &[u8]) -> Result<Option<PathBuf>, FileError> {
+        let name = segment_file_name(base);
+        let place = self.path().join(&name);
+        let mut kept = None;
+        if place.try_exists().at("look at", &place)? {
+            let dir = self.make_aside(label)?;
+            let path = dir.join(format!("{:020}.damaged", base.get()));
+            remove_if_present(&path)?;
+            std::fs::hard_link(&place, &path).at("keep aside", &place)?;
+            sync_dir(&dir)?;
+            kept = Some(path);
+        }
+        write_atomically(self.path(), &name, bytes)?;
+        Ok(kept)
     }
 
     /// Removes segments that hold nothing, durably.

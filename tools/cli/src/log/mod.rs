@@ -1,4 +1,5 @@
-//! `windrow log`: looks at logs on disk. Reads only, also while a node runs and where the data is damaged.
+//! `windrow log`: looks at logs on disk, also while a node runs and where the data is damaged. Only `repair` changes
+//! anything, in a directory that nobody else uses.
 //!
 //! Segments are read through the file, one at a time, not mapped: so a node that writes meanwhile cannot change what
 //! is being looked at, and the memory needed is that of one segment.
@@ -8,6 +9,7 @@ mod dump;
 mod inspect;
 mod json;
 mod read;
+mod repair;
 mod scan;
 mod target;
 #[cfg(test)]
@@ -29,6 +31,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let Some((name, matches)) = matches.subcommand() else { return Ok(Exit::Usage) };
     let target: &Path = matches.get_one::<std::path::PathBuf>("PATH").map_or(Path::new("windrow-data"), |path| path);
     match name {
+        "repair" => {
+            let Some(from) = matches.get_one::<std::path::PathBuf>("from") else { return Ok(Exit::Usage) };
+            repair::run(target, from)
+        }
         "inspect" => inspect::run(target, matches.get_flag("json")),
         "verify" => {
             let verified = verify::run(target, matches.get_flag("json"))?;

@@ -1,5 +1,7 @@
 //! Tests of the log tools on logs that the engine has made.
 
+mod repair;
+
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

@@ -119,7 +119,7 @@ pub(super) fn look(
 
 /// What keys the checksums of the log's records: by the first segment that says so, since a replica that had nothing goes
 /// by its leader's segments, or else by the superblock.
-fn key(target: &Target) -> Option<LogKey> {
+pub(super) fn key(target: &Target) -> Option<LogKey> {
     let header = |path: &Path| {
         let mut head = [0; SEGMENT_HEADER_LEN];
         File::open(path).and_then(|file| file.read_exact_at(&mut head, 0)).ok()?;
@@ -177,6 +177,11 @@ fn verdict_on_part(target: &Target, found: &Found) -> Verdict {
         () if target.writer => Verdict::Growing,
         () => Verdict::Torn,
     }
+}
+
+/// Whether a segment is sealed, whole, and of this log by what its header says.
+pub(super) fn is_whole(target: &Target, segment: &Segment) -> bool {
+    segment.scanned.is_complete && !is_foreign(target, segment)
 }
 
 fn is_foreign(target: &Target, segment: &Segment) -> bool {
