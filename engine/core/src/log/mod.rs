@@ -19,7 +19,7 @@ use core::mem;
 
 pub(crate) use cut::CutPoint;
 pub use memory::{SegmentMemory, Unverified, VecMemory};
-pub use ranges::{LogPart, LogParts};
+pub use ranges::{Damaged, LogPart, LogParts};
 pub use reader::{ReadError, Records};
 pub use receive::{BadBytes, ReceiveError};
 pub use segment::LogSegment;

@@ -2,10 +2,24 @@
 
 use core::ops::Range;
 
-use super::{Log, LogSegment, ReadError, SegmentMemory};
-use crate::codec::{Chain, RecordHeader, SegmentFooter};
+use thiserror::Error;
+
+use super::{BadBytes, Log, LogSegment, ReadError, SegmentMemory, Unverified};
+use crate::codec::{Chain, RecordHeader, SegmentFooter, SegmentHeader, read_record};
 use crate::types::Lsn;
-use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN};
+use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
+
+/// What was written and verified here once has changed since.
+#[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
+#[error("segment {base:020} is damaged at offset {offset} (LSN {}): {cause}", base.plus(*offset))]
+pub struct Damaged {
+    /// The segment's base.
+    pub base: Lsn,
+    /// Where in the segment.
+    pub offset: u64,
+    /// What is wrong there.
+    pub cause: BadBytes,
+}
 
 /// A part of the log that lies in one segment.
 pub struct LogPart<'a, M> {
@@ -62,11 +76,41 @@ impl<M: SegmentMemory> Log<M> {
         (header.lsn == lsn && header.partition == self.config.partition && has_record_before(segment, lsn))
             .then_some(header.prev)
     }
+
+    /// Looks once more at what stands at `lsn`, where a record starts or ends: the record, or the footer or the header in
+    /// front of it. At the end of the log, and in front of its start, nothing does.
+    ///
+    /// # Errors
+    /// [`Damaged`]: it is not what was written.
+    pub fn verify_at(&self, lsn: Lsn) -> Result<(), Damaged> {
+        let Some(segment) = self.segment_of(lsn).filter(|_| lsn < self.appended) else { return Ok(()) };
+        let base = segment.base();
+        let published = segment.memory().published_end();
+        let bytes = Unverified(segment.memory().published(0..published));
+        let limit = usize::try_from(segment.records_limit()).unwrap_or(published);
+        let damaged = |offset: usize, cause: BadBytes| Damaged { base, offset: offset as u64, cause };
+        let mut offset = usize::try_from(lsn.since(base)).unwrap_or(limit);
+        if offset < SEGMENT_HEADER_LEN {
+            let header = SegmentHeader::decode(bytes.0);
+            header.map_err(|cause| damaged(0, BadBytes::Header(cause)))?;
+            offset = SEGMENT_HEADER_LEN;
+        }
+        if offset < limit.min(published) {
+            let record = read_record(bytes, base, self.config.partition, self.config.key, offset, limit.min(published));
+            return record.map(|_| ()).map_err(|cause| damaged(offset, cause.into()));
+        }
+        if !segment.is_sealed() {
+            return Ok(());
+        }
+        let footer = SegmentFooter::decode(&bytes.0[limit..]);
+        footer.map_err(|cause| damaged(limit, BadBytes::Footer(cause)))?;
+        self.verify_at(base.plus(segment.segment_len()))
+    }
 }
 
 /// Behind a segment's header, no record of this segment ends.
 fn has_record_before<M: SegmentMemory>(segment: &LogSegment<M>, lsn: Lsn) -> bool {
-    lsn > segment.base().plus(crate::types::limits::SEGMENT_HEADER_LEN as u64)
+    lsn > segment.base().plus(SEGMENT_HEADER_LEN as u64)
 }
 
 impl<'a, M: SegmentMemory> Iterator for LogParts<'a, M> {

@@ -29,7 +29,7 @@ pub use write::{AppendError, Change, Op};
 
 use crate::codec::Chain;
 use crate::index::Index;
-use crate::log::{FlushRequest, Log, LogParts, LogSegment, ReadError, Records, SegmentMemory};
+use crate::log::{Damaged, FlushRequest, Log, LogParts, LogSegment, ReadError, Records, SegmentMemory};
 use crate::superblock::Superblock;
 use crate::types::{Epoch, HashSeed, KeyHash, Lsn, PartitionId, UnixMillis};
 
@@ -199,6 +199,14 @@ impl<M: SegmentMemory> Partition<M> {
     #[must_use]
     pub fn chain_at(&self, lsn: Lsn) -> Option<Chain> {
         self.log.chain_at(lsn)
+    }
+
+    /// Looks once more at what stands at `lsn`, where a record starts or ends.
+    ///
+    /// # Errors
+    /// [`Damaged`]: it is not what was written.
+    pub fn verify_at(&self, lsn: Lsn) -> Result<(), Damaged> {
+        self.log.verify_at(lsn)
     }
 
     /// Keys, those included whose expiry has passed and that have not been swept yet.

@@ -67,6 +67,8 @@ pub(crate) struct Part {
     pub(crate) alone_since: Option<Instant>,
     /// A cut of committed records was refused, which has been said.
     pub(crate) told_loss: bool,
+    /// Where this leader's own log was last found to be damaged, which has been said.
+    pub(crate) damaged: Option<Lsn>,
 }
 
 impl Part {
@@ -90,6 +92,7 @@ impl Part {
             streaming: Vec::new(),
             alone_since: None,
             told_loss: false,
+            damaged: None,
         }
     }
 

@@ -8,13 +8,17 @@
 //! The kernel may take the pages away again at any time. So all is checked again after the reads, and after a bounded
 //! number of rounds the command is executed whatever is in memory: slow is better than never.
 //!
+//! What has come from the disk may have rotted there, so these records are verified again before they are used: a command
+//! that needs a damaged one is refused.
+//!
 //! Not covered is what goes over many keys without naming them: SCAN, KEYS, RANDOMKEY, the sweep of expired keys.
 
 use std::io;
 use std::ops::Range;
 
+use windrow_core::log::Damaged;
 use windrow_proto::command::{Command, keys_of};
-use windrow_proto::resp::Args;
+use windrow_proto::resp::{Args, Encoder};
 use windrow_store::{SegmentView, cold_range};
 
 use super::Now;
@@ -191,6 +195,32 @@ impl<S: ServerCommands> Engine<S> {
         }
         self.parts.server.metrics().counters().cold_reads.add((wanted.len() - before) as u64);
         fetch
+    }
+
+    /// Looks once more at those records of the noted keys that may have come from the disk since they were written, and
+    /// says what is wrong with the first that is not what was written.
+    pub(super) fn damage(&self, at: usize) -> Option<Damaged> {
+        let hosted = &self.parts.hosted[at];
+        let hot_from = hosted.hot_from()?;
+        self.hashes.iter().find_map(|&hash| {
+            let mut damage = None;
+            hosted.partition.for_each_candidate(hash, |lsn| {
+                if lsn < hot_from && damage.is_none() {
+                    damage = hosted.partition.verify_at(lsn).err();
+                }
+            });
+            damage
+        })
+    }
+
+    /// The reply to a command that needs a damaged record. It was not executed.
+    pub(super) fn say_damage(&mut self, at: usize, damage: &Damaged, encoder: &mut Encoder<'_>) {
+        self.parts.server.metrics().error_reply(b"DAMAGED");
+        let partition = self.parts.hosted[at].id;
+        encoder.error_fmt(format_args!(
+            "DAMAGED partition {partition}: {damage}. Mend this node's directory with `windrow log repair` from another \
+             replica's, or restore a backup"
+        ));
     }
 
     pub(super) fn start_wanted_reads(&mut self, sink: &mut impl DiskSink<SegmentView>) {

@@ -56,6 +56,15 @@ impl<S: ServerCommands> Engine<S> {
     /// Returns whether the log took it or it is held; otherwise it is the first of those that wait.
     fn try_errand(&mut self, at: usize, errand: Errand, rounds: usize, now: Now) -> bool {
         let Some(errand) = self.hold_errand(at, errand, rounds) else { return true };
+        if matches!(errand.what, What::Command { .. } | What::Transaction(_))
+            && let Some(damage) = self.damage(at)
+        {
+            let mut reply = Vec::new();
+            self.say_damage(at, &damage, &mut Encoder::new(&mut reply, errand.protocol));
+            let result = Outcome::Reply(reply);
+            self.answered.push(Answer { asker: errand.asker, result, spent: ArgsBuf::new() });
+            return true;
+        }
         let errand = match self.admit_errand(at, errand) {
             Ok(errand) => errand,
             Err(done) => return done,

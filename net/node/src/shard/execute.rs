@@ -288,6 +288,9 @@ impl<S: ServerCommands> Engine<S> {
             if self.fetch_for(at, client) {
                 return Step::Again;
             }
+            if let Some(damage) = self.damage(at) {
+                return client.reply(|encoder| self.say_damage(at, &damage, encoder));
+            }
         }
         let durability = self.durability(client.session);
         let hosted = &mut self.parts.hosted[at];

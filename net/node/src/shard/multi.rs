@@ -163,6 +163,12 @@ impl<S: ServerCommands> Engine<S> {
             client.session.transaction = Some(transaction);
             return Step::Again;
         }
+        // Its keys were noted just now, if any of it may have come from the disk.
+        if let Some((_, Place::Here(at))) = place
+            && let Some(damage) = self.damage(at)
+        {
+            return client.reply(|encoder| self.say_damage(at, &damage, encoder));
+        }
         let replies = self.server_replies(client, &mut transaction);
         let Some((partition, place)) = place else {
             return client.reply(|encoder| {

@@ -7,8 +7,8 @@ mod requests;
 use std::time::Instant;
 
 use windrow_core::partition::{AppendError, CutError, Partition, ReplicaAction};
-use windrow_core::replication::{Moment, Output, Replica, RoleKind};
-use windrow_core::types::PartitionId;
+use windrow_core::replication::{Body, Moment, Output, Replica, ReplicaId, RoleKind};
+use windrow_core::types::{Lsn, PartitionId};
 use windrow_store::{Job, MappedSegment};
 
 use super::Now;
@@ -131,7 +131,12 @@ impl<S: ServerCommands> Engine<S> {
         let id = self.parts.hosted[at].id;
         let part = &mut replicas.parts[at];
         match output {
-            Output::Send { to, message } => out.send(to, id, message),
+            Output::Send { to, message } => {
+                if let Body::Resume(end) = &message.body {
+                    self.verify_for(at, to, end.lsn, part);
+                }
+                out.send(to, id, message);
+            }
             Output::Ship { to, epoch, from, upto, committed } => {
                 out.ship(to, id, Range { epoch, from, upto, committed });
             }
@@ -155,6 +160,8 @@ impl<S: ServerCommands> Engine<S> {
                 let begun = self.parts.hosted[at].partition.begin_reset(start, chain);
                 refuse_surgery(id, part, begun, out);
             }
+            // Where the record that would tell is damaged, nobody knows whether the logs differ: the follower asks again.
+            Output::LookUpChain { peer, at: lsn } if !self.verify_for(at, peer, lsn, part) => {}
             Output::LookUpChain { peer, at: lsn } => {
                 let chain = self.parts.hosted[at].partition.chain_at(lsn);
                 part.replica.handle_chain(peer, lsn, chain);
@@ -167,6 +174,26 @@ impl<S: ServerCommands> Engine<S> {
             Output::Event(event) => self.react(at, event, replicas, out, clients),
             _ => {}
         }
+    }
+
+    /// Looks at what a follower is to be sent next, from `lsn` on, before it is: a follower that could not verify what it
+    /// was sent comes back with a log that ends there. Damage is said once for each place.
+    fn verify_for(&self, at: usize, follower: ReplicaId, lsn: Lsn, part: &mut Part) -> bool {
+        let hosted = &self.parts.hosted[at];
+        let Err(damage) = hosted.partition.verify_at(lsn) else { return true };
+        if part.damaged.replace(lsn) != Some(lsn) {
+            let dir = hosted.dir().map(|dir| dir.path().display().to_string()).unwrap_or_default();
+            tracing::error!(
+                partition = %hosted.id,
+                %follower,
+                dir,
+                %damage,
+                "this leader's own log is damaged: the follower cannot be given what comes from there on. Remedy: FAILOVER \
+                 to a node that has everything, stop this one, and mend its directory with `windrow log repair --from` the \
+                 other's"
+            );
+        }
+        false
     }
 
     /// Sets what clients may do with the partition.
