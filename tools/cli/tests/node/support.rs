@@ -40,7 +40,6 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Says that a test does nothing here, and why, past what keeps the output of tests that pass.
-#[cfg(feature = "shared-nothing")]
 pub(crate) fn skipped(why: &str) {
     let _closed = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
@@ -148,6 +147,11 @@ impl Server {
         while !std::fs::read_dir(&tasks).unwrap().map(Result::unwrap).all(stands) {
             thread::yield_now();
         }
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for the end, and returns the status and what was said on stderr.

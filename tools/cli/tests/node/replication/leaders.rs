@@ -65,8 +65,7 @@ fn an_old_leader_cuts_what_was_never_committed_and_keeps_it_aside() {
     set.settle(2);
     assert_eq!(set.reader(0).call(&["GET", "lost"]).unwrap(), Reply::Bulk(None));
     check(&mut set.reader(0), "b", 20);
-    let said = set.server(0).said().join("\n");
-    assert!(said.contains("the log was cut back"), "{said}");
+    until("it has said so", || set.server(0).said().iter().any(|line| line.contains("the log was cut back")));
     let kept = find_aside(&set.members[0].dir);
     assert!(kept, "what was cut is kept beside the log");
     set.end_with_the_same_logs(2);
@@ -114,6 +113,69 @@ fn a_leader_that_was_paused_wakes_up_fenced() {
     until("the old leader follows", || set.part(0) == "follower");
     assert_eq!(leader.call(&["GET", "key"]).unwrap(), Reply::Bulk(Some("new".to_owned())));
     set.end_with_the_same_logs(1);
+}
+
+/// The newest epoch that a node knows to be promised.
+fn epoch(set: &Set, number: usize) -> u32 {
+    set.info(number, "replication_epoch").unwrap().parse().unwrap()
+}
+
+/// Promotes the first of these nodes that has everything.
+fn promote_one(set: &Set, order: &[usize]) -> usize {
+    let refused = |number: &usize| set.promote(*number, &[]).err();
+    order.iter().copied().find(|number| refused(number).is_none()).expect("one of them has everything")
+}
+
+#[test]
+fn epochs_do_not_go_back_when_all_nodes_are_killed_right_after_a_promotion() {
+    let mut set = Set::without_leader(3);
+    (0..3).for_each(|number| set.start(number, &[]));
+    set.promote(0, &[]).unwrap();
+    write(&mut set.connect(0), "a", 20);
+    set.settle(0);
+    let mut last = epoch(&set, 0);
+    for round in 1..=3 {
+        let leader = promote_one(&set, &[round % 3, (round + 1) % 3, (round + 2) % 3]);
+        let promised = epoch(&set, leader);
+        assert!(promised > last, "{promised} after {last}");
+        (0..3).for_each(|number| set.kill(number));
+        (0..3).for_each(|number| set.start(number, &[]));
+        until("a majority says again what it has promised", || {
+            (0..3).filter(|number| epoch(&set, *number) >= promised).count() >= 2
+        });
+        last = promised;
+    }
+    let leader = promote_one(&set, &[0, 1, 2]);
+    assert!(epoch(&set, leader) > last);
+    check(&mut set.connect(leader), "a", 20);
+    set.end_with_the_same_logs(leader);
+}
+
+#[test]
+fn a_leader_that_slept_through_a_promotion_is_fenced_by_nodes_that_were_killed_since() {
+    let mut set = Set::running(3);
+    let mut old = set.connect(0);
+    assert_eq!(old.call(&["SET", "key", "old"]).unwrap(), Reply::Simple("OK".to_owned()));
+    set.settle(0);
+    set.server(0).pause();
+    set.promote(1, &[]).unwrap();
+    assert_eq!(set.connect(1).call(&["SET", "key", "new"]).unwrap(), Reply::Simple("OK".to_owned()));
+    let promised = epoch(&set, 1);
+    (1..3).for_each(|number| set.kill(number));
+    (1..3).for_each(|number| set.start(number, &[]));
+    set.server(0).signal("CONT");
+    // The two others know from their disks alone that its epoch is over. It may ask for a new one; it has less.
+    for _ in 0..20 {
+        let reply = old.call(&["SET", "key", "from the grave"]);
+        assert!(!matches!(reply, Ok(Reply::Simple(_))), "confirmed by a leader whose epoch is over");
+        let read = old.call(&["GET", "key"]);
+        assert!(!matches!(read, Ok(Reply::Bulk(_))), "a stale read: {read:?}");
+    }
+    let leader = promote_one(&set, &[1, 2]);
+    assert!(epoch(&set, leader) > promised);
+    until("the old leader follows", || set.part(0) == "follower");
+    assert_eq!(set.connect(leader).call(&["GET", "key"]).unwrap(), Reply::Bulk(Some("new".to_owned())));
+    set.end_with_the_same_logs(leader);
 }
 
 /// Writes to whoever leads until it is told to stop, and returns how many were confirmed.

@@ -116,30 +116,41 @@ impl Set {
 
     /// As [`start`](Self::start), with the others reached at other ports.
     pub(crate) fn start_through(&mut self, number: usize, port_of: &dyn Fn(usize) -> u16, extra: &[&str]) {
-        let peers = self.peers(number, port_of);
-        let port = self.members[number].client_port.to_string();
-        let mut args = vec![
-            "--port",
-            &port,
-            "--peers",
-            &peers,
-            "--peer-secret-file",
-            self.secret.to_str().unwrap(),
-            "--lease",
-            self.lease,
-            "--segment-size",
-            SEGMENT_SIZE,
-        ];
-        args.extend(self.extra.iter().map(String::as_str));
-        args.extend(extra);
-        let host = self.host(number);
+        let args = self.settings(number, port_of, extra);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut program = vec![WINDROW];
         if let Some(hosts) = &self.hosts {
-            args.extend(["--bind", &host, "--protected-mode", "no"]);
             program.splice(..0, hosts.command(number));
         }
         let server = Server::start_by(&program, &self.members[number].dir, &args);
         self.members[number].server = Some(server);
+    }
+
+    /// The settings of a node, but for its directory.
+    fn settings(&self, number: usize, port_of: &dyn Fn(usize) -> u16, extra: &[&str]) -> Vec<String> {
+        let peers = self.peers(number, port_of);
+        let port = self.members[number].client_port.to_string();
+        let secret = self.secret.to_str().unwrap();
+        let host = self.host(number);
+        let mut args = vec!["--port", &port, "--peers", &peers, "--peer-secret-file", secret];
+        args.extend(["--lease", self.lease, "--segment-size", SEGMENT_SIZE]);
+        if self.hosts.is_some() {
+            args.extend(["--bind", &host, "--protected-mode", "no"]);
+        }
+        args.extend(self.extra.iter().map(String::as_str));
+        args.extend(extra);
+        args.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Starts a node that does not start. Returns its status and what it says.
+    pub(crate) fn refused(&self, number: usize) -> (Option<i32>, String) {
+        let settings = self.settings(number, &|other| self.members[other].peer_port, &[]);
+        let dir = self.members[number].dir.to_str().unwrap();
+        // One that does start is ended by and by.
+        let mut args = vec!["60", WINDROW, "serve", "--dir", dir, "--cores", "1", "--admin-port", "0"];
+        args.extend(settings.iter().map(String::as_str));
+        let output = clean("timeout", &args).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// Starts all nodes and waits until the first one leads.

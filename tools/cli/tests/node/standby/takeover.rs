@@ -6,8 +6,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use super::{Place, bulk, info, ok, until_it_leads};
-use crate::support::{Client, Reply, Server, until, windrow};
+use windrow_torture::device::{FileSystem, FileSystemKind, WriteFault, missing};
+
+use super::{Place, bulk, info, ok, standby_of, until_it_leads};
+use crate::support::{Client, Reply, Server, skipped, until, windrow};
+
+/// Segments of this length find room on a small disk.
+const SMALL: [&str; 2] = ["--segment-size", "64KiB"];
 
 #[test]
 fn a_killed_leader_loses_nothing_that_it_confirmed() {
@@ -223,4 +228,42 @@ fn nothing_confirmed_is_lost_and_nothing_uncommitted_shown_whichever_leader_dies
         let found = number(&client.call(&["GET", &key(writer)]).unwrap());
         assert_eq!(found, Some(counter.confirmed.load(Ordering::SeqCst)));
     }
+}
+
+#[test]
+fn where_a_flush_of_the_leader_has_failed_nobody_takes_over_and_nothing_confirmed_is_lost() {
+    if let Some(why) = missing(FileSystemKind::Ext4) {
+        skipped(&format!("no disk whose faults are commanded can be made here: {why}"));
+        return;
+    }
+    let fs = FileSystem::new(FileSystemKind::Ext4, 1).unwrap();
+    let dir = fs.path().join("data");
+    let mut leader = Server::start(&dir, &SMALL);
+    let mut client = leader.connect();
+    for number in 0..50 {
+        assert_eq!(client.call(&["SET", &format!("k{number}"), "v"]).unwrap(), ok());
+    }
+    let mut standby = standby_of(&dir, &SMALL);
+    fs.disk.set_write_fault(WriteFault::FailData);
+    assert!(
+        client.call(&["SET", "k0", "chunk: which the disk is told not to take"]).is_err(),
+        "nobody may confirm what was not flushed"
+    );
+    until("the leader ends", || leader.has_ended());
+    let (status, said) = leader.wait();
+    assert_eq!(status.code(), Some(74), "{said}");
+    // The page cache shows what the disk has not: whoever flushed again would be told that all is well.
+    until("the standby refuses to take over", || standby.has_ended());
+    let (status, said) = standby.wait();
+    assert_eq!(status.code(), Some(74), "{said}");
+    assert!(fs.disk.counts().failed > 0);
+    fs.disk.reset();
+    let leader = Server::start(&dir, &SMALL);
+    let mut client = leader.connect();
+    for number in 0..50 {
+        assert_eq!(client.call(&["GET", &format!("k{number}")]).unwrap(), bulk("v"), "k{number}");
+    }
+    let _standby = standby_of(&dir, &SMALL);
+    assert_eq!(client.call(&["SET", "k0", "again"]).unwrap(), ok());
+    leader.kill();
 }
