@@ -10,7 +10,7 @@ use std::thread;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
-use windrow_bench_micro::criterion;
+use windrow_bench_micro::{criterion, pin};
 
 const RING_LEN: usize = 256;
 /// About what a command takes in a ring of the node.
@@ -27,12 +27,6 @@ fn take(ring: &mut Consumer<Message>) -> Message {
 
 fn put(ring: &mut Producer<Message>, message: Message) {
     ring.push(message).expect("one message at a time");
-}
-
-fn pin(place: usize) {
-    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.get(place).copied()) {
-        core_affinity::set_for_current(core);
-    }
 }
 
 fn awake(c: &mut Criterion) {

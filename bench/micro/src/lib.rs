@@ -42,6 +42,13 @@ pub fn criterion() -> Criterion {
         .configure_from_args()
 }
 
+/// Pins this thread to the core at this place among those of the process, if there is one.
+pub fn pin(place: usize) {
+    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.get(place).copied()) {
+        core_affinity::set_for_current(core);
+    }
+}
+
 /// A number that looks random, drawn from `seed` and `count` (SplitMix64).
 #[must_use]
 pub const fn scrambled(seed: u64, count: u64) -> u64 {

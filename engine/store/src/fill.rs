@@ -25,10 +25,14 @@ pub enum FillMode {
     /// Space is allocated but not written: quick to prepare, but every first flush of a block changes the file
     /// system's metadata.
     Allocate,
+    /// As `Allocate`, and its pages are made ready to be stored to, all of them dirty: for a segment that is filled as a
+    /// whole at once and flushed when it is full. Flushed before, it is written twice. No setting: whoever asks knows
+    /// what is about to come.
+    Whole,
 }
 
 impl FillMode {
-    /// Every mode, in the order of their sizes.
+    /// Every mode that can be set, in the order of their sizes.
     pub const ALL: [Self; 5] = [Self::Write4K, Self::Write16K, Self::Write64K, Self::Write1M, Self::Allocate];
 
     /// Bytes per write, or `None` where nothing is written.
@@ -39,11 +43,11 @@ impl FillMode {
             Self::Write16K => Some(16 << 10),
             Self::Write64K => Some(64 << 10),
             Self::Write1M => Some(1 << 20),
-            Self::Allocate => None,
+            Self::Allocate | Self::Whole => None,
         }
     }
 
-    /// The name used in settings: `4k`, `16k`, `64k`, `1m` or `allocate`.
+    /// The name used in settings, `4k`, `16k`, `64k`, `1m` or `allocate`; or `whole`, which is none of them.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,6 +56,7 @@ impl FillMode {
             Self::Write64K => "64k",
             Self::Write1M => "1m",
             Self::Allocate => "allocate",
+            Self::Whole => "whole",
         }
     }
 }

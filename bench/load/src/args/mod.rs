@@ -12,25 +12,38 @@ use crate::mix::{self, Workload};
 use crate::units;
 use crate::values::Sizes;
 
+/// No line is longer than the narrowest terminal: what is wrapped anew cannot be copied.
 const EXAMPLES: &str = "\
+`windrow-load run --help` lists what a run can be told.
+
 Examples:
-  Fill a million keys, then ask for a fixed rate with YCSB's workload B for a minute:
+  Fill a million keys, then ask at a fixed rate with YCSB's workload B:
     windrow-load load --keys 1M --value 1000
-    windrow-load run --keys 1M --workload b --rate 50k --duration 60s --json b.json
-  What the server can do at most, pipelined, from one pinned thread, and what a request costs the server:
-    windrow-load run --mix set=1 --pipeline 16 --connections 50 --cores 1 --pid $(pidof redis-server)
+    windrow-load run --keys 1M --workload b --rate 50k --duration 60s \\
+      --json b.json
+  What the server can do at most, pipelined, from one pinned thread, and what
+  a request costs the server:
+    windrow-load run --mix set=1 --pipeline 16 --connections 50 --cores 1 \\
+      --pid $(pidof redis-server)
+  A few keys that take most of the requests, values of several sizes:
+    windrow-load run --distribution zipfian --value 64:50,1k:30,64k:20
   Check every value that is read while half of the requests write:
     windrow-load run --verify --mix get=50,set=50 --value 24..4k --duration 5m
+  A cluster: each key goes to its node:
+    windrow-load run --cluster --address 10.0.0.1:6379 --threads 2
   Compare runs in one page:
     windrow-load report a.json b.json -o page.html
 
 Latency:
-  With --rate, requests are due by the clock and latency counts from when a request was due, not from when it could
-  be sent: a server that stalls is charged for everything that waited (no coordinated omission). If the client itself
-  sends late, the result says so (\"limit: THE CLIENT\") and how late. Without --rate each connection sends when a reply
-  has come in (closed loop): the figure to read is throughput; its latencies hide stalls.
+  With --rate, requests are due by the clock, and latency counts from when a
+  request was due, not from when it could be sent: a server that stalls is
+  charged for everything that waited (no coordinated omission). If the client
+  itself sends late, the result says so (\"limit: THE CLIENT\") and how late.
+  Without --rate, each connection sends when a reply has come in (closed
+  loop): the figure to read is throughput; its latencies hide stalls.
 
-Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 --verify or `check` found wrong values.";
+Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 --verify or `check`
+found wrong values.";
 
 /// An open-loop load generator for anything that speaks RESP.
 #[derive(Parser, Debug)]

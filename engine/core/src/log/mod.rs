@@ -21,6 +21,7 @@ pub(crate) use cut::CutPoint;
 pub use memory::{SegmentMemory, Unverified, VecMemory};
 pub use ranges::{Damaged, LogPart, LogParts};
 pub use reader::{ReadError, Records};
+pub(crate) use receive::Taken;
 pub use receive::{BadBytes, ReceiveError};
 pub use segment::LogSegment;
 use thiserror::Error;
@@ -408,19 +409,30 @@ impl<M: SegmentMemory> Log<M> {
 
     /// The next flush to do, if there is something new and none in flight.
     pub fn poll_flush(&mut self) -> Option<FlushRequest> {
+        self.flush_upto(self.appended)
+    }
+
+    /// As [`poll_flush`](Self::poll_flush), but of full segments only: for a log that comes in whole segments.
+    pub fn poll_flush_full(&mut self) -> Option<FlushRequest> {
+        let full = |segment: &&LogSegment<M>| segment.base().plus(segment.records_limit()) <= self.appended;
+        let last = self.segments.iter().rev().find(full)?;
+        let upto = last.base().plus(last.records_limit());
+        if upto <= self.submitted || self.flush_wanted { None } else { self.flush_upto(upto) }
+    }
+
+    fn flush_upto(&mut self, upto: Lsn) -> Option<FlushRequest> {
         let is_new = self.submitted != self.appended || self.flush_wanted;
         // A log that is being cut is flushed for that alone.
         let is_paused = self.is_paused && !self.flush_wanted;
         if self.flight.is_some() || !is_new || is_paused {
             return None;
         }
-        let last = self.segments.back()?.base();
+        let last = self.segments.iter().rev().find(|segment| segment.base() < upto).or(self.segments.back())?.base();
         let first = self.segment_of(self.submitted).map_or_else(|| self.segments[0].base(), LogSegment::base);
-        let request =
-            FlushRequest { ticket: self.next_ticket, first_base: first, last_base: last, upto: self.appended };
+        let request = FlushRequest { ticket: self.next_ticket, first_base: first, last_base: last, upto };
         self.next_ticket += 1;
         self.flush_wanted = false;
-        self.submitted = self.appended;
+        self.submitted = upto;
         self.flight = Some(request);
         Some(request)
     }

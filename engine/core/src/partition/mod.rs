@@ -265,6 +265,13 @@ impl<M: SegmentMemory> Partition<M> {
         self.log.poll_flush()
     }
 
+    /// As [`poll_flush`](Self::poll_flush), but of segments that are full: for a follower to which whole segments come,
+    /// so that each is written to the disk once.
+    pub fn poll_flush_full(&mut self) -> Option<FlushRequest> {
+        self.settle_surgery();
+        self.log.poll_flush_full()
+    }
+
     /// A flush has succeeded. (One that fails ends the process and never comes here.)
     ///
     /// # Panics

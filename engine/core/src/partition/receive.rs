@@ -10,9 +10,12 @@ use alloc::vec::Vec;
 use super::replay::shares_fragment;
 use super::{Partition, Role, Tombstone};
 use crate::codec::{OpKind, OpView};
-use crate::log::{ReceiveError, SegmentMemory};
+use crate::log::{BadBytes, ReceiveError, SegmentMemory, Taken};
 use crate::replication::Verified;
 use crate::types::{KeyHash, Lsn, UnixMillis};
+
+/// Records that are taken into the log before the first of them is applied to the index.
+const TAKEN_AHEAD: usize = 16;
 
 /// An operation that came from the leader, without its key and value.
 #[derive(Clone, Copy)]
@@ -77,23 +80,27 @@ impl<M: SegmentMemory> Partition<M> {
         self.check_receiving()?;
         self.log.note_received(upto);
         loop {
-            let taken = match self.log.take_received(self.superblock.promised) {
-                Ok(Some(taken)) => taken,
-                Ok(None) => return Ok(()),
-                Err(cause) => {
-                    self.log.forget_received();
-                    return Err(ReceiveError::Bad { lsn: self.log.appended(), cause });
-                }
-            };
-            self.adopt_key();
-            self.observe(taken.time);
-            if taken.is_batch {
-                self.apply_received(taken.lsn, taken.end);
+            let mut ahead = [None; TAKEN_AHEAD];
+            let ended = self.take_some(&mut ahead);
+            if ahead[0].is_some() {
+                self.adopt_key();
             }
-            let run = Verified { epoch: taken.epoch, end: taken.end, chain: taken.chain };
-            match verified.last_mut() {
-                Some(last) if last.epoch == run.epoch => *last = run,
-                _ => verified.push(run),
+            for taken in ahead.iter().flatten() {
+                self.observe(taken.time);
+                if taken.is_batch {
+                    self.apply_received(taken.lsn, taken.end);
+                }
+                let run = Verified { epoch: taken.epoch, end: taken.end, chain: taken.chain };
+                match verified.last_mut() {
+                    Some(last) if last.epoch == run.epoch => *last = run,
+                    _ => verified.push(run),
+                }
+            }
+            if let Some(ended) = ended {
+                return ended.map_err(|cause| {
+                    self.log.forget_received();
+                    ReceiveError::Bad { lsn: self.log.appended(), cause }
+                });
             }
         }
     }
@@ -106,6 +113,25 @@ impl<M: SegmentMemory> Partition<M> {
             self.superblock.log_key = key;
             self.superblock_wanted = true;
         }
+    }
+
+    /// Takes as many records into the log as there is place for in `ahead`, and has what the index will be asked for them
+    /// brought to the processor meanwhile: each entry is anywhere, and waiting for it took longer than the checksum.
+    /// Returns how it ended, if it did.
+    fn take_some(&mut self, ahead: &mut [Option<Taken>]) -> Option<Result<(), BadBytes>> {
+        for place in ahead {
+            match self.log.take_received(self.superblock.promised) {
+                Ok(Some(taken)) => *place = Some(taken),
+                Ok(None) => return Some(Ok(())),
+                Err(cause) => return Some(Err(cause)),
+            }
+            if let Some(taken) = place.filter(|taken| taken.is_batch) {
+                for op in self.log.batch_at(taken.lsn).iter().take(TAKEN_AHEAD) {
+                    self.index.prefetch(self.seed.hash(op.key));
+                }
+            }
+        }
+        None
     }
 
     fn check_receiving(&self) -> Result<(), ReceiveError> {

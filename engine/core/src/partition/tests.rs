@@ -87,14 +87,18 @@ impl Driver {
 
     pub(crate) fn flush(&mut self) {
         while let Some(request) = self.partition.poll_flush() {
-            let bases: Vec<Lsn> = self.partition.log().segments().map(LogSegment::base).collect();
-            for base in bases {
-                if (request.first_base..=request.last_base).contains(&base) {
-                    self.sync(base);
-                }
-            }
-            self.partition.handle_flushed(request.ticket);
+            self.flushed(request);
         }
+    }
+
+    fn flushed(&mut self, request: FlushRequest) {
+        let bases: Vec<Lsn> = self.partition.log().segments().map(LogSegment::base).collect();
+        for base in bases {
+            if (request.first_base..=request.last_base).contains(&base) {
+                self.sync(base);
+            }
+        }
+        self.partition.handle_flushed(request.ticket);
     }
 
     pub(crate) fn put(&mut self, key: &str, value: &str) {
@@ -141,6 +145,37 @@ impl Driver {
         keys.sort();
         keys
     }
+}
+
+#[test]
+fn full_segments_are_flushed_alone_and_are_there_after_a_power_cut() {
+    let mut driver = Driver::create();
+    let mut ends = Vec::new();
+    let mut flushes = 0;
+    while driver.partition.log().segments().count() < 5 {
+        let number = ends.len();
+        driver.put(&std::format!("key-{number}"), &"x".repeat(300));
+        ends.push(driver.partition.appended());
+        let Some(request) = driver.partition.poll_flush_full() else { continue };
+        flushes += 1;
+        assert!(driver.partition.poll_flush().is_none(), "one at a time");
+        let open = driver.partition.log().segments().next_back().unwrap().base();
+        assert!(request.upto < open && request.last_base < open, "what is not full is left alone");
+        driver.flushed(request);
+        assert_eq!(driver.partition.durable(), request.upto);
+        assert!(driver.partition.poll_flush_full().is_none(), "once");
+        let reopened = Driver::open(driver.superblock, driver.disk.clone(), driver.now).unwrap();
+        for (number, end) in ends.iter().enumerate() {
+            let found = reopened.get(&std::format!("key-{number}")).is_some();
+            assert_eq!(found, *end <= request.upto, "key-{number} that ends at {end}, flushed up to {}", request.upto);
+        }
+    }
+    assert_eq!(flushes, 4);
+    driver.flush();
+    assert_eq!(driver.partition.durable(), driver.partition.appended(), "the rest, when it is asked for");
+    let count = ends.len();
+    let reopened = driver.reopen();
+    assert!((0..count).all(|number| reopened.get(&std::format!("key-{number}")).is_some()));
 }
 
 #[test]

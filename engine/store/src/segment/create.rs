@@ -77,7 +77,7 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
         fill_file(&file, &temporary, len, fill)?;
         // Mapped before it gets its name, so that a segment that is there can be used.
         let segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
-        segment.populate();
+        segment.populate(fill == FillMode::Whole);
         rename_durably(dir, &temporary, &path).map_err(|error| classify(error, len))?;
         Ok(segment)
     })();

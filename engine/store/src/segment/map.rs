@@ -81,11 +81,14 @@ impl MappedSegment {
         Self { mapping, published: 0, visible, writable }
     }
 
-    /// Maps every page now, so that no store waits for it. Only a hint: failing changes nothing but the speed.
-    pub(crate) fn populate(&self) {
+    /// Maps every page now, so that no store waits for it; as `dirty` pages, so that none even traps. Only a hint: failing
+    /// changes nothing but the speed.
+    pub(crate) fn populate(&self, dirty: bool) {
         // Reading is enough to fill the page table: the first store to a clean page traps in any case, because that
-        // is how the kernel learns that the page is dirty.
-        let _unsupported = self.mapping.map.advise(Advice::PopulateRead);
+        // is how the kernel learns that the page is dirty. Where a whole segment is stored to at once, these traps cost
+        // more than the copying.
+        let advice = if dirty { Advice::PopulateWrite } else { Advice::PopulateRead };
+        let _unsupported = self.mapping.map.advise(advice);
     }
 
     /// Tells the kernel that the mapping is about to be read from start to end.

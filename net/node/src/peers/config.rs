@@ -63,7 +63,7 @@ pub struct Times {
     pub silent_after: Duration,
     /// Whoever has sent nothing for so long shows that it is there.
     pub alive_every: Duration,
-    /// Before the second attempt to connect; then twice as long each time.
+    /// Before the second attempt to connect; then twice as long each time, unless the host says that nobody listens.
     pub redial_min: Duration,
     /// The longest time between two attempts.
     pub redial_max: Duration,

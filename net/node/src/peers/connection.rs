@@ -43,6 +43,11 @@ pub(super) enum Why {
 }
 
 impl Why {
+    /// The host is there, and nobody listens on it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Broken(Broken::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused)
+    }
+
     /// What complaints are told apart by.
     pub(super) const fn kind(&self) -> &'static str {
         match self {

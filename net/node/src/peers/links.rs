@@ -89,11 +89,13 @@ impl Link {
         self.since = Some(now);
     }
 
-    /// There is no connection any more. `draw` decides within the upper half of the delay when to try again.
-    pub(super) fn lost(&mut self, times: &Times, draw: u64, now: Instant) {
+    /// There is no connection any more, or none was made because the host `refused` it. `draw` decides within the upper
+    /// half of the delay when to try again.
+    pub(super) fn lost(&mut self, times: &Times, refused: bool, draw: u64, now: Instant) {
         let lasted = self.state == LinkState::Up
             && self.since.is_some_and(|since| now.saturating_duration_since(since) >= times.redial_max);
-        self.attempts = if lasted { 0 } else { (self.attempts + 1).min(DOUBLINGS_MAX) };
+        // A refusal says nothing of the network: what comes after it is a first attempt again.
+        self.attempts = if lasted || refused { u32::from(refused) } else { (self.attempts + 1).min(DOUBLINGS_MAX) };
         self.enter(LinkState::Down, None, now);
         if self.dials {
             // It may have moved.
@@ -136,17 +138,32 @@ mod tests {
         let mut link = Link::new(ReplicaId::new(1), peer(2));
         assert!(link.is_due(start));
         for _ in 0..3 {
-            link.lost(&times, 0, start);
+            link.lost(&times, false, 0, start);
         }
         assert!(!link.is_due(start + Duration::from_millis(199)));
         assert!(link.is_due(start + Duration::from_millis(200)));
         link.enter(LinkState::Up, Some(ConnId::new(0, 0)), start);
-        link.lost(&times, 0, start + Duration::from_secs(1));
+        link.lost(&times, false, 0, start + Duration::from_secs(1));
         assert!(!link.is_due(start + Duration::from_millis(1_399)), "it was a short one");
         link.enter(LinkState::Up, Some(ConnId::new(0, 0)), start);
         let end = start + Duration::from_secs(9);
-        link.lost(&times, 0, end);
+        link.lost(&times, false, 0, end);
         assert!(link.is_due(end + Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn a_host_where_nobody_listens_yet_is_asked_often() {
+        let (times, start) = (Times::default(), Instant::now());
+        let address = "127.0.0.1:1".parse().unwrap();
+        let mut link = Link::new(ReplicaId::new(1), PeerAddress { replica: ReplicaId::new(2), address });
+        for _ in 0..20 {
+            link.lost(&times, true, 0, start);
+        }
+        assert!(link.is_due(start + times.redial_min));
+        for _ in 0..3 {
+            link.lost(&times, false, 0, start);
+        }
+        assert!(!link.is_due(start + times.redial_min), "it does not answer: it may be overloaded");
     }
 
     #[test]

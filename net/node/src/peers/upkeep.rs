@@ -137,7 +137,7 @@ impl Transport {
             tracing::warn!(peer = %link.replica, address = %link.place, unsaid, "{what} another node: {why}");
         }
         link.trouble = Some(why.to_string());
-        link.lost(&self.times, draw, now);
+        link.lost(&self.times, why.is_refusal(), draw, now);
     }
 
     fn draw(&mut self) -> u64 {

@@ -30,7 +30,8 @@ pub(super) fn open_here(
     let config = open_config(settings);
     #[cfg(feature = "shared-nothing")]
     if !settings.peers.is_empty() {
-        return replicated::open(data_dir, partition, &config, hot_len);
+        let leads = settings.leader.is_some() && settings.leader == data_dir.replica().ok();
+        return replicated::open(data_dir, partition, &config, hot_len, leads);
     }
     let open = open_partition(data_dir, partition, &config, Now::read().unix)?;
     let report = open.report.clone();

@@ -38,16 +38,22 @@ impl Seed {
     }
 }
 
-/// Opens a partition as a replica.
+/// Opens a partition as a replica, which `leads` by configuration.
 pub(super) fn open(
     data_dir: &DataDir,
     id: PartitionId,
     config: &OpenConfig,
     hot_len: u64,
+    leads: bool,
 ) -> Result<OpenedHere, OpenError> {
     let found = open_replica(data_dir, id, config)?;
+    let mut hosted = Hosted::replica(found.partition, found.dir, found.control, config.fill, hot_len);
+    if found.log.end == found.log.start && !leads {
+        // Some leader's log is what comes next.
+        hosted.filling.awaited();
+    }
     Ok(OpenedHere {
-        hosted: Hosted::replica(found.partition, found.dir, found.control, config.fill, hot_len),
+        hosted,
         report: found.report,
         replica: Some(Found { promised: found.promised, log: found.log }),
     })

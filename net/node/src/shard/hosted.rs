@@ -15,6 +15,7 @@ use windrow_store::{
 use super::Now;
 use super::clients::Clients;
 use super::cold::Held;
+use super::filling::{Filling, WHOLE_WITHIN};
 use super::flusher::Flushed;
 #[cfg(feature = "shared-memory")]
 use super::following::Following;
@@ -72,7 +73,7 @@ pub(crate) struct Hosted {
     /// What is needed to follow that process.
     #[cfg(feature = "shared-memory")]
     pub(super) following: Option<Following>,
-    fill: FillMode,
+    pub(crate) filling: Filling,
     in_flight: Option<InFlight>,
     /// A spare list for what a flush works on.
     spare_views: Vec<SegmentView>,
@@ -136,7 +137,7 @@ impl Hosted {
             writer: None,
             #[cfg(feature = "shared-memory")]
             following: None,
-            fill,
+            filling: Filling::new(fill),
             in_flight: None,
             spare_views: Vec::new(),
             records: 0,
@@ -245,10 +246,17 @@ impl Hosted {
             return;
         }
         let from = self.partition.submitted();
-        let request = self.partition.poll_flush();
-        self.unflushed_since = None;
+        let by_segment = self.rest_of_segment_comes()
+            && !self.closing
+            && !self.partition.owes_flush()
+            && now.instant.duration_since(since) < WHOLE_WITHIN;
+        let request = if by_segment { self.partition.poll_flush_full() } else { self.partition.poll_flush() };
+        if by_segment && request.is_none() {
+            return;
+        }
+        self.unflushed_since = by_segment.then_some(now.instant);
         let Some(request) = request else { return };
-        self.flush_wanted = false;
+        self.flush_wanted = by_segment;
         let segments = self.partition.log().segments().rev().map(windrow_core::log::LogSegment::memory);
         let mut views = std::mem::take(&mut self.spare_views);
         views.extend(
@@ -265,6 +273,12 @@ impl Hosted {
             since: now.instant,
         });
         sink.flush(local, views);
+    }
+
+    /// Whether the segment in use will be full soon, because the leader has the rest of it.
+    fn rest_of_segment_comes(&self) -> bool {
+        let last = self.partition.log().segments().next_back();
+        last.is_some_and(|last| self.filling.comes(last.base().plus(last.segment_len())))
     }
 
     /// The flush is done: tells the core, and wakes who waited. A failed flush ends the process.
@@ -330,7 +344,7 @@ impl Hosted {
         while let Some(action) = self.partition.poll_action() {
             let dir = Arc::clone(&writer.dir);
             background.submit(match action {
-                Action::Prepare { base, len } => Job::Prepare { dir, base, len, fill: self.fill },
+                Action::Prepare { base, len } => Job::Prepare { dir, base, len, fill: self.filling.of(base, len) },
                 Action::WriteSuperblock(superblock) => Job::WriteSuperblock { dir, superblock },
             });
         }
@@ -350,7 +364,7 @@ impl Hosted {
                     gauges.prepare_failures.increment();
                 }
                 // Tried again at every tick, and said once.
-                if !std::mem::replace(&mut self.refusing, true) {
+                if !self.filling.failed(&error) && !std::mem::replace(&mut self.refusing, true) {
                     tracing::error!(
                         partition = %self.id,
                         %error,

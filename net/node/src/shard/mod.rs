@@ -16,6 +16,7 @@ mod driver;
 mod engine;
 mod errands;
 mod execute;
+mod filling;
 mod flusher;
 #[cfg(feature = "shared-memory")]
 mod following;

@@ -31,7 +31,7 @@ pub(crate) fn write(samples: &Samples, path: &Path) -> Result<(), String> {
 pub(crate) struct Reasons<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Reasons<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(crate) fn of(text: &'a str) -> Self {
         Self(text.lines().filter_map(|line| line.split_once(": ")).collect())
     }
 
@@ -74,7 +74,7 @@ fn block(words: &[&str], samples: &Samples, reasons: &Reasons<'_>, folder: &str)
             format!("![{}]({folder}/{name}.svg)", words[2..].join(" "))
         }
         ["plot", ..] => String::new(),
-        ["servers"] => tables::servers(samples, reasons),
+        ["servers"] => tables::servers(samples),
         ["reader"] => tables::reader(samples),
         ["stores"] => tables::stores(samples, reasons),
         ["settings"] => tables::settings(samples),

@@ -19,7 +19,7 @@ pub(crate) struct Load {
     pub(crate) id: &'static str,
     /// The name in tables.
     pub(crate) name: &'static str,
-    command: &'static str,
+    pub(crate) command: &'static str,
     connections: u32,
     pipeline: u32,
 }

@@ -19,6 +19,7 @@ mod server;
 pub(crate) mod standby;
 mod stores;
 mod tables;
+mod why;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

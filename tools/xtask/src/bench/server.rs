@@ -175,14 +175,15 @@ impl Server {
         let arguments = pair.arguments(true);
         let [first, second] = pair.nodes;
         let mut server = Self { kind, port: first.port, processes: Vec::new() };
-        server.spawn(program, SERVER_CORE, &first.dir, first.port, &arguments)?;
+        server.spawn_among(&all_cores(), program, SERVER_CORE, &first.dir, first.port, &arguments)?;
         server.wait_for_write()?;
         Ok((server, Follower { program: program.to_path_buf(), dir: second.dir, port: second.port, arguments }))
     }
 
     /// Starts the second node beside the first one.
     pub(crate) fn start_follower(&mut self, follower: &Follower) -> Result<(), String> {
-        self.spawn(&follower.program, CLIENT_CORE, &follower.dir, follower.port, &follower.arguments)
+        let Follower { program, dir, port, arguments } = follower;
+        self.spawn_among(&all_cores(), program, CLIENT_CORE, dir, *port, arguments)
     }
 
     fn wait_for_write(&mut self) -> Result<(), String> {
@@ -193,9 +194,22 @@ impl Server {
     }
 
     fn spawn(&mut self, program: &Path, core: &str, dir: &Path, port: u16, extra: &[String]) -> Result<(), String> {
+        self.spawn_among(core, program, core, dir, port, extra)
+    }
+
+    /// As [`spawn`](Self::spawn), but what is not bound to `core` may run on any of `allowed`.
+    fn spawn_among(
+        &mut self,
+        allowed: &str,
+        program: &Path,
+        core: &str,
+        dir: &Path,
+        port: u16,
+        extra: &[String],
+    ) -> Result<(), String> {
         fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
         let mut command = Command::new("taskset");
-        command.args(["-c", core]).arg(program).args(arguments(self.kind, core, port, dir)).args(extra);
+        command.args(["-c", allowed]).arg(program).args(arguments(self.kind, core, port, dir)).args(extra);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.processes.push(command.spawn().map_err(|error| format!("cannot run taskset: {error}"))?);
         self.wait_until("it does not answer", || {
@@ -253,6 +267,10 @@ pub(crate) fn ask(port: u16, question: &str) -> Option<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     Some(text)
+}
+
+fn all_cores() -> String {
+    format!("{SERVER_CORE},{CLIENT_CORE}")
 }
 
 fn arguments(kind: Kind, core: &str, port: u16, dir: &Path) -> Vec<String> {

@@ -9,6 +9,7 @@ use super::parts::{COMMIT_LENS, COMMITS};
 use super::samples::{Samples, Spread};
 use super::server::KINDS;
 use super::stores::WORKS;
+use super::why;
 
 const OWN: &str = "windrow";
 /// Less than this apart is not called faster.
@@ -56,16 +57,16 @@ pub(crate) fn problems(samples: &Samples) -> String {
 }
 
 /// Which others are better at something, and why.
-struct Better<'a> {
-    by_reason: Vec<(&'a str, Vec<String>)>,
+struct Better {
+    by_reason: Vec<(String, Vec<String>)>,
 }
 
-impl<'a> Better<'a> {
+impl Better {
     const fn new() -> Self {
         Self { by_reason: Vec::new() }
     }
 
-    fn add(&mut self, who: String, reason: &'a str) {
+    fn add(&mut self, who: String, reason: String) {
         match self.by_reason.iter_mut().find(|(other, _)| *other == reason) {
             Some((_, names)) => names.push(who),
             None => self.by_reason.push((reason, vec![who])),
@@ -73,7 +74,7 @@ impl<'a> Better<'a> {
     }
 
     fn render(&self) -> String {
-        let line = |(reason, names): &(&str, Vec<String>)| format!("- {}: {reason}\n", names.join("; "));
+        let line = |(reason, names): &(String, Vec<String>)| format!("- {}: {reason}\n", names.join("; "));
         match self.by_reason.iter().map(line).collect::<String>() {
             lines if lines.is_empty() => String::new(),
             lines => format!("\nAhead of Windrow here:\n\n{lines}"),
@@ -82,7 +83,7 @@ impl<'a> Better<'a> {
 }
 
 /// One table for each load.
-pub(crate) fn servers(samples: &Samples, reasons: &Reasons<'_>) -> String {
+pub(crate) fn servers(samples: &Samples) -> String {
     let mut text = String::new();
     for load in &LOADS {
         let present: Vec<_> = KINDS.iter().filter(|kind| samples.median(load.id, kind.id, "rps").is_some()).collect();
@@ -99,7 +100,7 @@ pub(crate) fn servers(samples: &Samples, reasons: &Reasons<'_>) -> String {
             let rates = samples.ratio(load.id, OWN, kind.id, "rps").filter(|_| kind.id != OWN);
             let is_faster = rates.is_some_and(|rates| rates.median < 1.0 - NOISE);
             if is_faster {
-                better.add(kind.name.to_owned(), reasons.find(load.id, kind.id, "rps"));
+                better.add(kind.name.to_owned(), why::server(samples, load, *kind));
             }
             let name = if is_faster { format!("**{}**", kind.name) } else { kind.name.to_owned() };
             let _ = write!(text, "| {name} | {}{}", grouped(value("rps")), if is_client { " †" } else { "" });
@@ -154,7 +155,7 @@ fn by_store(samples: &Samples, reasons: &Reasons<'_>, cells: &[(&str, &str, &str
             let is_ahead = ratios.is_some_and(|ratios| ratios.median > 1.0 + NOISE);
             if is_ahead {
                 let what = title.split(',').next().unwrap_or(title);
-                better.add(format!("{store}, {what}"), reasons.find(work, store, metric));
+                better.add(format!("{store}, {what}"), why::store(samples, reasons, work, store, metric));
             }
             let bold = if is_ahead { "**" } else { "" };
             let shown = value.map_or_else(String::new, |value| format!("{bold}{}{bold}", digits(value / scale)));
@@ -277,8 +278,8 @@ mod tests {
     fn who_is_ahead_is_named_with_the_reason() {
         let mut better = Better::new();
         assert_eq!(better.render(), "");
-        better.add("a".to_owned(), "because.");
-        better.add("b".to_owned(), "because.");
+        better.add("a".to_owned(), "because.".to_owned());
+        better.add("b".to_owned(), "because.".to_owned());
         assert_eq!(better.render(), "\nAhead of Windrow here:\n\n- a; b: because.\n");
     }
 }

@@ -41,6 +41,7 @@ impl<S: ServerCommands> Engine<S> {
             Event::Following { leader, epoch } => {
                 let part = &mut replicas.parts[at];
                 part.follow();
+                self.parts.hosted[at].filling.forget_leader();
                 tracing::info!(%partition, %leader, %epoch, "follows");
             }
             Event::AskedToLead { by } => {

@@ -13,6 +13,7 @@ use crate::shard::Now;
 use crate::shard::clients::Clients;
 use crate::shard::commands::ServerCommands;
 use crate::shard::engine::{Engine, EngineParts, Place};
+use crate::shard::hosted::Hosted;
 
 /// A core as its connections with peers see it.
 pub(crate) struct OnCore<'a, S> {
@@ -104,11 +105,13 @@ impl<S: ServerCommands> Host for OnCore<'_, S> {
         if at < range.from {
             return Room::Discard(range.from.since(at));
         }
-        match hosted[place].partition.receive_into(at, upto.min(range.upto)) {
+        let Hosted { partition: log, filling, .. } = &mut hosted[place];
+        match log.receive_into(at, upto.min(range.upto)) {
             Ok(room) => Room::Into(room),
             // It takes a moment. Whatever else this peer says waits as long, heartbeats included.
             Err(ReceiveError::NotReady) => {
                 part.stopped = Some(peer);
+                filling.awaited();
                 Room::Wait
             }
             // It may take for ever, and what the peer says is heard all the same.
@@ -183,7 +186,11 @@ impl<S: ServerCommands> OnCore<'_, S> {
         part.speaker = None;
         if part.replica.leader() == Some(peer) {
             part.heard = Some(now);
+            if let Body::Bytes { to, committed, .. } = message.body {
+                hosted.filling.leader_has(committed.max(to));
+            }
             if let Body::Heartbeat(heartbeat) = &message.body {
+                hosted.filling.leader_has(heartbeat.committed);
                 part.freshness.heartbeat(heartbeat.committed, heartbeat.at, start, now);
                 part.freshness.committed(hosted.partition.committed());
             }

@@ -168,6 +168,7 @@ impl<S: ServerCommands> Engine<S> {
             }
             Output::Lead { epoch } => {
                 part.begin_leading(epoch, now.instant);
+                self.parts.hosted[at].filling.forget_leader();
                 self.parts.node.replication.control.note(None);
             }
             Output::Committed { upto } => self.parts.hosted[at].partition.handle_committed(upto),

@@ -1,0 +1,121 @@
+//! How the next segment of a partition is filled before it is used, and when it is flushed.
+//!
+//! What is written little by little wants a segment that has been written before: the setting says how. A follower that
+//! is far behind gets whole segments, and would write each of them twice: so these are allocated only, their pages are
+//! made ready at once, and they are flushed when they are full. The space is there in either case, and reads as zeros
+//! until it is written.
+
+use std::time::Duration;
+
+use windrow_core::types::Lsn;
+use windrow_store::{FillMode, PrepareError};
+
+/// What comes as a whole segment is flushed after this time though it is not full: the leader may be counting on it.
+pub(super) const WHOLE_WITHIN: Duration = Duration::from_millis(500);
+
+/// How the next segment of a partition is filled before it is used.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    usual: FillMode,
+    /// What comes from a leader goes on at least up to here.
+    leader_has: Lsn,
+    /// Somebody waits for the next segment with what a leader has sent.
+    awaited: bool,
+    /// The file system allocates nothing that is not written.
+    only_usual: bool,
+}
+
+impl Filling {
+    pub(super) const fn new(usual: FillMode) -> Self {
+        Self { usual, leader_has: Lsn::ZERO, awaited: false, only_usual: false }
+    }
+
+    /// A leader's log goes on at least up to `upto`.
+    #[cfg(feature = "shared-nothing")]
+    pub(super) fn leader_has(&mut self, upto: Lsn) {
+        self.leader_has = self.leader_has.max(upto);
+    }
+
+    /// What comes from a leader waits for the next segment, or is about to.
+    #[cfg(feature = "shared-nothing")]
+    pub(crate) const fn awaited(&mut self) {
+        self.awaited = true;
+    }
+
+    /// Nobody is followed any more, and what was heard may never come.
+    #[cfg(feature = "shared-nothing")]
+    pub(super) const fn forget_leader(&mut self) {
+        self.leader_has = Lsn::ZERO;
+        self.awaited = false;
+    }
+
+    /// Whether everything below `upto` is on its way from a leader.
+    pub(super) fn comes(&self, upto: Lsn) -> bool {
+        self.leader_has >= upto
+    }
+
+    /// How to fill the segment of `len` bytes at `base`.
+    pub(super) fn of(&mut self, base: Lsn, len: u64) -> FillMode {
+        let awaited = std::mem::take(&mut self.awaited);
+        if self.only_usual {
+            self.usual
+        } else if self.comes(base.plus(len)) {
+            FillMode::Whole
+        } else if awaited || self.leader_has > base {
+            FillMode::Allocate
+        } else {
+            self.usual
+        }
+    }
+
+    /// A segment could not be made. Whether that is because it was not filled as usual: then it is, from now on.
+    pub(super) const fn failed(&mut self, error: &PrepareError) -> bool {
+        let refused = matches!(error, PrepareError::CannotAllocate { .. }) && self.usual.write_len().is_some();
+        self.only_usual |= refused;
+        refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEN: u64 = 1 << 20;
+
+    #[test]
+    fn a_segment_is_written_before_unless_it_comes_from_a_leader_at_once() {
+        let mut filling = Filling::new(FillMode::Write16K);
+        let base = Lsn::new(LEN);
+        assert_eq!(filling.of(base, LEN), FillMode::Write16K);
+        #[cfg(feature = "shared-nothing")]
+        {
+            filling.leader_has(base);
+            assert_eq!(filling.of(base, LEN), FillMode::Write16K);
+            filling.leader_has(Lsn::new(2 * LEN - 1));
+            assert_eq!(filling.of(base, LEN), FillMode::Allocate, "a part of it");
+            assert!(!filling.comes(Lsn::new(2 * LEN)));
+            filling.leader_has(Lsn::new(2 * LEN));
+            filling.leader_has(base);
+            assert_eq!(filling.of(base, LEN), FillMode::Whole);
+            assert!(filling.comes(Lsn::new(2 * LEN)));
+            filling.forget_leader();
+            assert_eq!(filling.of(base, LEN), FillMode::Write16K);
+            filling.awaited();
+            assert_eq!(filling.of(base, LEN), FillMode::Allocate, "it comes faster than segments are made");
+            assert_eq!(filling.of(base, LEN), FillMode::Write16K, "once");
+        }
+    }
+
+    #[test]
+    fn where_space_cannot_be_allocated_alone_it_is_written() {
+        let error = PrepareError::CannotAllocate { path: "segment".into() };
+        let mut filling = Filling::new(FillMode::Write16K);
+        filling.awaited = true;
+        assert_eq!(filling.of(Lsn::ZERO, LEN), FillMode::Allocate);
+        assert!(filling.failed(&error));
+        filling.awaited = true;
+        assert_eq!(filling.of(Lsn::ZERO, LEN), FillMode::Write16K);
+        assert!(!Filling::new(FillMode::Allocate).failed(&error), "nothing else is asked for");
+        assert!(!filling.failed(&PrepareError::TooLarge { len: LEN }));
+    }
+}
