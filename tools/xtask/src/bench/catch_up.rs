@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::load::Client;
 use super::samples::Samples;
@@ -21,6 +21,10 @@ const VALUE: &str = "1000";
 const PIECE: usize = 1 << 20;
 /// Clock ticks a second in `/proc/PID/stat` (`getconf CLK_TCK`; the same on every Linux of today).
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A process that has taken less than a clock tick for so long is at rest.
+const REST: Duration = Duration::from_millis(300);
+const REST_WITHIN: Duration = Duration::from_secs(60);
 
 /// What moving some bytes took.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,7 @@ pub(crate) fn measure(rounds: usize, programs: &Programs, samples: &mut Samples)
         let (mut leader, follower) = Server::start_leader(kind, programs, &scratch)?;
         let client = Client { program: super::built("windrow-load"), scratch: &scratch, seconds: 0.0 };
         client.load(&leader, KEYS, VALUE)?;
+        come_to_rest(leader.pids()[0])?;
         let follower = caught_up(&mut leader, &follower)?;
         let files = segments(&scratch.path().join(kind.id).join("1"));
         let io = |error: std::io::Error| format!("sending over loopback: {error}");
@@ -62,6 +67,22 @@ pub(crate) fn measure(rounds: usize, programs: &Programs, samples: &mut Samples)
         }
     }
     Ok(())
+}
+
+/// Waits until a process does nothing: a leader that was just filled still makes its next segment, and that is not the
+/// cost of sending.
+fn come_to_rest(pid: u32) -> Result<(), String> {
+    let started = Instant::now();
+    let mut before = f64::NAN;
+    while started.elapsed() < REST_WITHIN {
+        let now = cpu_seconds(pid);
+        if now.to_bits() == before.to_bits() {
+            return Ok(());
+        }
+        before = now;
+        thread::sleep(REST);
+    }
+    Err("the leader does not come to rest".to_owned())
 }
 
 /// Starts the follower; returns when it has flushed all that the leader has.

@@ -73,11 +73,12 @@ impl Better {
         }
     }
 
-    fn render(&self) -> String {
+    /// The lines, below one that says whom they are ahead of.
+    fn render(&self, whom: &str) -> String {
         let line = |(reason, names): &(String, Vec<String>)| format!("- {}: {reason}\n", names.join("; "));
         match self.by_reason.iter().map(line).collect::<String>() {
             lines if lines.is_empty() => String::new(),
-            lines => format!("\nAhead of Windrow here:\n\n{lines}"),
+            lines => format!("\nAhead of {whom}:\n\n{lines}"),
         }
     }
 }
@@ -113,7 +114,7 @@ pub(crate) fn servers(samples: &Samples) -> String {
             }
             text.push_str(" |\n");
         }
-        text.push_str(&better.render());
+        text.push_str(&better.render(&why::own(samples, load)));
         text.push('\n');
     }
     if text.is_empty() { "Not measured.\n".to_owned() } else { text }
@@ -165,7 +166,7 @@ fn by_store(samples: &Samples, reasons: &Reasons<'_>, cells: &[(&str, &str, &str
         }
         text.push('\n');
     }
-    text + &better.render()
+    text + &better.render("Windrow here")
 }
 
 pub(crate) fn stores(samples: &Samples, reasons: &Reasons<'_>) -> String {
@@ -277,9 +278,9 @@ mod tests {
     #[test]
     fn who_is_ahead_is_named_with_the_reason() {
         let mut better = Better::new();
-        assert_eq!(better.render(), "");
+        assert_eq!(better.render("us"), "");
         better.add("a".to_owned(), "because.".to_owned());
         better.add("b".to_owned(), "because.".to_owned());
-        assert_eq!(better.render(), "\nAhead of Windrow here:\n\n- a; b: because.\n");
+        assert_eq!(better.render("us"), "\nAhead of us:\n\n- a; b: because.\n");
     }
 }

@@ -10,31 +10,35 @@ const OWN: &str = "windrow";
 /// Less than this share of the time is not called idle: it may be the way in which both are measured.
 const IDLE_MIN: f64 = 0.05;
 
-/// One sentence or two.
-pub(crate) fn server(samples: &Samples, load: &Load, kind: Kind) -> String {
-    let of = |who: &str, metric: &str| samples.median(load.id, who, metric);
-    let mut text = match (load.command, kind.mode) {
-        ("set", Mode::Never) => "it answers from memory. ",
-        ("set", Mode::Later) => "it answers before the flush. ",
-        _ => "",
-    }
-    .to_owned();
-    let (Some(rate), Some(cpu), Some(theirs)) = (of(OWN, "rps"), of(OWN, "cpu"), of(kind.id, "cpu")) else {
-        return if text.is_empty() { "not known.".to_owned() } else { text.trim_end().to_owned() };
-    };
+/// What Windrow's core did meanwhile, for the line above those who are ahead.
+pub(crate) fn own(samples: &Samples, load: &Load) -> String {
+    let of = |metric: &str| samples.median(load.id, OWN, metric);
+    let (Some(rate), Some(cpu)) = (of("rps"), of("cpu")) else { return "Windrow".to_owned() };
     // All threads count, also those that may run elsewhere: the core itself was idle for longer.
     let idle = 1.0 - rate * cpu / 1e6;
-    if of(OWN, "client-limit").is_some_and(|limit| limit > 0.5) {
-        text.push_str("The client was the limit with Windrow");
+    let state = if of("client-limit").is_some_and(|limit| limit > 0.5) {
+        "with which the client was the limit".to_owned()
     } else if idle >= IDLE_MIN {
-        let waits =
-            if load.command == "set" { "waiting for the flush or for the client" } else { "waiting for the client" };
-        text.push_str(&format!("Windrow's core was idle for {:.0}% of the time or more, {waits}", idle * 100.0));
+        let waits = if load.command == "set" { "the flush or the client" } else { "the client" };
+        format!("whose core was idle for {:.0}% of the time or more, waiting for {waits}", idle * 100.0)
     } else {
-        text.push_str("Windrow's core was busy throughout");
+        "whose core was busy throughout".to_owned()
+    };
+    format!("Windrow, {state}, and which took {} µs of processor time a request", digits(cpu))
+}
+
+/// What another one does otherwise, and what a request took there.
+pub(crate) fn server(samples: &Samples, load: &Load, kind: Kind) -> String {
+    let does = match (load.command, kind.mode) {
+        ("set", Mode::Never) => Some("it answers from memory".to_owned()),
+        ("set", Mode::Later) => Some("it answers before the flush".to_owned()),
+        _ => None,
+    };
+    let took = samples.median(load.id, kind.id, "cpu").map(|cpu| format!("{} µs a request", digits(cpu)));
+    match does.into_iter().chain(took).collect::<Vec<_>>() {
+        parts if parts.is_empty() => "not known.".to_owned(),
+        parts => format!("{}.", parts.join("; ")),
     }
-    text.push_str(&format!("; a request took {} µs of processor time, and {} µs there.", digits(cpu), digits(theirs)));
-    text
 }
 
 /// The reason that the template has, with the flushes of a commit that were counted of both.
@@ -61,6 +65,7 @@ mod tests {
         let load = LOADS.iter().find(|load| load.command == "set").unwrap();
         let (redis, always) = (Kind::named("redis-none").unwrap(), Kind::named("redis-always").unwrap());
         let mut samples = Samples::default();
+        assert_eq!(own(&samples, load), "Windrow");
         assert_eq!(server(&samples, load, redis), "it answers from memory.");
         assert_eq!(server(&samples, load, always), "not known.");
         for (who, rate, cpu) in
@@ -69,12 +74,14 @@ mod tests {
             samples.add(load.id, who, "rps", 0, rate);
             samples.add(load.id, who, "cpu", 0, cpu);
         }
-        let said = server(&samples, load, redis);
-        assert!(said.starts_with("it answers from memory. Windrow's core was idle for 25% of the time"), "{said}");
-        assert!(said.ends_with("1.50 µs of processor time, and 1.25 µs there."), "{said}");
+        assert_eq!(server(&samples, load, redis), "it answers from memory; 1.25 µs a request.");
+        assert_eq!(server(&samples, load, always), "2.00 µs a request.");
+        let idle = "Windrow, whose core was idle for 25% of the time or more, waiting for the flush or the client, and \
+                    which took 1.50 µs of processor time a request";
+        assert_eq!(own(&samples, load), idle);
         samples.add(load.id, "windrow", "cpu", 1, 2.4);
-        assert!(server(&samples, load, always).starts_with("Windrow's core was busy throughout"));
+        assert!(own(&samples, load).contains("busy throughout"));
         samples.add(load.id, "windrow", "client-limit", 0, 1.0);
-        assert!(server(&samples, load, redis).contains("The client was the limit"));
+        assert!(own(&samples, load).contains("the client was the limit"));
     }
 }
