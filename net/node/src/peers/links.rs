@@ -154,8 +154,7 @@ mod tests {
     #[test]
     fn a_host_where_nobody_listens_yet_is_asked_often() {
         let (times, start) = (Times::default(), Instant::now());
-        let address = "127.0.0.1:1".parse().unwrap();
-        let mut link = Link::new(ReplicaId::new(1), PeerAddress { replica: ReplicaId::new(2), address });
+        let mut link = Link::new(ReplicaId::new(1), peer(2));
         for _ in 0..20 {
             link.lost(&times, true, 0, start);
         }
