@@ -112,8 +112,8 @@ impl World {
                 self.nodes[at].lead = None;
                 self.nodes[at].pending.retain(|pending| pending.wait <= Lsn::ZERO);
             }
-            // Two candidates of one epoch are enough for this; that only one of them leads is checked where it does.
-            ProtocolEvent::TwoLeaders { .. } => self.stats.fault("two-candidates"),
+            // Each voter has epochs of its own to ask for.
+            ProtocolEvent::TwoLeaders { epoch, other } => panic!("node {at}: epoch {epoch} is also that of {other}"),
             ProtocolEvent::BadPeer { peer } => panic!("node {at} calls {peer} a bad peer"),
             ProtocolEvent::OtherCluster { .. } => panic!("there is one cluster"),
             ProtocolEvent::WouldLoseCommitted { to, committed } => panic!("cut at {to}, committed is {committed}"),
