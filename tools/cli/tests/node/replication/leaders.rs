@@ -62,6 +62,13 @@ fn an_old_leader_cuts_what_was_never_committed_and_keeps_it_aside() {
     let mut leader = set.connect(2);
     write(&mut leader, "b", 20);
     set.start(0, &[]);
+    // Before it is cut, while it is and afterwards: nobody is shown what was never confirmed.
+    let mut reader = set.reader(0);
+    until("it has everything", || {
+        let reply = reader.call(&["GET", "lost"]);
+        assert!(!matches!(&reply, Ok(Reply::Bulk(Some(_)))), "{reply:?}");
+        set.offset(0) == set.offset(2)
+    });
     set.settle(2);
     assert_eq!(set.reader(0).call(&["GET", "lost"]).unwrap(), Reply::Bulk(None));
     check(&mut set.reader(0), "b", 20);
