@@ -88,6 +88,9 @@ impl Engine {
     pub fn version(self) -> &'static str {
         let name = match self {
             Self::Lmdb => "heed",
+            // Its version names that of RocksDB, behind a plus.
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb => "librocksdb-sys",
             _ => self.name(),
         };
         let mut lines = include_str!("../../Cargo.lock").lines();
