@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thiserror::Error;
-use windrow_core::log::ReadError as LogReadError;
+use windrow_core::log::{PrepareFailure, ReadError as LogReadError};
 use windrow_core::partition::AppendError;
 use windrow_store::{DataDirError, FlushFailed, PrepareError, RefreshError as StoreRefreshError};
 
@@ -56,6 +56,10 @@ pub enum WriteError {
     /// Did not happen: there is no room for a further log segment. Reads go on, and writes do as soon as there is room.
     #[error("no room for a further log segment: {0}")]
     NoSpace(#[source] Arc<PrepareError>),
+    /// Did not happen: a further log segment cannot be made, though there is room. Reads go on, and writes do as soon as
+    /// one can.
+    #[error("a further log segment cannot be made: {0}")]
+    NoSegment(#[source] Arc<PrepareError>),
     /// Did not happen: the log refuses this write, whenever it comes.
     #[error(transparent)]
     Refused(AppendError),
@@ -81,6 +85,10 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    pub(crate) fn no_segment(why: Arc<PrepareError>) -> Self {
+        if matches!(why.failure(), PrepareFailure::NoSpace) { Self::NoSpace(why) } else { Self::NoSegment(why) }
+    }
+
     /// The store had ended before anything was written.
     pub(crate) fn before(end: ReadError) -> Self {
         match end {

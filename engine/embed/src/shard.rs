@@ -153,11 +153,27 @@ impl Shard {
     /// Shows the partition to `look`. What is returned beside the result has to be committed before anybody sees it.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&Partition<MappedSegment>) -> (T, Lsn)) -> Result<T, ReadError> {
         self.gate.check()?;
-        let (found, wait) = look(self.read_lock().partition());
+        let (found, wait, end) = {
+            let store = self.read_lock();
+            let (found, wait) = look(store.partition());
+            (found, wait, store.partition().appended())
+        };
         if self.mode != FlushMode::Explicit {
+            let wait = if wait > end { self.settle(wait)? } else { wait };
             self.wait_committed(wait)?;
         }
         Ok(found)
+    }
+
+    /// Has a record written that a reader waits for: it has found a key expired. Returns what to wait for.
+    fn settle(&self, wait: Lsn) -> Result<Lsn, ReadError> {
+        match self.append(|partition| Ok((partition.settle(now(), wait)?, Lsn::ZERO))) {
+            Ok(wait) => Ok(wait),
+            Err(WriteError::Closed) => Err(ReadError::Closed),
+            Err(WriteError::Failed(failed) | WriteError::Unknown(failed)) => Err(ReadError::Failed(failed)),
+            // There is no room: see `Partition::settle`.
+            Err(_) => Ok(Lsn::ZERO),
+        }
     }
 
     /// Looks a key up, and shows it to `show`.
@@ -213,7 +229,7 @@ impl Shard {
             let found = entry.map(|entry| entry.lsn);
             let kept;
             let change = match decide(entry) {
-                Decision::Nothing => return Ok((Modified { written: None, found }, wait)),
+                Decision::Nothing => return Ok((Modified { written: None, found }, partition.settle(now(), wait)?)),
                 Decision::Put { value, expires_at } => Change::Put { value, expires_at },
                 Decision::Delete => Change::Delete,
                 Decision::Keep { expires_at } => {
@@ -241,7 +257,7 @@ impl Shard {
                 // Under the lock, so that nothing is written once the store is closed.
                 shard.gate.check()?;
                 let attempted = attempt(partition);
-                if matches!(attempted, Err(AppendError::Room(RoomError::NoSpace))) && !retried {
+                if matches!(attempted, Err(AppendError::Room(RoomError::NoSpace | RoomError::Refused))) && !retried {
                     // Asks for the segment once more: there may be room by now.
                     partition.handle_tick(now());
                 }
@@ -251,8 +267,8 @@ impl Shard {
             match attempted.ok_or(WriteError::ReadOnly)?.map_err(WriteError::before)? {
                 Ok(done) => break done,
                 Err(error) if error.is_not_ready() => self.gate.wait_event(seen).map_err(WriteError::before)?,
-                Err(AppendError::Room(RoomError::NoSpace)) => match self.gate.refusal() {
-                    Some(refusal) if retried => return Err(WriteError::NoSpace(refusal)),
+                Err(AppendError::Room(RoomError::NoSpace | RoomError::Refused)) => match self.gate.refusal() {
+                    Some(refusal) if retried => return Err(WriteError::no_segment(refusal)),
                     _ => {
                         retried = true;
                         self.gate.wait_event(seen).map_err(WriteError::before)?;
@@ -319,7 +335,7 @@ impl Shard {
                         None
                     }
                     Done::PrepareFailed { base, error, .. } => {
-                        partition.handle_prepare_failed(base);
+                        partition.handle_prepare_failed(base, error.failure());
                         Some(error)
                     }
                     Done::SuperblockWritten { generation, .. } => {

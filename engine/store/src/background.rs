@@ -139,11 +139,15 @@ pub enum Done {
         partition: PartitionId,
         /// Why not.
         result: Result<(), FileError>,
+        /// Bytes of all that is kept aside now.
+        aside_bytes: u64,
     },
     /// Segments have been moved aside.
     MovedAside {
         /// The partition that they were of.
         partition: PartitionId,
+        /// Bytes of all that is kept aside now.
+        aside_bytes: u64,
     },
     /// Segments have been removed.
     Removed {
@@ -280,12 +284,13 @@ pub(crate) fn perform(job: Job) -> Done {
             }
         }
         Job::PutAside { dir, label, from, segment, range } => {
-            Done::PutAside { partition: dir.partition(), result: dir.put_aside(label, from, &segment, range) }
+            let result = dir.put_aside(label, from, &segment, range);
+            Done::PutAside { partition: dir.partition(), result, aside_bytes: dir.aside_bytes() }
         }
         Job::MoveAside { dir, label, bases } => {
             let partition = dir.partition();
             match dir.move_aside(label, &bases) {
-                Ok(()) => Done::MovedAside { partition },
+                Ok(()) => Done::MovedAside { partition, aside_bytes: dir.aside_bytes() },
                 Err(error) => Done::ClearingFailed { partition, error },
             }
         }

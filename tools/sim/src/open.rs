@@ -1,5 +1,6 @@
 //! Opening a replica, as the store does it, with a power cut possible after every step.
 
+use windrow_core::log::PrepareFailure;
 use windrow_core::partition::{Action, RecoveredPartition};
 use windrow_core::recovery::RecoveryError;
 use windrow_core::types::{Lsn, UnixMillis};
@@ -157,7 +158,7 @@ impl Opening<'_> {
                 panic!("a log that is not ready asks for its next segment first")
             };
             if self.full {
-                replica.engine().handle_prepare_failed(base);
+                replica.engine().handle_prepare_failed(base, PrepareFailure::NoSpace);
                 continue;
             }
             let len = usize::try_from(len).expect("segments are small");

@@ -74,9 +74,12 @@ pub enum RoomError {
     /// The next segment is still being prepared: try again after [`Log::handle_prepared`].
     #[error("the next log segment is still being prepared")]
     NotReady,
-    /// The next segment could not be prepared: the disk is full, or refused.
+    /// The next segment could not be prepared: the disk is full.
     #[error("there is no space for the next log segment")]
     NoSpace,
+    /// The next segment could not be prepared: the disk refuses, though it is not full.
+    #[error("the disk refuses the next log segment")]
+    Refused,
     /// The log is that of a follower: its leader writes it.
     #[error("this replica does not lead: only the leader appends")]
     NotLeader,
@@ -93,6 +96,15 @@ pub enum RoomError {
     LogFull,
 }
 
+/// Why a segment could not be prepared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PrepareFailure {
+    /// The disk is full, or a quota or limit reached.
+    NoSpace,
+    /// Anything else: the disk refuses.
+    Refused,
+}
+
 /// The log of one partition.
 pub struct Log<M> {
     config: LogConfig,
@@ -102,7 +114,7 @@ pub struct Log<M> {
     prepared: VecDeque<(Lsn, M)>,
     /// The segment that is being prepared, and its length.
     preparing: Option<(Lsn, u64)>,
-    prepare_failed: bool,
+    prepare_failed: Option<PrepareFailure>,
     /// Bytes of the segments to be prepared: a follower's are as long as its leader's.
     next_len: u64,
     /// No segment is prepared and nothing flushed: the log is about to be cut.
@@ -164,7 +176,7 @@ impl<M: SegmentMemory> Log<M> {
             segments: start.segments,
             prepared: start.prepared,
             preparing: None,
-            prepare_failed: false,
+            prepare_failed: None,
             next_len: config.segment_len,
             is_paused: false,
             received: start.end,
@@ -225,6 +237,17 @@ impl<M: SegmentMemory> Log<M> {
     #[must_use]
     pub const fn chain(&self) -> Chain {
         self.chain
+    }
+
+    /// The time of the newest record.
+    pub(crate) fn newest_time(&self) -> UnixMillis {
+        self.segments.back().map_or(UnixMillis::ZERO, LogSegment::newest_time)
+    }
+
+    /// Whether a small record could be appended now.
+    pub(crate) fn takes_records(&self) -> bool {
+        let has_room = || self.segments.back().is_some_and(|segment| segment.has_room(RECORD_HEADER_LEN as u64));
+        self.is_appendable && (!self.prepared.is_empty() || self.prepare_failed.is_none() || has_room())
     }
 
     /// The segments in use, in order.
@@ -339,7 +362,11 @@ impl<M: SegmentMemory> Log<M> {
             return Ok(());
         }
         if self.prepared.is_empty() {
-            return Err(if self.prepare_failed { RoomError::NoSpace } else { RoomError::NotReady });
+            return Err(match self.prepare_failed {
+                None => RoomError::NotReady,
+                Some(PrepareFailure::NoSpace) => RoomError::NoSpace,
+                Some(PrepareFailure::Refused) => RoomError::Refused,
+            });
         }
         if self.appended.since(self.start) + 2 * self.config.segment_len >= PARTITION_LOG_LEN_MAX {
             return Err(RoomError::LogFull);
@@ -457,7 +484,12 @@ impl<M: SegmentMemory> Log<M> {
     /// The next segment to prepare: its base and its length. Asked for once.
     pub fn poll_prepare(&mut self) -> Option<(Lsn, u64)> {
         let is_enough = self.prepared.len() >= self.config.segments_ahead;
-        if self.preparing.is_some() || self.prepare_failed || is_enough || self.is_paused || self.is_discarding() {
+        if self.preparing.is_some()
+            || self.prepare_failed.is_some()
+            || is_enough
+            || self.is_paused
+            || self.is_discarding()
+        {
             return None;
         }
         let base = match self.prepared.back() {
@@ -483,20 +515,20 @@ impl<M: SegmentMemory> Log<M> {
     }
 
     /// A segment could not be prepared. [`retry_prepare`](Self::retry_prepare) asks again.
-    pub fn handle_prepare_failed(&mut self, base: Lsn) {
+    pub fn handle_prepare_failed(&mut self, base: Lsn, why: PrepareFailure) {
         let asked = self.preparing.take();
         assert_eq!(asked.map(|(asked, _)| asked), Some(base), "a segment is prepared once");
-        self.prepare_failed = !mem::take(&mut self.is_preparing_in_vain);
+        self.prepare_failed = (!mem::take(&mut self.is_preparing_in_vain)).then_some(why);
     }
 
     /// Asks again for what could not be prepared.
     pub const fn retry_prepare(&mut self) {
-        self.prepare_failed = false;
+        self.prepare_failed = None;
     }
 
-    /// Whether the last attempt to prepare a segment failed.
+    /// Why the last attempt to prepare a segment failed, if it did.
     #[must_use]
-    pub const fn is_out_of_space(&self) -> bool {
+    pub const fn prepare_failure(&self) -> Option<PrepareFailure> {
         self.prepare_failed
     }
 }

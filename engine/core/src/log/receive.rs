@@ -24,9 +24,9 @@ pub enum ReceiveError {
     /// A segment is being prepared, or the superblock written: try again when that is done.
     #[error("not ready to receive yet")]
     NotReady,
-    /// The next segment could not be prepared: the disk is full, or refused.
-    #[error("there is no space for the next log segment")]
-    NoSpace,
+    /// The next segment could not be prepared: the disk is full, or refuses.
+    #[error("the next log segment could not be made")]
+    NoSegment,
     /// This replica leads, or is alone.
     #[error("this replica does not follow")]
     NotFollower,
@@ -126,7 +126,8 @@ impl<M: SegmentMemory> Log<M> {
             }
             _ => {
                 let Some((base, memory)) = self.prepared.front_mut() else {
-                    return Err(if self.prepare_failed { ReceiveError::NoSpace } else { ReceiveError::NotReady });
+                    let has_failed = self.prepare_failed.is_some();
+                    return Err(if has_failed { ReceiveError::NoSegment } else { ReceiveError::NotReady });
                 };
                 let header_comes = from < base.plus(SEGMENT_HEADER_LEN as u64);
                 let end = if header_comes { SEGMENT_HEADER_LEN as u64 } else { memory.segment_len() };

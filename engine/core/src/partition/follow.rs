@@ -96,10 +96,10 @@ impl<M: SegmentMemory> Partition<M> {
             let hash = self.seed.hash(op.key);
             let old = change.old.and_then(|lsn| self.log.segment_of(lsn).map(|_| self.log.batch_at(lsn)));
             if let Some(at) = old.and_then(|batch| batch.find(op.key)).and_then(|old| old.expires_at) {
-                self.expiries.remove(&(at, hash));
+                self.expiries.remove(at, hash);
             }
             if let (OpKind::Put, Some(at)) = (op.kind, op.expires_at) {
-                self.expiries.insert((at, hash));
+                self.expiries.insert(at, hash);
             }
         }
     }

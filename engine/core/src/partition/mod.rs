@@ -5,6 +5,7 @@
 //! the index until its deletion is committed, so that a reader who finds it absent knows what to wait for.
 //! Invariant: every live key has exactly one index entry, the position of its newest record.
 
+mod expiries;
 mod follow;
 mod open;
 mod read;
@@ -15,10 +16,11 @@ mod surgery;
 mod write;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use expiries::Expiries;
 pub use open::{PartitionConfig, RecoveredPartition};
 pub use read::{Entry, Lookup, ScanCursor, ScanStep};
 use replay::shares_fragment;
@@ -29,7 +31,7 @@ pub use write::{AppendError, Change, Op};
 
 use crate::codec::Chain;
 use crate::index::Index;
-use crate::log::{Damaged, FlushRequest, Log, LogParts, LogSegment, ReadError, Records, SegmentMemory};
+use crate::log::{Damaged, FlushRequest, Log, LogParts, LogSegment, PrepareFailure, ReadError, Records, SegmentMemory};
 use crate::superblock::Superblock;
 use crate::types::{Epoch, HashSeed, KeyHash, Lsn, PartitionId, UnixMillis};
 
@@ -70,10 +72,16 @@ pub struct Partition<M> {
     /// Never goes back, so that an expired key does not return when the machine's clock does.
     /// Atomic only so that several threads may read a partition that nobody writes meanwhile.
     clock: AtomicU64,
+    /// No start will begin with an earlier clock than this: a record of that time is committed.
+    settled: UnixMillis,
+    /// The end of a record, and its time: settled once it is committed.
+    settling: (Lsn, UnixMillis),
+    /// Nothing is appended here: it is somebody else's log that is read.
+    is_read_only: bool,
     tombstones: VecDeque<Tombstone>,
     /// How many of them the index still points to: the rest were superseded before they were committed.
     indexed_tombstones: usize,
-    expiries: BTreeSet<(UnixMillis, KeyHash)>,
+    expiries: Expiries,
     /// Whoever finds nothing waits for this: the end of the newest record that cleared the partition, or of what
     /// opening or cutting left, behind which deletions are not told from keys that never were.
     cleared_end: Lsn,
@@ -90,6 +98,8 @@ pub struct PartitionStats {
     pub keys: u64,
     /// Keys with an expiry.
     pub expiring_keys: u64,
+    /// The mean of the moments at which they expire.
+    pub mean_expiry: Option<UnixMillis>,
     /// Bytes of the log on disk: segments in use and segments prepared.
     pub log_bytes: u64,
     /// Bytes of keys, values and operation headers that are still current.
@@ -229,6 +239,7 @@ impl<M: SegmentMemory> Partition<M> {
         PartitionStats {
             keys: self.len(),
             expiring_keys: self.expiries.len() as u64,
+            mean_expiry: self.expiries.mean(),
             log_bytes: self.log.segments().map(LogSegment::segment_len).sum::<u64>()
                 + prepared * self.log.config().segment_len,
             live_bytes: self.log.segments().map(LogSegment::live_bytes).sum(),
@@ -251,6 +262,13 @@ impl<M: SegmentMemory> Partition<M> {
         }
         self.clock.fetch_max(now.get(), Ordering::Relaxed);
         now
+    }
+
+    /// The moment it is for this partition while the machine's clock shows `now`: what decides whether a key has expired, and
+    /// what the life of a key counts from.
+    #[must_use]
+    pub fn clock(&self, now: UnixMillis) -> UnixMillis {
+        self.observe(now)
     }
 
     /// Whether a flush is due though nothing was appended: for what took the place of a tail that was cut.
@@ -288,6 +306,7 @@ impl<M: SegmentMemory> Partition<M> {
             self.replication.as_ref().map_or(durable, |replication| replication.committed_told.min(durable));
         self.committed = self.committed.max(committed);
         let committed = self.committed;
+        self.settle_clock();
         while let Some(tombstone) = self.tombstones.front()
             && tombstone.end <= committed
         {
@@ -297,6 +316,18 @@ impl<M: SegmentMemory> Partition<M> {
                 self.indexed_tombstones -= 1;
             }
             self.tombstones.pop_front();
+        }
+    }
+
+    /// Takes note of the newest time that is committed, or that of a record shortly before.
+    fn settle_clock(&mut self) {
+        for _ in 0..2 {
+            let (end, time) = self.settling;
+            if end > self.committed {
+                return;
+            }
+            self.settled = self.settled.max(time);
+            self.settling = (self.log.appended(), self.log.newest_time());
         }
     }
 
@@ -327,8 +358,8 @@ impl<M: SegmentMemory> Partition<M> {
     }
 
     /// A segment could not be prepared. It is asked for again at the next tick.
-    pub fn handle_prepare_failed(&mut self, base: Lsn) {
-        self.log.handle_prepare_failed(base);
+    pub fn handle_prepare_failed(&mut self, base: Lsn, why: PrepareFailure) {
+        self.log.handle_prepare_failed(base, why);
     }
 
     /// The superblock of this generation is durable.
@@ -368,10 +399,10 @@ impl<M: SegmentMemory> Partition<M> {
         self.superblock_wanted || self.superblock_in_flight.is_some()
     }
 
-    /// Whether writes fail because no further segment could be prepared.
+    /// Why no further segment could be prepared, if that is so: writes fail.
     #[must_use]
-    pub const fn is_out_of_space(&self) -> bool {
-        self.log.is_out_of_space()
+    pub const fn prepare_failure(&self) -> Option<PrepareFailure> {
+        self.log.prepare_failure()
     }
 }
 

@@ -1,16 +1,17 @@
 //! Opening a partition: from its superblock and segments to something that can be read and written.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicU64;
 
 use super::Partition;
+use super::expiries::Expiries;
 use super::replay::Replay;
 use crate::log::{Log, LogConfig, SegmentMemory};
 use crate::recovery::{Cut, Recovered, RecoveryError, Repair, SegmentInput, recover};
 use crate::replication::LogState;
 use crate::superblock::Superblock;
-use crate::types::{KeyHash, Lsn, UnixMillis};
+use crate::types::{Lsn, UnixMillis};
 
 /// How a partition goes on from here; nothing of it is written down.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub(super) enum Walked {
     /// From its start.
     Whole,
     /// From where a follower stood, who knew of these keys that expire.
-    Further(BTreeSet<(UnixMillis, KeyHash)>),
+    Further(Expiries),
 }
 
 /// A partition whose log has been walked, and whose tail has not been dealt with yet.
@@ -163,7 +164,9 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
         let (start, time) = self.recovered.into_read_only();
         let log = Log::new(log_config(&self.superblock, self.config), start);
         // A writer that was cutting its log has told what is left of it.
-        assemble(log, self.replay, Superblock { cut: None, ..self.superblock }, time, self.walked)
+        let mut partition = assemble(log, self.replay, Superblock { cut: None, ..self.superblock }, time, self.walked);
+        partition.is_read_only = true;
+        partition
     }
 }
 
@@ -190,7 +193,7 @@ fn assemble<M: SegmentMemory>(
         }
     }
     let has_expiries = replay.has_expiries;
-    let durable = log.durable();
+    let (durable, end) = (log.durable(), log.appended());
     let mut partition = Partition {
         log,
         index: replay.index,
@@ -201,9 +204,12 @@ fn assemble<M: SegmentMemory>(
         committed: durable,
         replication: None,
         clock: AtomicU64::new(time.get()),
+        settled: UnixMillis::ZERO,
+        settling: (end, time),
+        is_read_only: false,
         tombstones: VecDeque::new(),
         indexed_tombstones: replay.tombstones,
-        expiries: BTreeSet::new(),
+        expiries: Expiries::default(),
         cleared_end: Lsn::ZERO,
         idle_since: durable,
         scratch: Vec::new(),
@@ -222,14 +228,14 @@ fn assemble<M: SegmentMemory>(
 impl<M: SegmentMemory> Partition<M> {
     /// Finds the keys that have an expiry, by a walk over the log.
     pub(super) fn collect_expiries(&mut self) {
-        let mut expiries = BTreeSet::new();
+        let mut expiries = Expiries::default();
         for segment in self.log.segments() {
             for (lsn, batch) in segment.batches() {
                 for op in batch.iter() {
                     let Some(at) = op.expires_at else { continue };
                     let hash = self.seed.hash(op.key);
                     if self.is_current(hash, op.key, lsn) {
-                        expiries.insert((at, hash));
+                        expiries.insert(at, hash);
                     }
                 }
             }

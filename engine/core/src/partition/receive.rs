@@ -208,7 +208,7 @@ impl<M: SegmentMemory> Partition<M> {
             segment.remove_live(op.superseded_len);
         }
         if let Some(at) = op.entry.and_then(|old| old.expires_at) {
-            self.expiries.remove(&(at, op.hash));
+            self.expiries.remove(at, op.hash);
         }
         let is_there = op.entry.is_some_and(|old| self.index.replace(op.hash, old.lsn, lsn));
         if is_there && op.entry.is_some_and(|old| old.is_tombstone) {
@@ -222,7 +222,7 @@ impl<M: SegmentMemory> Partition<M> {
                 segment.add_live(op.footprint);
             }
             if let Some(at) = op.expires_at {
-                self.expiries.insert((at, op.hash));
+                self.expiries.insert(at, op.hash);
             }
         } else if is_there {
             // Where the key was not there, nobody needs to be told that it is gone.
@@ -260,7 +260,7 @@ impl<M: SegmentMemory> Partition<M> {
                         segment.remove_live(footprint);
                     }
                     if let Some(at) = expires_at {
-                        self.expiries.remove(&(at, hash));
+                        self.expiries.remove(at, hash);
                     }
                 }
                 self.undo(hash, lsn, kind, old);
@@ -287,7 +287,7 @@ impl<M: SegmentMemory> Partition<M> {
                     segment.add_live(footprint);
                 }
                 if let Some(at) = expires_at {
-                    self.expiries.insert((at, hash));
+                    self.expiries.insert(at, hash);
                 }
             }
             // A deletion stays where an entry of the same fragment may lead to a record with an old version of the key.

@@ -185,7 +185,7 @@ impl Replay {
                 let replaced = superseded && self.index.replace(hash, op.supersedes, lsn);
                 if replaced {
                     let was_tombstone = op.superseded_len == 0;
-                    self.tombstones -= usize::from(was_tombstone);
+                    self.tombstones = self.tombstones.saturating_sub(usize::from(was_tombstone));
                 } else {
                     self.index.insert(hash, lsn);
                 }

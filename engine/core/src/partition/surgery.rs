@@ -14,8 +14,8 @@ use super::replay::Replay;
 use super::{Partition, ReplicaAction, Role};
 use crate::codec::Chain;
 use crate::log::{CutPoint, LogSegment, SegmentMemory};
-use crate::types::Lsn;
 use crate::types::limits::SEGMENT_LEN_ALIGN;
+use crate::types::{Lsn, UnixMillis};
 
 /// Why a log cannot be cut. Nothing has changed.
 #[derive(Error, Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,6 +223,8 @@ impl<M: SegmentMemory> Partition<M> {
         // Whatever was deleted below the cut left nothing to wait for in the index, or not for sure.
         self.cleared_end = end;
         self.committed = self.committed.min(end);
+        // A record whose time was settled may be among what is cut.
+        (self.settled, self.settling) = (UnixMillis::ZERO, (end, UnixMillis::ZERO));
         self.idle_since = self.log.durable();
         let committed = self.committed;
         let replication = self.replication();

@@ -1,7 +1,8 @@
+mod expiry;
 mod surgery;
 
 use alloc::vec::Vec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::string::String;
 
 use proptest::prelude::*;
@@ -316,11 +317,16 @@ fn appends_wait_for_the_next_segment_and_go_on_when_it_is_there() {
     let refused = driver.partition.append(now, &mut op).unwrap_err();
     assert!(refused.is_not_ready());
     let Some(Action::Prepare { base, .. }) = driver.partition.poll_action() else { panic!("a segment is wanted") };
-    driver.partition.handle_prepare_failed(base);
+    driver.partition.handle_prepare_failed(base, PrepareFailure::NoSpace);
     let refused = driver.partition.append(now, &mut op).unwrap_err();
     assert_eq!(refused, AppendError::Room(crate::log::RoomError::NoSpace));
-    assert!(driver.partition.is_out_of_space());
+    assert!(driver.partition.prepare_failure() == Some(PrepareFailure::NoSpace));
     assert_eq!(driver.partition.poll_action(), None, "asked again at the next tick only");
+    driver.partition.handle_tick(now);
+    assert_eq!(driver.partition.poll_action().map(|again| matches!(again, Action::Prepare { .. })), Some(true));
+    driver.partition.handle_prepare_failed(base, PrepareFailure::Refused);
+    let refused = driver.partition.append(now, &mut op).unwrap_err();
+    assert_eq!(refused, AppendError::Room(crate::log::RoomError::Refused), "it is not the space");
     driver.partition.handle_tick(now);
     driver.act();
     driver.partition.append(now, &mut op).unwrap();

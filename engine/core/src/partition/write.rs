@@ -174,7 +174,7 @@ impl<M: SegmentMemory> Partition<M> {
                     segment.add_live(footprint);
                 }
                 if let Some(at) = expires_at {
-                    self.expiries.insert((at, op.hash));
+                    self.expiries.insert(at, op.hash);
                 }
             }
             Change::Delete => {
@@ -191,7 +191,7 @@ impl<M: SegmentMemory> Partition<M> {
             segment.remove_live(old.footprint);
         }
         if let Some(at) = old.expires_at {
-            self.expiries.remove(&(at, hash));
+            self.expiries.remove(at, hash);
         }
     }
 
@@ -248,7 +248,7 @@ impl<M: SegmentMemory> Partition<M> {
             return Ok(0);
         }
         for swept in 0..budget {
-            let Some(&(at, hash)) = self.expiries.first() else { return Ok(swept) };
+            let Some((at, hash)) = self.expiries.first() else { return Ok(swept) };
             if at > now {
                 return Ok(swept);
             }
@@ -270,7 +270,7 @@ impl<M: SegmentMemory> Partition<M> {
             self.scratch = key;
             deleted?;
             // Two keys whose hash and expiry are the same share one place here; a reader sees neither of them.
-            self.expiries.remove(&(at, hash));
+            self.expiries.remove(at, hash);
         }
         Ok(budget)
     }

@@ -288,7 +288,7 @@ fn start(
         };
         match dir.prepare(base, len, fill) {
             Ok(memory) => partition.handle_prepared(base, memory),
-            Err(PrepareError::NoSpace { .. }) => partition.handle_prepare_failed(base),
+            Err(error @ PrepareError::NoSpace { .. }) => partition.handle_prepare_failed(base, error.failure()),
             Err(error) => return Err(OpenError::Prepare(error)),
         }
     }

@@ -104,7 +104,7 @@ impl Open {
                 Action::Prepare { base, len } => match self.opened.dir.prepare(base, len, CONFIG.fill) {
                     Ok(memory) => self.opened.partition.handle_prepared(base, memory),
                     Err(error) => {
-                        self.opened.partition.handle_prepare_failed(base);
+                        self.opened.partition.handle_prepare_failed(base, error.failure());
                         return Err(error);
                     }
                 },

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use windrow_core::types::Lsn;
 
 use super::PartitionDir;
-use crate::files::{At, FileError, create_dir, create_new, remove_if_present, sync_dir, write_atomically};
+use crate::files::{At, FileError, create_dir, create_new, names_in, remove_if_present, sync_dir, write_atomically};
 use crate::segment::{SegmentView, segment_file_name};
 
 const PREFIX: &str = "aside-";
@@ -30,6 +30,18 @@ impl PartitionDir {
     #[must_use]
     pub fn aside_path(&self, label: u64) -> PathBuf {
         self.path().join(format!("{PREFIX}{label:020}"))
+    }
+
+    /// Bytes of everything that was cut and is still kept. What cannot be looked at counts for nothing.
+    #[must_use]
+    pub fn aside_bytes(&self) -> u64 {
+        let names = names_in(self.path()).unwrap_or_default();
+        let dirs = names.iter().filter(|name| is_aside(name)).map(|name| self.path().join(name));
+        let files = dirs.flat_map(|dir| {
+            let names = names_in(&dir).unwrap_or_default();
+            names.into_iter().map(move |name| dir.join(name))
+        });
+        files.map(|file| std::fs::metadata(file).map_or(0, |metadata| metadata.len())).sum()
     }
 
     fn make_aside(&self, label: u64) -> Result<PathBuf, FileError> {

@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use thiserror::Error;
+use windrow_core::log::PrepareFailure;
 use windrow_core::types::Lsn;
 
 use super::{MappedSegment, segment_file_name};
@@ -50,6 +51,17 @@ pub enum PrepareError {
     /// Anything else that went wrong with a file.
     #[error(transparent)]
     File(FileError),
+}
+
+impl PrepareError {
+    /// What the log is told of it.
+    #[must_use]
+    pub const fn failure(&self) -> PrepareFailure {
+        match self {
+            Self::NoSpace { .. } => PrepareFailure::NoSpace,
+            _ => PrepareFailure::Refused,
+        }
+    }
 }
 
 /// Bytes of a new segment that are on their way to the disk at once. A flush of the log queues behind them: with the

@@ -15,6 +15,8 @@ use super::lookups::lookups;
 pub const PUBLISH_BATCH: usize = 8;
 /// What the error reply to a write starts with when there is no room for it.
 const NO_SPACE: &[u8] = b"ERR no space left on the disk";
+/// And where the disk refuses it for another reason.
+const NO_SEGMENT: &[u8] = b"ERR the disk of the data directory refuses";
 /// How many rate samples are averaged, as in Redis.
 const RATE_SAMPLES: usize = 16;
 
@@ -86,6 +88,7 @@ impl CoreMetrics {
         if let [b'-', line @ ..] = reply {
             self.error_reply(line);
             self.shared.counters.writes_refused_no_space.add(line.starts_with(NO_SPACE).into());
+            self.shared.counters.writes_refused_no_segment.add(line.starts_with(NO_SEGMENT).into());
             if let Some(counters) = self.shared.commands.get(index_of(command)) {
                 counters.failed.increment();
             }
@@ -233,6 +236,10 @@ mod tests {
         let refused = format!("-{}\r\n", windrow_proto::data::DataError::NoSpace);
         metrics.reply(named("set"), 3, refused.as_bytes());
         assert_eq!(shared.counters.writes_refused_no_space.get(), 1);
+        let refused = format!("-{}\r\n", windrow_proto::data::DataError::NoSegment);
+        metrics.reply(named("set"), 3, refused.as_bytes());
+        let counters = &shared.counters;
+        assert_eq!((counters.writes_refused_no_space.get(), counters.writes_refused_no_segment.get()), (1, 1));
     }
 
     #[test]

@@ -98,8 +98,10 @@ pub struct CoreCounters {
     pub protocol_errors: Counter,
     /// Attempts to authenticate that failed.
     pub authentication_failures: Counter,
-    /// Writes refused because no segment could be prepared.
+    /// Writes refused because there was no room for a segment.
     pub writes_refused_no_space: Counter,
+    /// Writes refused because the disk refused a segment.
+    pub writes_refused_no_segment: Counter,
     /// Flushes completed.
     pub flushes: Counter,
     /// Reads of the log begun because a command's records were not in memory.

@@ -17,6 +17,8 @@ pub struct PartitionGauges {
     pub keys: Gauge,
     /// Those of them that expire.
     pub expiring_keys: Gauge,
+    /// The mean of the moments at which they expire, in milliseconds since 1970.
+    pub mean_expiry_ms: Gauge,
     /// End of what was appended, in bytes from the start of the log.
     pub appended_lsn: Gauge,
     /// End of what was handed to a flush.
@@ -39,10 +41,14 @@ pub struct PartitionGauges {
     pub live_bytes: Gauge,
     /// Bytes of memory that the index takes.
     pub index_bytes: Gauge,
-    /// Segments that could not be prepared: out of space.
+    /// Bytes of what was cut from the log and is still kept.
+    pub aside_bytes: Gauge,
+    /// Segments that could not be prepared.
     pub prepare_failures: Counter,
-    /// 1 while writes are refused since no segment can be prepared.
+    /// 1 while no segment can be prepared for want of room.
     pub out_of_space: Gauge,
+    /// 1 while no segment can be prepared for another reason.
+    pub segment_refused: Gauge,
 }
 
 impl PartitionGauges {

@@ -30,7 +30,7 @@ type CoreMetric = (&'static str, Kind, &'static str, fn(&CoreCounters) -> u64);
 /// As [`CoreMetric`], of a partition.
 type PartitionMetric = (&'static str, Kind, &'static str, fn(&PartitionGauges) -> u64);
 
-const CORE_METRICS: [CoreMetric; 25] = [
+const CORE_METRICS: [CoreMetric; 26] = [
     ("windrow_connections_accepted_total", Kind::Counter, "Connections accepted, kept or not.", |core| {
         core.connections_received.get()
     }),
@@ -79,6 +79,12 @@ const CORE_METRICS: [CoreMetric; 25] = [
     ("windrow_writes_refused_no_space_total", Kind::Counter, "Writes refused for lack of disk space.", |core| {
         core.writes_refused_no_space.get()
     }),
+    (
+        "windrow_writes_refused_no_segment_total",
+        Kind::Counter,
+        "Writes refused since the disk refuses a segment.",
+        |core| core.writes_refused_no_segment.get(),
+    ),
     ("windrow_flushes_total", Kind::Counter, "Flushes of logs completed.", |core| core.flushes.get()),
     ("windrow_cold_reads_total", Kind::Counter, "Reads of records that were not in memory.", |core| {
         core.cold_reads.get()
@@ -95,7 +101,7 @@ const CORE_METRICS: [CoreMetric; 25] = [
     }),
 ];
 
-const PARTITION_METRICS: [PartitionMetric; 15] = [
+const PARTITION_METRICS: [PartitionMetric; 17] = [
     ("windrow_partition_keys", Kind::Gauge, "Keys, expired ones not yet swept included.", |partition| {
         partition.keys.get()
     }),
@@ -135,8 +141,14 @@ const PARTITION_METRICS: [PartitionMetric; 15] = [
         partition.segment_bytes.get()
     }),
     ("windrow_partition_index_bytes", Kind::Gauge, "Memory of the index.", |partition| partition.index_bytes.get()),
-    ("windrow_partition_out_of_space", Kind::Gauge, "1 while no segment can be prepared.", |partition| {
+    ("windrow_partition_out_of_space", Kind::Gauge, "1 while there is no room for a segment.", |partition| {
         partition.out_of_space.get()
+    }),
+    ("windrow_partition_aside_bytes", Kind::Gauge, "Bytes cut from the log and kept aside.", |partition| {
+        partition.aside_bytes.get()
+    }),
+    ("windrow_partition_segment_refused", Kind::Gauge, "1 while the disk refuses a segment.", |partition| {
+        partition.segment_refused.get()
     }),
 ];
 

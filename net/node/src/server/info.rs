@@ -210,7 +210,8 @@ mod tests {
         assert_eq!(render(&node, now(), &choose(Request::new(&[b"info", b"keyspace"]).args())), "# Keyspace\r\n");
         node.metrics.partitions()[1].keys.set(3);
         node.metrics.partitions()[1].expiring_keys.set(2);
+        node.metrics.partitions()[1].mean_expiry_ms.set(now().unix.get() + 1_500);
         let text = render(&node, now(), &choose(Request::new(&[b"info", b"keyspace"]).args()));
-        assert_eq!(text, "# Keyspace\r\ndb0:keys=3,expires=2,avg_ttl=0\r\n");
+        assert_eq!(text, "# Keyspace\r\ndb0:keys=3,expires=2,avg_ttl=1500\r\n");
     }
 }

@@ -99,7 +99,9 @@ pub(super) fn memory(facts: &Facts<'_>, report: &mut Report) {
 pub(super) fn persistence(facts: &Facts<'_>, report: &mut Report) {
     let metrics = &facts.node.metrics;
     let log_bytes = metrics.partition_sum(|partition| partition.segment_bytes.get());
-    let no_space = metrics.partitions().iter().any(|partition| partition.out_of_space.get() > 0);
+    let any = |gauge: fn(&PartitionGauges) -> u64| metrics.partitions().iter().any(|partition| gauge(partition) > 0);
+    let no_space = any(|partition| partition.out_of_space.get());
+    let refused = any(|partition| partition.segment_refused.get());
     report.section("Persistence");
     report.line("loading", 0);
     report.line("async_loading", 0);
@@ -115,8 +117,17 @@ pub(super) fn persistence(facts: &Facts<'_>, report: &mut Report) {
     report.line("aof_last_rewrite_time_sec", -1);
     report.line("aof_current_rewrite_time_sec", -1);
     report.line("aof_last_bgrewrite_status", "ok");
-    report.line("aof_last_write_status", if no_space { "err" } else { "ok" });
+    report.line("aof_last_write_status", if no_space || refused { "err" } else { "ok" });
+    report.line(
+        "segment_failure",
+        match (refused, no_space) {
+            (true, _) => "refused",
+            (false, true) => "no-space",
+            (false, false) => "none",
+        },
+    );
     report.line("aof_current_size", log_bytes);
+    report.line("aside_bytes", metrics.partition_sum(|partition| partition.aside_bytes.get()));
     report.line("aof_base_size", 0);
     report.line("aof_buffer_length", metrics.partition_sum(PartitionGauges::at_risk_bytes));
     report.line("aof_pending_bio_fsync", 0);
@@ -257,13 +268,24 @@ pub(super) fn windrow(facts: &Facts<'_>, report: &mut Report) {
     }
 }
 
+/// How long the keys that expire have left on average, in milliseconds.
+fn avg_ttl(facts: &Facts<'_>, expires: u64) -> u64 {
+    let partitions = facts.node.metrics.partitions().iter();
+    let sum: u128 = partitions
+        .map(|partition| u128::from(partition.expiring_keys.get()) * u128::from(partition.mean_expiry_ms.get()))
+        .sum();
+    let mean = sum.checked_div(u128::from(expires)).and_then(|mean| u64::try_from(mean).ok()).unwrap_or(0);
+    mean.saturating_sub(facts.now.unix.get())
+}
+
 pub(super) fn keyspace(facts: &Facts<'_>, report: &mut Report) {
     let metrics = &facts.node.metrics;
     let keys = metrics.partition_sum(|partition| partition.keys.get());
     let expires = metrics.partition_sum(|partition| partition.expiring_keys.get());
     report.section("Keyspace");
     if keys > 0 {
-        report.line("db0", format_args!("keys={keys},expires={expires},avg_ttl=0"));
+        let ttl = avg_ttl(facts, expires);
+        report.line("db0", format_args!("keys={keys},expires={expires},avg_ttl={ttl}"));
     }
 }
 

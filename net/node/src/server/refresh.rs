@@ -17,6 +17,7 @@ pub(super) fn refresh(node: &Node, core: &mut dyn CoreView) {
         gauges.core.set(u64::try_from(number).unwrap_or(u64::MAX));
         gauges.keys.set(stats.keys);
         gauges.expiring_keys.set(stats.expiring_keys);
+        gauges.mean_expiry_ms.set(stats.mean_expiry.map_or(0, windrow_core::types::UnixMillis::get));
         gauges.appended_lsn.set(stats.appended.get());
         gauges.submitted_lsn.set(stats.submitted.get());
         gauges.durable_lsn.set(stats.durable.get());

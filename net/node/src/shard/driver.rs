@@ -5,13 +5,14 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use windrow_core::types::UnixMillis;
 use windrow_store::SegmentView;
 
 use super::Now;
 use super::clients::Clients;
+use super::clock::Clock;
 use super::flusher::{Flush, Flusher};
 use super::handler::{DiskSink, Handler};
 use crate::net::limits::{DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
@@ -23,6 +24,8 @@ use crate::runtime::{EventWaiter, yield_if_needed};
 
 /// Bytes of input after which a round looks at flushes again: some 50 to 100 µs of small commands.
 const ROUND_INPUT_LEN: usize = 16 << 10;
+/// A partition whose clock is ahead by no more waits for this core's.
+const CLOCK_BEHIND_MAX_MS: u64 = 1_000;
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// One core: its ring, its connections, and what executes their commands.
@@ -36,6 +39,7 @@ pub(crate) struct Driver<H: Handler> {
     pub(super) handler: H,
     pub(super) limits: Limits,
     pub(super) now: Now,
+    clock: Clock,
     /// Bytes of input that all connections hold.
     pub(super) input_held: usize,
     /// Spare lists of parts.
@@ -53,10 +57,14 @@ pub(crate) struct Driver<H: Handler> {
 impl Now {
     /// Reads both clocks.
     pub(crate) fn read() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let unix = u64::try_from(unix).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::MAX);
+        let unix = u64::try_from(machine_time().as_millis()).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::MAX);
         Self { unix, instant: Instant::now() }
     }
+}
+
+/// What the machine's clock shows, since 1970.
+fn machine_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 struct Accepting {
@@ -96,6 +104,7 @@ impl<H: Handler> Driver<H> {
             limits: handler.limits(),
             handler,
             now: Now::read(),
+            clock: Clock::new(machine_time(), Instant::now()),
             input_held: 0,
             spare_parts: Vec::new(),
             released: Vec::new(),
@@ -150,7 +159,8 @@ impl<H: Handler> Driver<H> {
         self.ring.stay_awake();
         self.accept();
         loop {
-            self.now = Now::read();
+            let instant = Instant::now();
+            self.now = Now { unix: self.clock.read(machine_time(), instant), instant };
             self.handler.metrics().counters().loop_rounds.increment();
             self.ring.arm_timer(TICK);
             self.ring.enter()?;
@@ -327,10 +337,22 @@ impl<H: Handler> Driver<H> {
         }
         self.due = due;
         self.handler.tick(&mut self.clients, self.now);
+        self.follow_clock();
         #[cfg(feature = "shared-nothing")]
         if let Some(peers) = &mut self.peers {
             let mut host = self.handler.host(&mut self.clients, self.now);
             peers.tick(&mut self.ring, &mut host, self.now.instant);
+        }
+    }
+
+    /// Catches up with the clock of a partition that is ahead: the machine's was set back while nothing ran here, or the
+    /// one that wrote the log has another.
+    fn follow_clock(&mut self) {
+        let newest = self.handler.newest_time();
+        let behind = newest.get().saturating_sub(self.now.unix.get());
+        if behind > CLOCK_BEHIND_MAX_MS {
+            tracing::warn!(behind_ms = behind, "the clock is behind the log: expiry goes on from the log's time");
+            self.clock.raise(newest);
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use windrow_core::types::{KeyHash, Lsn, PartitionId, PartitionMap};
+use windrow_core::types::{KeyHash, Lsn, PartitionId, PartitionMap, UnixMillis};
 use windrow_proto::data::Ctx;
 use windrow_proto::resp::ArgsBuf;
 use windrow_store::{BackgroundClient, Done, SegmentView};
@@ -152,7 +152,7 @@ impl<S: ServerCommands> Engine<S> {
                 | Done::SuperblockWritten { partition, .. }
                 | Done::SuperblockFailed { partition, .. }
                 | Done::PutAside { partition, .. }
-                | Done::MovedAside { partition }
+                | Done::MovedAside { partition, .. }
                 | Done::Removed { partition }
                 | Done::ClearingFailed { partition, .. } => *partition,
                 _ => continue,
@@ -337,6 +337,11 @@ impl<S: ServerCommands> Handler for Engine<S> {
         self.parts.server.metrics().counters().clients_blocked.set(held_back);
         let mut view = View { core: self.parts.core, now, clients, hosted: &self.parts.hosted };
         self.parts.server.tick(now, &mut view);
+    }
+
+    fn newest_time(&self) -> UnixMillis {
+        let seen = self.parts.hosted.iter().map(|hosted| hosted.partition.clock(UnixMillis::ZERO));
+        seen.max().unwrap_or_default()
     }
 
     #[cfg(feature = "shared-memory")]

@@ -25,6 +25,19 @@ use crate::settings::Durability;
 /// 256 KiB. From here on a value would have a chunk of the output for itself in any case.
 pub(super) const LARGE_LEN_MIN: usize = 32 << 10;
 
+/// A SET of so many bytes is timed by itself: from here on, reading the clock twice is lost in the copying.
+const TIMED_VALUE_LEN: usize = 16 << 10;
+
+/// Whether a command never takes long by itself, so that it is not timed: two readings of the clock cost as much as it.
+#[inline]
+fn is_quick(command: &Command, args: Args<'_>) -> bool {
+    match command.id {
+        Id::Get => true,
+        Id::Set => args.at(2).len() < TIMED_VALUE_LEN,
+        _ => false,
+    }
+}
+
 impl<S: ServerCommands> Engine<S> {
     /// Executes the commands at the start of `input`.
     pub(super) fn execute_input(
@@ -202,7 +215,7 @@ impl<S: ServerCommands> Engine<S> {
             client.reply(|encoder| encoder.error("NOAUTH Authentication required."))
         } else if client.session.in_multi() && !ends_multi(command) {
             self.queue(client, command, args)
-        } else if matches!(command.id, Id::Get | Id::Set) {
+        } else if is_quick(command, args) {
             self.data_or_server(client, command, args)
         } else {
             self.timed(client, command, args)

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use windrow_core::types::{Lsn, PartitionId};
+use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 #[cfg(feature = "shared-memory")]
 use windrow_store::FutexWord;
 use windrow_store::SegmentView;
@@ -94,6 +94,11 @@ pub(crate) trait Handler {
 
     /// Called every 100 ms.
     fn tick(&mut self, clients: &mut Clients, now: Now);
+
+    /// The latest time that its partitions have seen.
+    fn newest_time(&self) -> UnixMillis {
+        UnixMillis::ZERO
+    }
 
     /// There is nothing to do: has the ring told to watch for what other processes do. Returns whether there is
     /// something to do after all.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use windrow_core::log::PrepareFailure;
 use windrow_core::partition::{Action, Partition};
 use windrow_core::types::{Lsn, PartitionId};
 use windrow_proto::data::LogRange;
@@ -99,6 +100,8 @@ pub(crate) struct Hosted {
     hot_len: u64,
     /// It has been reported that no segment can be made.
     refusing: bool,
+    /// Bytes of what was cut from the log and is still kept.
+    aside_bytes: u64,
     /// The end of the log when the node began to shut down has been asked to be witnessed.
     closing: bool,
 }
@@ -107,6 +110,7 @@ impl Hosted {
     /// `hot_len` bytes at the end of its log are taken to be in memory.
     pub(crate) fn new(open: OpenPartition, fill: FillMode, hot_len: u64) -> Self {
         let mut hosted = Self::of(open.partition, fill, hot_len);
+        hosted.aside_bytes = open.dir.aside_bytes();
         hosted.writer = Some(Writer { dir: open.dir, control: open.control });
         hosted
     }
@@ -121,6 +125,7 @@ impl Hosted {
         hot_len: u64,
     ) -> Self {
         let mut hosted = Self::of(partition, fill, hot_len);
+        hosted.aside_bytes = dir.aside_bytes();
         hosted.writer = Some(Writer { dir, control });
         hosted.role = Role::Leaderless { fresh_at: None };
         hosted
@@ -151,6 +156,7 @@ impl Hosted {
             behind: Vec::new(),
             hot_len,
             refusing: false,
+            aside_bytes: 0,
             closing: false,
         }
     }
@@ -365,23 +371,35 @@ impl Hosted {
                 }
                 // Tried again at every tick, and said once.
                 if !self.filling.failed(&error) && !std::mem::replace(&mut self.refusing, true) {
-                    tracing::error!(
-                        partition = %self.id,
-                        %error,
-                        "no new log segment can be made: writes will be refused until there is room"
-                    );
+                    match error.failure() {
+                        PrepareFailure::NoSpace => tracing::error!(
+                            partition = %self.id,
+                            %error,
+                            "no new log segment can be made: writes will be refused until there is room"
+                        ),
+                        PrepareFailure::Refused => tracing::error!(
+                            partition = %self.id,
+                            %error,
+                            "no new log segment can be made: writes will be refused until the disk takes one; look at \
+                             the kernel's log (dmesg), and check the disk"
+                        ),
+                    }
                 }
-                self.partition.handle_prepare_failed(base);
+                self.partition.handle_prepare_failed(base, error.failure());
             }
             Done::SuperblockWritten { generation, .. } => self.partition.handle_superblock_written(generation),
             Done::SuperblockFailed { error, .. } => fatal_flush(&error.into()),
-            Done::PutAside { result, .. } => {
+            Done::PutAside { result, aside_bytes, .. } => {
+                self.aside_bytes = aside_bytes;
                 if let Err(error) = &result {
                     tracing::error!(partition = %self.id, %error, "cannot keep what is to be cut; trying again");
                 }
                 self.partition.handle_put_aside(result.is_ok());
             }
-            Done::MovedAside { .. } => self.partition.handle_moved_aside(),
+            Done::MovedAside { aside_bytes, .. } => {
+                self.aside_bytes = aside_bytes;
+                self.partition.handle_moved_aside();
+            }
             Done::Removed { .. } => self.partition.handle_removed(),
             Done::ClearingFailed { error, .. } => fatal_flush(&FlushFailed { path: error.path, source: error.source }),
             _ => {}
@@ -391,6 +409,8 @@ impl Hosted {
 
     /// Called every 100 ms.
     pub(crate) fn tick(&mut self, core: usize, metrics: &NodeMetrics, counters: &mut CoreMetrics, now: Now) {
+        // The tick has it tried again, which is no success yet.
+        let failure = self.partition.prepare_failure();
         if self.writer.is_some() {
             self.partition.handle_tick(now.unix);
         }
@@ -415,7 +435,9 @@ impl Hosted {
         gauges.segments.set(stats.segments + stats.segments_prepared);
         gauges.segment_bytes.set(stats.log_bytes);
         gauges.index_bytes.set(stats.index_bytes);
-        gauges.out_of_space.set(self.partition.is_out_of_space().into());
+        gauges.aside_bytes.set(self.aside_bytes);
+        gauges.out_of_space.set((failure == Some(PrepareFailure::NoSpace)).into());
+        gauges.segment_refused.set((failure == Some(PrepareFailure::Refused)).into());
     }
 
     /// Brings the log to rest: everything flushed, and a superblock that bears witness to it. Returns whether it is.

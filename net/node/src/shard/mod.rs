@@ -10,6 +10,7 @@ mod ahead;
 mod apart;
 mod client;
 mod clients;
+mod clock;
 mod cold;
 mod commands;
 mod driver;

@@ -84,6 +84,12 @@ pub enum DataError {
          themselves when there is room"
     )]
     NoSpace,
+    /// The log cannot go on, though there may be room.
+    #[error(
+        "ERR the disk of the data directory refuses a new log segment: nothing was written; reads go on, and writes \
+         resume by themselves when it takes one; the node's log says what is wrong"
+    )]
+    NoSegment,
     /// The write does not fit into a segment of the log.
     #[error("ERR too large: a record of {len} bytes is longer than the {max} bytes that a log segment can hold")]
     TooLarge {
@@ -120,6 +126,7 @@ impl From<AppendError> for Stop {
         match error {
             AppendError::Room(RoomError::NotReady) => Self::Retry,
             AppendError::Room(RoomError::NoSpace) => Self::Error(DataError::NoSpace),
+            AppendError::Room(RoomError::Refused) => Self::Error(DataError::NoSegment),
             AppendError::Room(RoomError::TooLarge { len, max }) => Self::Error(DataError::TooLarge { len, max }),
             other => Self::Error(DataError::Refused(other)),
         }

@@ -53,7 +53,8 @@ use run::{Flow, Run};
 /// What commands need beside a partition. One per core: set what differs from command to command before each.
 #[derive(Debug)]
 pub struct Ctx {
-    /// The time. Whether a key has expired, and when it will, is decided by this.
+    /// The time. Whether a key has expired, and when it will, is decided by the partition's clock, which never goes back
+    /// behind what it has seen of this.
     pub now: UnixMillis,
     /// A random number, for RANDOMKEY.
     pub draw: u64,
@@ -117,13 +118,14 @@ pub fn execute<M: SegmentMemory>(
     out: &mut Vec<u8>,
 ) -> Outcome {
     let start = out.len();
+    let clock = partition.clock(ctx.now);
     let mut run = Run {
-        keys: &mut Direct { partition, now: ctx.now },
+        keys: &mut Direct { partition: &mut *partition, now: ctx.now },
         command,
         args,
         reply: Encoder::new(out, ctx.protocol),
         scratch: &mut ctx.scratch,
-        now: ctx.now,
+        now: clock,
         wait: Lsn::ZERO,
         large_len_min: ctx.large_len_min,
         large: None,
@@ -134,15 +136,18 @@ pub fn execute<M: SegmentMemory>(
     let (wait, large) = (run.wait, run.large);
     ctx.scratch.clear();
     ctx.scratch.shrink_to(VALUE_SCRATCH_KEPT);
+    // A command that has written something is never run again: its record is all that there is to wait for.
+    let settled = if flow == Err(Stop::Retry) { None } else { partition.settle(ctx.now, wait).ok() };
+    let Some(wait) = settled else {
+        out.truncate(start);
+        return Outcome::Retry;
+    };
     match flow {
         Ok(()) => match large {
             None => Outcome::Done { wait },
             Some(value) => Outcome::Large { wait, value },
         },
-        Err(Stop::Retry) => {
-            out.truncate(start);
-            Outcome::Retry
-        }
+        Err(Stop::Retry) => Outcome::Retry,
         Err(Stop::Error(error)) => {
             out.truncate(start);
             Encoder::new(out, ctx.protocol).error_fmt(format_args!("{error}"));

@@ -1,3 +1,4 @@
+mod expiry;
 mod gather;
 mod harness;
 mod keys;

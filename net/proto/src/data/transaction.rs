@@ -31,6 +31,12 @@ pub enum Version {
 /// The version of `key` now, and the log position that must be committed before a client is told anything that
 /// depends on it.
 pub fn version<M: SegmentMemory>(partition: &Partition<M>, key: &[u8], now: UnixMillis) -> (Version, Lsn) {
+    let (version, wait) = look(partition, key, now);
+    // A client is not shown what was found: that a key has expired need not be settled for it.
+    (version, wait.min(partition.appended()))
+}
+
+fn look<M: SegmentMemory>(partition: &Partition<M>, key: &[u8], now: UnixMillis) -> (Version, Lsn) {
     let lookup = partition.get(partition.hash(key), key, now);
     (lookup.entry.map_or(Version::Absent, |entry| Version::At(entry.lsn)), lookup.wait)
 }
@@ -60,27 +66,35 @@ pub fn execute_transaction<'a, 'w, M: SegmentMemory>(
     let start = out.len();
     let mut wait = Lsn::ZERO;
     for (key, before) in watched {
-        let (now, position) = version(partition, key, ctx.now);
+        let (now, position) = look(partition, key, ctx.now);
         wait = wait.max(position);
         if now != before {
+            let Ok(wait) = partition.settle(ctx.now, wait) else { return Outcome::Retry };
             Encoder::new(out, ctx.protocol).null_array();
             return Outcome::Done { wait };
         }
     }
-    let mut staged = Staged { partition, now: ctx.now, changes: BTreeMap::new() };
+    let mut staged = Staged { partition: &mut *partition, now: ctx.now, changes: BTreeMap::new() };
     Encoder::new(out, ctx.protocol).array(commands.len());
     for (command, args) in commands {
         wait = wait.max(run_staged(ctx, &mut staged, command, args, other, out));
     }
     match staged.commit() {
-        Ok(end) => Outcome::Done { wait: wait.max(end) },
+        Ok(end) => match partition.settle(ctx.now, wait.max(end)) {
+            Ok(wait) => Outcome::Done { wait },
+            Err(_) => {
+                out.truncate(start);
+                Outcome::Retry
+            }
+        },
         Err(error) => {
             out.truncate(start);
             match Stop::from(error) {
                 Stop::Retry => Outcome::Retry,
                 Stop::Error(error) => {
                     Encoder::new(out, ctx.protocol).error_fmt(format_args!("{error}"));
-                    Outcome::Done { wait }
+                    // Nothing is shown but that nothing was done.
+                    Outcome::Done { wait: wait.min(partition.appended()) }
                 }
             }
         }
@@ -97,13 +111,14 @@ fn run_staged<'a, M: SegmentMemory>(
     out: &mut Vec<u8>,
 ) -> Lsn {
     let start = out.len();
+    let clock = staged.partition.clock(ctx.now);
     let mut run = Run {
         keys: staged,
         command,
         args,
         reply: Encoder::new(out, ctx.protocol),
         scratch: &mut ctx.scratch,
-        now: ctx.now,
+        now: clock,
         wait: Lsn::ZERO,
         large_len_min: usize::MAX,
         large: None,

@@ -48,13 +48,13 @@ fn flush<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>) -> Flow {
     if !is_known {
         return Err(DataError::Syntax.into());
     }
-    run.wait = run.keys.partition.clear(run.now)?.end;
+    run.wait = run.keys.partition.clear(run.keys.now)?.end;
     run.reply.ok();
     Ok(())
 }
 
 fn random_key<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>, draw: u64) -> Flow {
-    let lookup = run.keys.partition.random(draw, run.now);
+    let lookup = run.keys.partition.random(draw, run.keys.now);
     run.wait = lookup.wait;
     match lookup.entry {
         Some(entry) => run.reply.bulk(entry.key),
@@ -69,7 +69,8 @@ fn keys<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>) -> Flow {
     let mut cursor = Some(ScanCursor::START);
     let mut found = Found::new(run.scratch, run.reply.protocol());
     while let Some(from) = cursor {
-        let step = run.keys.partition.scan(from, SCAN_COUNT_MAX, run.now, &mut |entry| found.add(pattern, entry.key));
+        let step =
+            run.keys.partition.scan(from, SCAN_COUNT_MAX, run.keys.now, &mut |entry| found.add(pattern, entry.key));
         run.wait = run.wait.max(step.wait);
         cursor = step.next;
     }
@@ -159,7 +160,7 @@ fn scan<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>, map: PartitionMap) -
     let (partition, from) = scan_position(run.args.at(1), map).ok_or(DataError::Cursor)?;
     let options = scan_options(run.args)?;
     let mut found = Found::new(run.scratch, run.reply.protocol());
-    let step = run.keys.partition.scan(from, options.count, run.now, &mut |entry| {
+    let step = run.keys.partition.scan(from, options.count, run.keys.now, &mut |entry| {
         if options.is_known_type {
             found.add(options.pattern, entry.key);
         }

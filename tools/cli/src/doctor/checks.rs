@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use windrow_node::ring;
 use windrow_node::runtime;
 use windrow_node::settings::Settings;
-use windrow_store::{DataDir, DataDirError, Preflight, become_flush_thread, preflight};
+use windrow_store::{DataDir, DataDirError, PartitionDir, Preflight, become_flush_thread, preflight};
 
 use super::Finding;
 use crate::text::bytes;
@@ -212,6 +212,7 @@ fn data_dir(settings: &Settings, findings: &mut Vec<Finding>) -> bool {
             let is_running = crate::log::has_writer(&opened.partition_path(windrow_core::types::PartitionId::new(0)));
             let state = if is_running { "; a node is running" } else { "" };
             findings.push(Finding::good(what, shown + state));
+            findings.extend(aside(&opened));
             is_running
         }
         Err(DataDirError::Absent { .. }) => {
@@ -223,6 +224,23 @@ fn data_dir(settings: &Settings, findings: &mut Vec<Finding>) -> bool {
             false
         }
     }
+}
+
+/// What replicas have cut from their logs is kept until somebody removes it.
+fn aside(opened: &DataDir) -> Option<Finding> {
+    let partitions = (0..opened.identity().partitions).map(windrow_core::types::PartitionId::new);
+    let dirs = partitions.filter_map(|id| PartitionDir::open(&opened.partition_path(id), id, false).ok());
+    let bytes: u64 = dirs.map(|dir| dir.aside_bytes()).sum();
+    (bytes > 0).then(|| {
+        Finding::warning(
+            "kept aside",
+            format_args!(
+                "{} that were cut from logs, in directories `aside-*` of partitions",
+                crate::text::bytes(bytes)
+            ),
+            "remove these directories once nobody misses what is in them",
+        )
+    })
 }
 
 fn addresses(settings: &Settings) -> Vec<Finding> {
@@ -274,6 +292,8 @@ fn nearest_existing(dir: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use windrow_store::{BuildMode, NewDataDir};
+
     use super::*;
     use crate::doctor::Level;
 
@@ -302,6 +322,23 @@ mod tests {
         data_dir(&settings(dir.path()), &mut findings);
         let levels: Vec<Level> = findings.iter().map(|finding| finding.level).collect();
         assert_eq!(levels, [Level::Good, Level::Fatal]);
+    }
+
+    #[test]
+    fn what_was_cut_is_pointed_out() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("data");
+        let new = NewDataDir { cluster: None, replica: None, partitions: 2, mode: BuildMode::Embedded };
+        drop(DataDir::open_or_create(&dir, &new).unwrap());
+        let mut findings = Vec::new();
+        data_dir(&settings(&dir), &mut findings);
+        assert_eq!(findings.len(), 1);
+        let aside = dir.join("partition-0001/aside-00000000000000000007");
+        std::fs::create_dir(&aside).unwrap();
+        std::fs::write(aside.join("00000000000000000128-00000000000000002128.part"), [7; 2_000]).unwrap();
+        data_dir(&settings(&dir), &mut findings);
+        assert_eq!((findings[2].level, findings[2].what), (Level::Warning, "kept aside"));
+        assert!(findings[2].found.starts_with("1.9 KiB that were cut"), "{}", findings[2].found);
     }
 
     #[test]

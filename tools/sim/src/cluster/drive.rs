@@ -1,6 +1,6 @@
 //! Driving one replica: doing what the protocol and the partition ask for, and telling each what the other has to know.
 
-use windrow_core::log::LogSegment;
+use windrow_core::log::{LogSegment, PrepareFailure};
 use windrow_core::partition::{Action, ReplicaAction, Role};
 use windrow_core::replication::{Body, Event as ProtocolEvent, Message, Output};
 use windrow_core::types::{Epoch, Lsn};
@@ -280,7 +280,7 @@ impl World {
                 let node = &mut self.nodes[at];
                 if node.disk_full {
                     self.stats.fault("prepare-refused");
-                    node.copy.engine().handle_prepare_failed(base);
+                    node.copy.engine().handle_prepare_failed(base, PrepareFailure::NoSpace);
                 } else {
                     let len = usize::try_from(len).expect("segments are small");
                     node.copy.disk.create(base, len);

@@ -159,7 +159,7 @@ impl World {
                 room[..len].copy_from_slice(&inbound.buffer[..len]);
                 len
             }
-            Err(ReceiveError::NotReady | ReceiveError::NoSpace | ReceiveError::Busy) => return Progress::None,
+            Err(ReceiveError::NotReady | ReceiveError::NoSegment | ReceiveError::Busy) => return Progress::None,
             Err(error) => panic!("bytes at {} cannot be received: {error}", take.next),
         };
         inbound.buffer.drain(..len);

@@ -121,16 +121,19 @@ impl State {
 pub(crate) struct View<'a> {
     state: &'a State,
     pub(crate) changes: BTreeMap<Vec<u8>, Option<Value>>,
-    /// The wall clock, which may be behind the partition's.
+    /// The partition's clock.
     now: u64,
     resp3: bool,
     /// What the reply depends on.
     pub(crate) depends_on: Lsn,
+    /// When the last of those keys expired that were found to have; 0 where none was.
+    pub(crate) expired_at: u64,
 }
 
 impl<'a> View<'a> {
     pub(crate) const fn new(state: &'a State, now: u64, resp3: bool) -> Self {
-        Self { state, changes: BTreeMap::new(), now, resp3, depends_on: Lsn::ZERO }
+        let now = if now > state.clock { now } else { state.clock };
+        Self { state, changes: BTreeMap::new(), now, resp3, depends_on: Lsn::ZERO, expired_at: 0 }
     }
 
     fn get(&mut self, key: &[u8]) -> Option<Value> {
@@ -138,6 +141,8 @@ impl<'a> View<'a> {
             return change.clone();
         }
         self.depends_on = self.depends_on.max(self.state.depends_on(key));
+        let stored = self.state.keys.get(key).and_then(|stored| stored.value.expires_at);
+        self.expired_at = stored.filter(|at| *at <= self.state.clock).unwrap_or(0).max(self.expired_at);
         self.state.live(key).map(|stored| stored.value.clone())
     }
 

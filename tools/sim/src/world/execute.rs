@@ -193,6 +193,7 @@ impl World {
             is_right(view.agrees_with(ops));
         }
         let depends_on = view.depends_on.max(self.shown_by(at, &expected, &bytes));
+        self.check_settled(at, wait, view.expired_at);
         let depends_on = self.apply(at, written, depends_on);
         self.check_wait(at, wait, depends_on, request);
         Some(Executed { bytes, wait, depends_on })
@@ -228,7 +229,7 @@ impl World {
         let replica = &self.replicas[at];
         let engine = replica.partition.as_ref().expect("the process runs");
         if reply.starts_with(b"-ERR no space left") {
-            assert!(engine.is_out_of_space(), "a write is refused for want of room that there is");
+            assert!(engine.prepare_failure().is_some(), "a write is refused for want of room that there is");
         } else if reply.starts_with(b"-ERR too large") {
             let sizes = view.changes.iter().map(|(key, value)| {
                 key.len() + value.as_ref().map_or(0, |value| value.bytes.len()) + 2 * windrow_core::codec::OP_LEN
@@ -262,6 +263,20 @@ impl World {
         };
         let each = keys.iter().map(|key| if let Item::Text(key) = key { state.depends_on(key) } else { Lsn::ZERO });
         each.max().unwrap_or(Lsn::ZERO)
+    }
+
+    /// What a reply shows to have expired must have expired for every start to come: the log says so by what the reply waits
+    /// for. Where there is no room, nothing can be logged.
+    pub(super) fn check_settled(&self, at: usize, wait: Lsn, expired_at: u64) {
+        let replica = &self.replicas[at];
+        let engine = replica.partition.as_ref().expect("the process runs");
+        if expired_at == 0 || engine.prepare_failure().is_some() {
+            return;
+        }
+        let limit = wait.max(engine.committed());
+        let logged = replica.truth.pieces.iter().rev().find(|piece| piece.end <= limit && piece.time > 0);
+        let time = logged.map_or(0, |piece| piece.time);
+        assert!(time >= expired_at, "a key is shown to have expired at {expired_at}, the log is at {time} by {limit}");
     }
 
     /// The engine's word on what a reply waits for must cover what it shows.

@@ -1,6 +1,6 @@
 //! The process: what the shell of a node does around the engine.
 
-use windrow_core::log::LogSegment;
+use windrow_core::log::{LogSegment, PrepareFailure};
 use windrow_core::partition::Action;
 use windrow_core::types::Lsn;
 
@@ -169,7 +169,7 @@ impl World {
         replica.preparing = None;
         if self.disk_full {
             self.stats.fault("prepare-refused");
-            replica.engine().handle_prepare_failed(base);
+            replica.engine().handle_prepare_failed(base, PrepareFailure::NoSpace);
         } else {
             let len = usize::try_from(len).expect("segments are small");
             replica.disk.create(base, len);

@@ -151,7 +151,7 @@ impl World {
             assert!(outcome == Outcome::Retry && out.is_empty() && written.is_none(), "a transaction is tried again");
             return None;
         };
-        let depends_on = self.check_transaction(id, at, queued, &out, &written);
+        let depends_on = self.check_transaction(id, at, queued, (&out, wait), &written);
         let depends_on = self.apply(at, written, depends_on);
         self.check_wait(at, wait, depends_on, &vec![b"EXEC".to_vec()]);
         Some(Executed { bytes: out, wait, depends_on })
@@ -163,7 +163,7 @@ impl World {
         id: u64,
         at: usize,
         queued: &[Request],
-        reply: &[u8],
+        (reply, wait): (&[u8], Lsn),
         written: &Option<Written>,
     ) -> Lsn {
         let state = &self.replicas[at].state;
@@ -196,6 +196,7 @@ impl World {
                 expected.escape_ascii()
             );
         }
+        self.check_settled(at, wait, view.expired_at);
         let ops = written.as_ref().map_or(&[][..], |written| &written.ops);
         view.agrees_with(ops).unwrap_or_else(|problem| panic!("a transaction: {problem}"));
         view.depends_on

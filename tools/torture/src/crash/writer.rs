@@ -95,7 +95,9 @@ impl Writer {
         let refusal = replies.iter().find(|reply| matches!(reply, Reply::Error(_)));
         match (refusal, shared.refused) {
             (Some(Reply::Error(text)), Some(refused))
-                if text.contains("no space left") || text.starts_with("EXECABORT") =>
+                if text.contains("no space left")
+                    || text.contains("refuses a new log segment")
+                    || text.starts_with("EXECABORT") =>
             {
                 refused.fetch_add(1, Ordering::Relaxed);
                 self.history.refused();

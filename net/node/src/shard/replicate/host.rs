@@ -115,7 +115,7 @@ impl<S: ServerCommands> Host for OnCore<'_, S> {
                 Room::Wait
             }
             // It may take for ever, and what the peer says is heard all the same.
-            Err(ReceiveError::NoSpace) => {
+            Err(ReceiveError::NoSegment) => {
                 part.receiving = None;
                 part.lacks_room = true;
                 part.replica.handle_no_room();

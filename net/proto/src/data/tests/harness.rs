@@ -7,7 +7,7 @@ use alloc::{
 };
 
 use windrow_core::{
-    log::{SegmentMemory, VecMemory},
+    log::{PrepareFailure, SegmentMemory, VecMemory},
     partition::{Action, Partition, PartitionConfig, RecoveredPartition},
     replication::ReplicaId,
     superblock::Superblock,
@@ -29,6 +29,8 @@ pub(super) struct Bench {
     pub(super) ctx: Ctx,
     /// Segments are refused: the disk is full.
     pub(super) full: bool,
+    /// Or what else it is.
+    pub(super) failure: PrepareFailure,
 }
 
 impl Bench {
@@ -50,7 +52,8 @@ impl Bench {
         let superblock = recovered.next_superblock().unwrap();
         let mut ctx = Ctx::new(PartitionMap::new(count).unwrap());
         ctx.now = UnixMillis::new(1_000_000_000_000).unwrap();
-        let mut bench = Self { partition: recovered.into_writable(superblock), ctx, full: false };
+        let mut bench =
+            Self { partition: recovered.into_writable(superblock), ctx, full: false, failure: PrepareFailure::NoSpace };
         bench.act();
         bench.partition.start_epoch(bench.ctx.now).unwrap();
         bench.flush();
@@ -62,7 +65,7 @@ impl Bench {
         while let Some(action) = self.partition.poll_action() {
             match action {
                 Action::Prepare { base, .. } if self.full => {
-                    self.partition.handle_prepare_failed(base);
+                    self.partition.handle_prepare_failed(base, self.failure);
                     return;
                 }
                 Action::Prepare { base, len } => {

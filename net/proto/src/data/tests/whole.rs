@@ -1,6 +1,9 @@
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
-use windrow_core::types::{Lsn, PartitionMap};
+use windrow_core::{
+    log::PrepareFailure,
+    types::{Lsn, PartitionMap},
+};
 
 use super::harness::{Bench, words};
 use crate::{
@@ -155,6 +158,11 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
         assert_eq!(bench.reply(&line), expected, "{line}");
     }
     assert_eq!(bench.reply("MGET a c d"), "[\"1\", nil, nil]");
+    bench.failure = PrepareFailure::Refused;
+    bench.act();
+    let refused = "-ERR the disk of the data directory refuses a new log segment: nothing was written; reads go on, and \
+                   writes resume by themselves when it takes one; the node's log says what is wrong";
+    assert_eq!(bench.reply(&format!("SET c {large}")), refused, "it is not the space");
     bench.full = false;
     bench.act();
     assert_eq!(bench.reply("SET b 0123456789012345678901234567890123456789"), "OK");

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use windrow_core::superblock::FORMAT_VERSION;
 
-use crate::support::{Reply, Server, windrow};
+use crate::support::{Client, Reply, Server, until, windrow};
 
 fn ok() -> Reply {
     Reply::Simple("OK".to_owned())
@@ -175,6 +175,41 @@ fn without_room_for_a_segment_it_serves_reads_and_refuses_writes() {
     // With room, writes work again.
     let server = Server::start(&place.dir(), &["--segment-size", "1MiB"]);
     assert_eq!(server.connect().call(&["SET", "other", &large]).unwrap(), ok());
+}
+
+/// Something is in the way of a segment: it cannot be made, though there is room.
+#[test]
+fn a_segment_that_cannot_be_made_is_not_taken_for_a_full_disk() {
+    const LEN: u64 = 64 << 10;
+    let place = Place::new();
+    let server = Server::start(&place.dir(), &["--segment-size", "64KiB", "--partitions", "1", "--cores", "1"]);
+    let obstacle = place.dir().join("partition-0000").join(format!("{:020}.seg", 8 * LEN));
+    fs::create_dir(&obstacle).unwrap();
+    let mut client = server.connect();
+    let large = "x".repeat(3_000);
+    let refused = (0..1_000).find_map(|number| match client.call(&["SET", &format!("key{number}"), &large]).unwrap() {
+        Reply::Error(text) => Some(text),
+        reply => {
+            assert_eq!(reply, ok());
+            None
+        }
+    });
+    let refused = refused.expect("there is no ninth segment");
+    assert!(refused.starts_with("ERR the disk of the data directory refuses a new log segment"), "{refused}");
+    assert_eq!(client.call(&["GET", "key0"]).unwrap(), bulk(&large), "reads go on");
+    let says = |client: &mut Client, wanted: &str| {
+        let Reply::Bulk(Some(info)) = client.call(&["INFO", "persistence"]).unwrap() else { panic!("INFO is text") };
+        info.contains(wanted)
+    };
+    until("INFO tells of it", || says(&mut client, "segment_failure:refused"));
+    assert!(says(&mut client, "aof_last_write_status:err"));
+    fs::remove_dir(&obstacle).unwrap();
+    until("writes resume", || client.call(&["SET", "other", &large]).unwrap() == ok());
+    until("INFO tells of that", || says(&mut client, "segment_failure:none"));
+    server.signal("TERM");
+    let (status, said) = server.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("until the disk takes one") && said.contains("there is such a file already"), "{said}");
 }
 
 #[test]
