@@ -4,7 +4,9 @@
 //! input of `corpus/`, on the compiler of everything else.
 
 mod commands;
+mod handshake;
 mod node;
+mod receive;
 mod record;
 mod recovery;
 mod replication;
@@ -13,6 +15,8 @@ mod settings;
 mod superblock;
 
 pub use commands::commands;
+pub use handshake::handshake;
+pub use receive::receive;
 pub use record::record;
 pub use recovery::recovery;
 pub use replication::replication;
@@ -24,12 +28,14 @@ pub use superblock::superblock;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("resp", resp),
     ("commands", commands),
     ("record", record),
     ("recovery", recovery),
     ("superblock", superblock),
     ("replication", replication),
+    ("receive", receive),
+    ("handshake", handshake),
     ("settings", settings),
 ];

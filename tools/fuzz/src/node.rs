@@ -13,15 +13,11 @@ use windrow_core::{
 pub(crate) const SEGMENT_LEN: u64 = 4 << 10;
 pub(crate) const CONFIG: PartitionConfig = PartitionConfig { segment_len: SEGMENT_LEN, segments_ahead: 1 };
 
+/// That of every log here.
+pub(crate) const KEY: LogKey = LogKey::new([9; 8]);
+
 pub(crate) fn superblock() -> Superblock {
-    Superblock::first(
-        ClusterId([1; 16]),
-        PartitionId::new(0),
-        1,
-        ReplicaId::new(1),
-        HashSeed([2; 16]),
-        LogKey::new([9; 8]),
-    )
+    Superblock::first(ClusterId([1; 16]), PartitionId::new(0), 1, ReplicaId::new(1), HashSeed([2; 16]), KEY)
 }
 
 pub(crate) fn now() -> UnixMillis {

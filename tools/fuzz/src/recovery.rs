@@ -56,7 +56,7 @@ fn run(program: &[u8]) {
     recover(node.superblock, segments);
 }
 
-fn write(node: &mut Node, step: &[u8]) {
+pub(crate) fn write(node: &mut Node, step: &[u8]) {
     let keys = [[step[1] % 16], [step[2] % 16 + 16]];
     let value = vec![step[3]; usize::from(step[2]) * 4];
     let mut ops: Vec<Op<'_>> = keys

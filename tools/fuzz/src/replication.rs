@@ -55,7 +55,7 @@ fn check(bytes: &[u8], phase: Phase) -> Option<Message> {
 }
 
 /// A frame around a piece: its first byte is the kind, the second the epoch, the rest the body.
-fn mend(piece: &[u8]) -> Vec<u8> {
+pub(crate) fn mend(piece: &[u8]) -> Vec<u8> {
     let (kind, epoch) = (piece.first().copied().unwrap_or(0), piece.get(1).copied().unwrap_or(0));
     let kind = if kind < 16 { kind } else { 16 + kind % 11 };
     let body = piece.get(2..).unwrap_or_default();

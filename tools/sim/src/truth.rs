@@ -49,6 +49,15 @@ pub(crate) enum Verdict {
     Foreign { end: Lsn },
 }
 
+/// How far a log of one of several replicas was flushed, by what it says itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Witness {
+    /// By what this replica has written itself.
+    pub(crate) sure: Lsn,
+    /// By anything that names a watermark, a leader's too.
+    pub(crate) perhaps: Lsn,
+}
+
 /// The log as it was written, and how much of it the disk really has.
 pub(crate) struct Truth {
     partition: PartitionId,
@@ -193,6 +202,19 @@ impl Truth {
         let named = self.pieces[..broken].iter().chain(behind).map(|piece| piece.witness);
         let witness = named.max().unwrap_or(Lsn::ZERO).max(superblock.durable);
         if witness > end { Verdict::Refuse { end, witness } } else { Verdict::Open { end } }
+    }
+
+    /// How far the log was flushed, by what can be read of it on `disk`.
+    pub(crate) fn witness(&self, disk: &PartitionDisk, superblock: &Superblock) -> Witness {
+        let limit = superblock.cut.unwrap_or(Lsn::new(u64::MAX));
+        let mut witness = Witness { sure: superblock.durable, perhaps: superblock.durable };
+        for piece in self.pieces.iter().filter(|piece| self.is_intact(piece, disk)) {
+            witness.perhaps = witness.perhaps.max(piece.witness);
+            if piece.epoch > Epoch::ZERO && superblock.is_own(piece.epoch) {
+                witness.sure = witness.sure.max(piece.witness);
+            }
+        }
+        Witness { sure: witness.sure.min(limit), perhaps: witness.perhaps.min(limit) }
     }
 
     /// The newest epoch that a record on the disk names.

@@ -4,6 +4,7 @@ use windrow_core::types::{Epoch, Lsn};
 
 use super::node::id;
 use super::{World, index};
+use crate::model::State;
 
 impl World {
     /// A replica leads: it is the only one of its epoch, and has all that was ever committed.
@@ -87,6 +88,12 @@ impl World {
         self.check_agrees(at, confirmed, "serves reads from another log");
     }
 
+    /// What a replica holds is what its log says.
+    pub(super) fn compare_state(&mut self, at: usize) {
+        let now = self.nodes[at].wall(self.now);
+        self.nodes[at].copy.compare(now, &State::default());
+    }
+
     /// Whether all logs are the same and committed to the end.
     pub(super) fn is_converged(&self) -> bool {
         let Some(leader) = self.nodes.iter().find(|node| node.is_leader()) else { return false };
@@ -103,11 +110,8 @@ impl World {
         assert!(self.confirmed <= all, "what was confirmed is committed");
         for at in 0..self.nodes.len() {
             self.check_agrees(at, all, "has not all that was committed");
-            let now = self.nodes[at].wall(self.now);
-            let copy = &mut self.nodes[at].copy;
-            let gone = copy.state.clone();
-            copy.compare(now, &gone);
-            copy.check_feed();
+            self.compare_state(at);
+            self.nodes[at].copy.check_feed();
         }
         let keys = |at: usize| {
             let keys = self.nodes[at].copy.state.keys.iter();

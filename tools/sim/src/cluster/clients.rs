@@ -107,7 +107,7 @@ impl World {
     fn hold_to_model(&mut self, at: usize, request: &Request, bytes: &[u8], before: Lsn) -> Lsn {
         let copy = &mut self.nodes[at].copy;
         let new = {
-            let state = copy.state.clone();
+            let state = std::mem::take(&mut copy.state);
             let now = self.ctx.now.get();
             let mut view = View::new(&state, now, self.swarm.commands.resp3);
             let expected = view.run(request);
@@ -121,6 +121,7 @@ impl World {
             assert!(batches.next().is_none(), "a command writes one record: all or nothing");
             if bytes.starts_with(b"-ERR no space left") || bytes.starts_with(b"-ERR too large") {
                 assert!(written.is_none(), "a write that is refused is written");
+                copy.state = state;
                 return Lsn::ZERO;
             }
             let check = |result: Result<(), String>| {
@@ -138,7 +139,9 @@ impl World {
                 (Expected::OneOf(_), Some((Item::Text(key), _))) => state.depends_on(&key),
                 _ => Lsn::ZERO,
             };
-            (written, view.depends_on.max(shown))
+            let depends_on = view.depends_on.max(shown);
+            copy.state = state;
+            (written, depends_on)
         };
         let (written, depends_on) = new;
         let Some((ops, end)) = written else { return depends_on };

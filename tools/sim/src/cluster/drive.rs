@@ -52,7 +52,10 @@ impl World {
                 while from < upto {
                     let to_lsn = upto.min(from.plus(SHIP_LEN_MAX));
                     let parts = self.nodes[at].partition().bytes(from, to_lsn).expect("what is shipped is in the log");
-                    let payload: Vec<u8> = parts.flat_map(|part| part.bytes.to_vec()).collect();
+                    let payload = parts.fold(Vec::new(), |mut payload, part| {
+                        payload.extend_from_slice(part.bytes);
+                        payload
+                    });
                     assert_eq!(payload.len() as u64, to_lsn.since(from), "what is shipped is in the log");
                     let body = Body::Bytes { from, to: to_lsn, committed };
                     self.send(at, to, &Message { epoch, body }, &payload);
@@ -248,7 +251,13 @@ impl World {
 
     fn job(&mut self, at: usize, delay: u64, job: Job) {
         let life = self.nodes[at].life;
-        if !matches!(job, Job::Flushed | Job::Prepared { .. }) && self.rng.ppm(self.swarm.crash_amid_ppm) {
+        // What is cut is dangerous until it is gone for good, so that it may end at each step of that.
+        let chance = match job {
+            _ if self.nodes[at].cutting.is_some() => self.swarm.crash_in_cut_ppm,
+            Job::Flushed | Job::Prepared { .. } => 0,
+            _ => self.swarm.crash_amid_ppm,
+        };
+        if self.rng.ppm(chance) {
             let amid = self.rng.within(0..delay + 1);
             self.schedule(amid, Event::Fault(Fault::Amid { node: at, life }));
         }
@@ -354,10 +363,7 @@ impl World {
     }
 
     fn compare(&mut self, at: usize) {
-        let now = self.nodes[at].wall(self.now);
-        let copy = &mut self.nodes[at].copy;
-        let gone = copy.state.clone();
-        copy.compare(now, &gone);
+        self.compare_state(at);
         self.stats.recoveries += 1;
     }
 

@@ -130,7 +130,7 @@ impl World {
             Fault::Amid { node, life } => {
                 if self.nodes[node].life == life {
                     self.stats.fault("stopped-amid-a-write");
-                    let power = self.rng.percent(50);
+                    let power = self.rng.percent(70);
                     self.crash(node, power);
                 }
             }
@@ -197,9 +197,6 @@ impl World {
         if self.is(Mutation::SkipRepair) {
             return;
         }
-        let now = self.nodes[at].wall(self.now);
-        let copy = &mut self.nodes[at].copy;
-        let gone = copy.state.clone();
-        copy.compare(now, &gone);
+        self.compare_state(at);
     }
 }

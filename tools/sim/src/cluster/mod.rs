@@ -9,6 +9,7 @@
 
 mod checks;
 mod clients;
+mod damage;
 mod drive;
 mod faults;
 mod network;
@@ -32,7 +33,7 @@ use crate::stats::Stats;
 use crate::trace::Trace;
 use faults::Fault;
 use network::Network;
-use node::{Node, id};
+use node::{Node, Opening, id};
 use receive::Take;
 use swarm::ClusterSwarm;
 
@@ -100,6 +101,8 @@ pub(crate) struct World {
     /// What the log wants of the bytes behind the message that is being handled.
     received: Option<Take>,
     healed: bool,
+    /// The replica whose disk has rotted or was lost, until it has everything again.
+    damaged: Option<usize>,
 }
 
 impl World {
@@ -131,6 +134,7 @@ impl World {
             committed_in: BTreeMap::new(),
             received: None,
             healed: false,
+            damaged: None,
             rng,
             swarm,
             mutation,
@@ -244,12 +248,21 @@ impl World {
         if self.rng.percent(self.swarm.resize_percent) {
             self.nodes[at].copy.config.segment_len = 4096 * self.rng.within(1..5);
         }
+        self.damage(at);
         let fuse = self.rng.percent(self.swarm.crash_in_open_percent).then(|| self.rng.within(1..6));
-        if !self.nodes[at].recover(self.now, self.step, fuse) {
-            self.stats.fault("cut-in-open");
-            self.nodes[at].stop();
-            self.nodes[at].copy.disk.power_cut(false, &mut self.rng);
-            return self.schedule(1_000, Event::Start { node: at });
+        match self.nodes[at].recover(self.now, self.step, fuse) {
+            Opening::Open => {}
+            Opening::Cut => {
+                self.stats.fault("cut-in-open");
+                self.trace.note(|| format!("node {at}: the power goes while it starts"));
+                self.nodes[at].stop();
+                self.nodes[at].copy.disk.power_cut(false, &mut self.rng);
+                return self.schedule(1_000, Event::Start { node: at });
+            }
+            Opening::Refused => {
+                self.replace(at);
+                return self.schedule(1_000, Event::Start { node: at });
+            }
         }
         let end = self.nodes[at].partition().appended();
         self.trace.event("open", &[at as u64, end.get()]);

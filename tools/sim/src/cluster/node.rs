@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use windrow_core::partition::{Partition, RecoveredPartition};
+use windrow_core::recovery::RecoveryError;
 use windrow_core::replication::{Config, Moment, Replica as Protocol, ReplicaId, RoleKind};
 use windrow_core::types::{Epoch, Lsn, UnixMillis};
 
+use super::damage::Rot;
 use super::receive::Inbound;
 use crate::disk::SimMemory;
 use crate::replica::Replica;
 use crate::rng::Rng;
+use crate::truth::Witness;
 
 /// A reply that is not out yet.
 pub(super) struct Pending {
@@ -44,6 +47,18 @@ pub(super) struct Node {
     pub(super) cutting: Option<Lsn>,
     /// Up to here its log is known to be that of all.
     pub(super) agreed: Lsn,
+    /// What has rotted on its disk since it was opened.
+    pub(super) rot: Option<Rot>,
+}
+
+/// What came of reading a disk at a start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Opening {
+    Open,
+    /// The power went meanwhile.
+    Cut,
+    /// The log cannot be believed.
+    Refused,
 }
 
 /// The name of a node.
@@ -69,6 +84,7 @@ impl Node {
             vouched: Lsn::ZERO,
             cutting: None,
             agreed: Lsn::ZERO,
+            rot: None,
         }
     }
 
@@ -112,34 +128,57 @@ impl Node {
     }
 
     /// What recovery must find: the log up to the first piece that is not whole on the disk, or to where it was to be
-    /// cut.
-    fn expected_end(&self) -> Lsn {
+    /// cut; and what bears witness to how far it was flushed.
+    pub(super) fn found_end(&self) -> (Lsn, Witness) {
         let superblock = self.copy.disk.read_superblock().expect("one slot at most is ever torn");
         let end = self.copy.truth.whole_end(&self.copy.disk);
-        superblock.cut.map_or(end, |cut| cut.min(end))
+        let witness = self.copy.truth.witness(&self.copy.disk, &superblock);
+        (superblock.cut.map_or(end, |cut| cut.min(end)), witness)
     }
 
-    /// Reads the disk, as a process does that starts. `false`: the power goes meanwhile.
-    pub(super) fn recover(&mut self, now_us: u64, step: u64, fuse: Option<u64>) -> bool {
+    /// From now on the disk's truth is read.
+    pub(super) fn read_disk(&mut self) {
+        let bases: Vec<Lsn> = self.copy.disk.files().map(|file| file.base).collect();
+        self.copy.disk.flush_now(&bases);
+        self.copy.disk.drop_caches();
+    }
+
+    /// The log that is on the disk, if it is to be believed.
+    fn open(&mut self) -> Option<RecoveredPartition<SimMemory>> {
+        let (end, witness) = self.found_end();
+        let superblock = self.copy.disk.read_superblock().expect("read before");
+        let segments = self.copy.disk.files().map(|file| (file.base, SimMemory::map(file.cache()))).collect();
+        match RecoveredPartition::new(superblock, self.copy.config, segments) {
+            Ok(recovered) => {
+                assert!(witness.sure <= end, "a log is opened that ends at {end} and was flushed to {}", witness.sure);
+                assert!(end >= self.vouched, "the log ends at {end}, and {} was said to be on this disk", self.vouched);
+                // Whole records can have arrived that the process had not looked at when it ended.
+                let found = recovered.end();
+                assert!(found >= end, "recovery ends the log at {found}, it is whole up to {end}");
+                Some(recovered)
+            }
+            Err(error) => {
+                let names_another = matches!(error, RecoveryError::Version { .. } | RecoveryError::Foreign { .. });
+                let is_damaged = self.rot.is_some() && (names_another || witness.perhaps > end);
+                assert!(is_damaged, "a log that is whole up to {end} is refused: {error}");
+                None
+            }
+        }
+    }
+
+    /// Reads the disk, as a process does that starts.
+    pub(super) fn recover(&mut self, now_us: u64, step: u64, fuse: Option<u64>) -> Opening {
         let mut steps = 0;
         let mut burns = move || {
             steps += 1;
             fuse == Some(steps)
         };
-        let bases: Vec<Lsn> = self.copy.disk.files().map(|file| file.base).collect();
-        self.copy.disk.flush_now(&bases);
-        self.copy.disk.drop_caches();
+        self.read_disk();
         if burns() {
-            return false;
+            return Opening::Cut;
         }
-        let end = self.expected_end();
-        assert!(end >= self.vouched, "the log ends at {end}, and {} was said to be on this disk", self.vouched);
-        let superblock = self.copy.disk.read_superblock().expect("read before");
-        let segments = self.copy.disk.files().map(|file| (file.base, SimMemory::map(file.cache()))).collect();
-        let mut recovered = RecoveredPartition::new(superblock, self.copy.config, segments)
-            .unwrap_or_else(|error| panic!("a log that is whole up to {end} is refused: {error}"));
-        // Whole records can have arrived that the process had not looked at when it ended.
-        assert!(recovered.end() >= end, "recovery ends the log at {}, it is whole up to {end}", recovered.end());
+        let Some(mut recovered) = self.open() else { return Opening::Refused };
+        self.rot = None;
         let todo = recovered.repair();
         let superblock = recovered.replica_superblock();
         let (partition, mut log) = recovered.into_replica(superblock);
@@ -154,20 +193,20 @@ impl Node {
         }
         self.copy.disk.flush_now(&todo.flush);
         if burns() {
-            return false;
+            return Opening::Cut;
         }
         todo.aside.iter().chain(&todo.remove).for_each(|base| self.copy.disk.remove(*base));
         if burns() {
-            return false;
+            return Opening::Cut;
         }
         self.copy.disk.sync_directory();
         self.copy.disk.begin_superblock(superblock);
         if burns() {
-            return false;
+            return Opening::Cut;
         }
         self.copy.disk.complete_superblock(None);
         if burns() {
-            return false;
+            return Opening::Cut;
         }
         if let Some(request) = self.copy.engine().poll_flush() {
             let bases: Vec<Lsn> = self.copy.disk.files().map(|file| file.base).collect();
@@ -181,6 +220,6 @@ impl Node {
         self.vouched = log.durable;
         let moment = self.moment(now_us);
         self.protocol = Some(Protocol::new(self.config.clone(), log, superblock.promise(), moment).expect("sound"));
-        true
+        Opening::Open
     }
 }

@@ -48,6 +48,11 @@ pub(super) struct ClusterSwarm {
     pub(super) crash_in_open_percent: u64,
     /// A replica stops while it writes something that has to be durable before it goes on.
     pub(super) crash_amid_ppm: u64,
+    /// The same, while its log is being cut.
+    pub(super) crash_in_cut_ppm: u64,
+    /// While a process is away, bits of its log rot, or its disk is lost.
+    pub(super) rot_percent: u64,
+    pub(super) lose_disk_percent: u64,
     /// Replicas make segments of different lengths, and of others after a restart.
     pub(super) resize_percent: u64,
     /// Reads go to any replica that many times in a hundred.
@@ -112,6 +117,9 @@ impl ClusterSwarm {
             failed_flush_ppm: rarely(rng, 25, 10_000),
             crash_in_open_percent: *rng.pick(&[0, 0, 15, 40]),
             crash_amid_ppm: rarely(rng, 50, 200_000),
+            crash_in_cut_ppm: *rng.pick(&[0, 50_000, 200_000, 400_000]),
+            rot_percent: *rng.pick(&[0, 0, 20, 60]),
+            lose_disk_percent: *rng.pick(&[0, 0, 0, 30]),
             resize_percent: *rng.pick(&[0, 0, 30]),
             follower_read_percent: *rng.pick(&[0, 10, 30]),
             commands,
@@ -149,6 +157,9 @@ impl ClusterSwarm {
         self.failed_flush_ppm = 0;
         self.crash_in_open_percent = 0;
         self.crash_amid_ppm = 0;
+        self.crash_in_cut_ppm = 0;
+        self.rot_percent = 0;
+        self.lose_disk_percent = 0;
         // Whoever comes back does so soon.
         self.down_us = self.down_us.min(100_000);
         self.delay_us = self.delay_us.min(2_000);

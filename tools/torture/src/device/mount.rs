@@ -57,6 +57,9 @@ pub struct FileSystem {
     _folder: tempfile::TempDir,
 }
 
+/// How often a file system is mounted again because of an error that came before it was mounted.
+const REMOUNTS: usize = 3;
+
 impl FileSystem {
     /// Makes a disk with an empty file system and mounts it. Writes are cached from then on.
     ///
@@ -128,7 +131,23 @@ impl FileSystem {
     pub fn restart(&mut self) -> Result<(), Error> {
         self.unmount()?;
         self.disk.reset();
-        self.mount()
+        self.mount()?;
+        for _ in 0..REMOUNTS {
+            if self.is_writable() {
+                return Ok(());
+            }
+            self.unmount()?;
+            self.mount()?;
+        }
+        Err(Error::Idle(format!("{} stays read-only after a power cut", self.mount.display())))
+    }
+
+    /// Whether a file can be made and flushed. An error of a write that the disk refused while it was off can reach the
+    /// kernel's loop device only now, which stops a file system that has nothing to do with it: once.
+    fn is_writable(&self) -> bool {
+        let path = self.mount.join("probe");
+        let made = std::fs::File::create(&path).and_then(|file| file.sync_all());
+        made.and_then(|()| std::fs::remove_file(&path)).is_ok()
     }
 }
 

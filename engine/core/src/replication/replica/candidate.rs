@@ -1,6 +1,6 @@
 //! Becoming the leader: an operator's promotion.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use super::epoch::Reason;
 use super::{Replica, Role};
@@ -55,6 +55,8 @@ pub(super) struct Candidate {
     /// Where the log ended, flushed, when the promises were asked for.
     position: Position,
     promises: BTreeMap<ReplicaId, Position>,
+    /// Voters that hold nothing and know of no leader, and so do not say what was committed.
+    blank: BTreeSet<ReplicaId>,
     ask_at: Moment,
 }
 
@@ -92,8 +94,14 @@ impl Replica {
         let epoch = self.own_epoch_after(newest).ok_or(PromoteError::NoEpochLeft)?;
         let position = self.position();
         self.granted = None;
-        let candidate = Candidate { epoch, promotion, position, promises: BTreeMap::new(), ask_at: Moment::default() };
-        self.role = Role::Candidate(candidate);
+        self.role = Role::Candidate(Candidate {
+            epoch,
+            promotion,
+            position,
+            promises: BTreeMap::new(),
+            blank: BTreeSet::new(),
+            ask_at: Moment::default(),
+        });
         self.write_promise(Promised { promised: epoch, ..self.promised }, Reason::Candidacy);
         Ok(epoch)
     }
@@ -172,14 +180,19 @@ impl Replica {
             return self.fail_promotion(epoch, PromotionFailure::Longer { peer: from, position });
         }
         candidate.promises.insert(from, position);
+        candidate.blank.remove(&from);
         self.win_if_promised(now);
     }
 
     /// A voter has refused. Some refusals pass by themselves.
     pub(super) fn handle_denied(&mut self, from: ReplicaId, refusal: Refusal) {
-        let Role::Candidate(candidate) = &self.role else { return };
+        let is_voter = self.config.is_voter(from);
+        let Role::Candidate(candidate) = &mut self.role else { return };
         let epoch = candidate.epoch;
         match refusal {
+            Refusal::Blank if is_voter && !candidate.promises.contains_key(&from) => {
+                candidate.blank.insert(from);
+            }
             Refusal::Longer(position) => self.fail_promotion(epoch, PromotionFailure::Longer { peer: from, position }),
             Refusal::EmptyCandidate => self.fail_promotion(epoch, PromotionFailure::Empty { peer: from }),
             Refusal::Stale => self.fail_promotion(epoch, PromotionFailure::Outbid { epoch: self.newest_heard }),
@@ -192,16 +205,19 @@ impl Replica {
         self.event(Event::PromotionFailed { epoch, cause });
     }
 
-    /// Leads if enough have promised: a majority, or everybody where there is nothing to show for. Its own promise
-    /// counts once no leader relies any more on having been heard here.
+    /// Leads if enough have promised: a majority, or everybody where there is nothing to show for. A voter that is blank
+    /// may have lost what was committed; if all others have promised, none of them lacks it. Its own promise counts once
+    /// no leader relies any more on having been heard here.
     fn win_if_promised(&mut self, now: Moment) {
         let Role::Candidate(candidate) = &self.role else { return };
         if self.writing.is_some() || self.lease_runs(now, self.config.id) {
             return;
         }
+        let (promised, everybody) = (candidate.promises.len() + 1, self.config.voters.len());
         let is_empty = candidate.position.lsn == Lsn::ZERO;
-        let needed = if is_empty { self.config.voters.len() } else { self.config.majority() };
-        if candidate.promises.len() + 1 >= needed {
+        let needed = if is_empty { everybody } else { self.config.majority() };
+        let is_known_to_all = !is_empty && promised + candidate.blank.len() >= everybody;
+        if promised >= needed || is_known_to_all {
             self.win();
         }
     }

@@ -122,12 +122,11 @@ impl Replica {
     fn denies(&self, now: Moment, from: ReplicaId, request: &PromiseRequest) -> Option<Refusal> {
         let position = self.vouched();
         let candidate_is_empty = request.position.lsn == Lsn::ZERO;
-        let is_blank = self.is_empty() && self.promised.promised == Epoch::ZERO;
         if !self.config.is_voter(self.config.id) || !self.config.is_voter(from) {
             Some(Refusal::NotAVoter)
         } else if candidate_is_empty && !self.is_empty() {
             Some(Refusal::EmptyCandidate)
-        } else if is_blank && !candidate_is_empty {
+        } else if self.is_blank() && !candidate_is_empty {
             Some(Refusal::Blank)
         } else if position > request.position {
             Some(Refusal::Longer(position))
@@ -136,6 +135,12 @@ impl Replica {
         } else {
             None
         }
+    }
+
+    /// Whether this replica holds nothing and has never known a leader. What it may have promised or asked for since it
+    /// has been empty does not say what it held before.
+    pub(super) fn is_blank(&self) -> bool {
+        self.is_empty() && self.promised.epoch == Epoch::ZERO
     }
 
     /// How far this replica has ever vouched for its log: whoever leads has to reach that far.

@@ -59,11 +59,11 @@ impl Replica {
     /// A leader has spoken. `epoch` is not older than what is promised.
     pub(super) fn handle_leader(&mut self, now: Moment, from: ReplicaId, epoch: Epoch, body: Body) {
         if epoch > self.promised.promised {
+            let Some(floor) = self.floor_to_follow(epoch, &body) else { return };
             self.step_down(epoch);
             self.become_follower();
             self.granted = None;
             self.lease_ends_by = Moment::default();
-            let floor = self.floor_to_follow(epoch, &body);
             return self.write_promise(Promised { promised: epoch, epoch, floor }, Reason::Follow(from));
         }
         if let Role::Candidate(_) = self.role {
@@ -97,13 +97,13 @@ impl Replica {
         }
     }
 
-    /// A replica without any past does not vouch for anything before it has what is committed now.
-    fn floor_to_follow(&self, epoch: Epoch, body: &Body) -> Option<Position> {
-        let is_blank = self.is_empty() && self.promised.promised == Epoch::ZERO;
+    /// The floor with which to follow; `None` where a heartbeat has to come first. A replica without any past does not
+    /// vouch for anything before it has what is committed now, and only a heartbeat is sure to say what that is.
+    fn floor_to_follow(&self, epoch: Epoch, body: &Body) -> Option<Option<Position>> {
         match body {
-            Body::Heartbeat(heartbeat) if is_blank => Some(Position { epoch, lsn: heartbeat.committed }),
-            _ if is_blank => Some(Position { epoch, lsn: Lsn::ZERO }),
-            _ => self.promised.floor,
+            Body::Heartbeat(heartbeat) if self.is_blank() => Some(Some(Position { epoch, lsn: heartbeat.committed })),
+            _ if self.is_blank() => None,
+            _ => Some(self.promised.floor),
         }
     }
 

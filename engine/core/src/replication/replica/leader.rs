@@ -115,6 +115,8 @@ impl Replica {
         let end = LogEnd { lsn: hello.end, chain: hello.chain };
         if let Some(peer) = self.peer(from) {
             peer.link = Link::Unknown;
+            // Less than it acknowledged: its disk has lost something, and counts for it no longer.
+            peer.flushed = peer.flushed.min(hello.end);
         }
         match self.log.history.common(self.log.start, self.log.end, &hello) {
             Common::Before(before) => self.send(from, Body::OlderEpochs { before }),

@@ -20,7 +20,8 @@ pub(super) struct Peer {
     pub(super) link: Link,
     /// What the peer has taken in, for the window.
     pub(super) received: Lsn,
-    /// What the peer has flushed. True for the whole epoch: a follower of it never cuts what it has acknowledged.
+    /// What the peer has flushed. True for the whole epoch: a follower of it never cuts what it has acknowledged. Only a
+    /// disk that loses what it had flushed makes it less, which its hello tells.
     pub(super) flushed: Lsn,
     /// When the last heartbeat that the peer has answered was sent.
     pub(super) lease_from: Option<Moment>,

@@ -186,6 +186,53 @@ fn a_lost_disk_does_not_vote() {
     world.heal();
 }
 
+/// Nor does it when it was asked to lead, or has promised, since it came back empty.
+#[test]
+fn a_lost_disk_does_not_vote_after_it_was_asked_to_lead() {
+    let mut world = World::settled(3, CommitRule::Quorum, 3);
+    world.isolate(3);
+    world.write(id(1), 40);
+    world.run(100);
+    assert_eq!(committed_of(&mut world, 1), end_of(&mut world, 1), "committed by the first two alone");
+    world.crash(id(1));
+    world.crash(id(2));
+    world.node(id(2)).disk = Disk::new();
+    world.restart(id(2));
+    world.promote(id(2), Promotion::Safe);
+    world.run(300);
+    world.mend();
+    world.promote(id(3), Promotion::Safe);
+    world.run(1_000);
+    assert_eq!(world.leader(), None, "the third lacks a committed record, and nobody left knows");
+    assert!(world.saw_at(3, |event| matches!(event, Event::Refused { refusal: Refusal::Blank, .. })));
+    world.restart(id(1));
+    world.heal();
+}
+
+/// With everybody there but for what one disk has lost, whoever holds it all leads: also the other one of two.
+#[test]
+fn a_lost_disk_keeps_nobody_from_leading_who_has_everything() {
+    for voters in [2, 3] {
+        let mut world = World::settled(voters, CommitRule::Quorum, 3);
+        world.crash(id(1));
+        world.crash(id(2));
+        world.node(id(2)).disk = Disk::new();
+        world.restart(id(2));
+        world.restart(id(1));
+        world.promote(id(2), Promotion::Safe);
+        world.run(300);
+        let end = end_of(&mut world, 1);
+        // The first attempt may only tell which epoch the other one has heard of.
+        for _ in 0..3 {
+            world.promote(id(1), Promotion::Safe);
+            world.run(800);
+        }
+        assert_eq!(world.leader(), Some(id(1)), "of {voters}");
+        world.heal();
+        assert!(end_of(&mut world, 2) > end, "it got everything anew");
+    }
+}
+
 /// PacificA: a primary that is cut off serves no reads once another one can lead.
 #[test]
 fn a_stale_primary_serves_no_reads() {
