@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use windrow_core::replication::{Replica, ReplicaId, RoleKind, Verified};
+use windrow_core::replication::{Promotion, Replica, ReplicaId, RoleKind, Verified};
 use windrow_core::types::{Epoch, Lsn, PartitionId};
 
 use super::freshness::Freshness;
@@ -67,6 +67,8 @@ pub(crate) struct Part {
     pub(crate) alone_since: Option<Instant>,
     /// A cut of committed records was refused, which has been said.
     pub(crate) told_loss: bool,
+    /// Was to ask to lead while it was busy, and does at the next tick.
+    pub(crate) asks_again: Option<Promotion>,
     /// Where this leader's own log was last found to be damaged, which has been said.
     pub(crate) damaged: Option<Lsn>,
 }
@@ -92,6 +94,7 @@ impl Part {
             streaming: Vec::new(),
             alone_since: None,
             told_loss: false,
+            asks_again: None,
             damaged: None,
         }
     }
@@ -131,6 +134,7 @@ impl Part {
     }
 
     fn stop_asking(&mut self) {
+        self.asks_again = None;
         self.promote_at = None;
         self.asks_by_itself = false;
     }

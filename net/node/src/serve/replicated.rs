@@ -52,11 +52,7 @@ pub(super) fn open(
         // Some leader's log is what comes next.
         hosted.filling.awaited();
     }
-    Ok(OpenedHere {
-        hosted,
-        report: found.report,
-        replica: Some(Found { promised: found.promised, log: found.log }),
-    })
+    Ok(OpenedHere { hosted, report: found.report, replica: Some(Found { promised: found.promised, log: found.log }) })
 }
 
 /// What talks to other nodes for the partitions of each core, where there are any.

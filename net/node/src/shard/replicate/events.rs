@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use windrow_core::replication::{Event, Promotion, PromotionFailure, Refusal, ReplicaId};
+use windrow_core::replication::{Event, PromoteError, Promotion, PromotionFailure, Refusal, ReplicaId};
 
 use crate::peers::{CloseReason, Outbox};
 use crate::replication::Replicas;
@@ -71,7 +71,9 @@ impl<S: ServerCommands> Engine<S> {
         part.receiving = None;
         match part.replica.handle_promote(promotion) {
             Ok(epoch) => tracing::info!(%partition, %epoch, ?promotion, "asks to lead"),
-            Err(windrow_core::replication::PromoteError::Already) => {}
+            Err(PromoteError::Already) => {}
+            // Its superblock is being written, or its log cut: neither takes long.
+            Err(PromoteError::Busy) => part.asks_again = Some(promotion),
             Err(error) => {
                 tracing::warn!(%partition, %error, "cannot ask to lead");
                 self.parts.node.replication.control.note(Some(error.to_string()));

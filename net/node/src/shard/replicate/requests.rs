@@ -23,7 +23,10 @@ impl<S: ServerCommands> Engine<S> {
         let request = self.parts.node.replication.control.newer_than(&mut replicas.seen_request);
         for at in 0..replicas.parts.len() {
             if let Some(request) = request {
+                replicas.parts[at].asks_again = None;
                 self.take_request(at, request, &mut replicas);
+            } else if let Some(promotion) = replicas.parts[at].asks_again.take() {
+                self.promote(at, promotion, &mut replicas);
             }
             self.ask_to_lead_if_due(at, &mut replicas);
             self.check_handover(at, &mut replicas);
