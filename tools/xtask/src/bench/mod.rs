@@ -21,7 +21,7 @@ mod stores;
 mod tables;
 mod why;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -146,7 +146,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let results = target().join("bench-results.tsv");
     let mut samples = if options.render_only { Samples::read(&results)? } else { Samples::default() };
     if !options.render_only {
-        measure(options, &mut samples)?;
+        measure(options, &mut samples, &results)?;
         if options.build_only {
             return Ok(());
         }
@@ -167,7 +167,7 @@ fn build_replicating() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
+fn measure(options: &Options, samples: &mut Samples, results: &Path) -> Result<(), String> {
     machine::check(samples)?;
     // Everything is built before anything is measured.
     let replicating = build_replicating();
@@ -198,6 +198,11 @@ fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
         {
             problem(samples, &format!("{name}: {text}"));
         }
+        samples.say("minutes", &format!("{:.0}", started.elapsed().as_secs_f64() / 60.0));
+        // Whoever is interrupted has what is there so far: `--render-only` writes the page from it.
+        if let Err(text) = samples.write(results) {
+            println!("bench: {text}");
+        }
     };
     stage("servers", samples, &mut |samples| load::measure(options, &programs, samples));
     stage("memory", samples, &mut |samples| match options.keys {
@@ -222,7 +227,6 @@ fn measure(options: &Options, samples: &mut Samples) -> Result<(), String> {
         Some(Err(problem)) => Err(problem.clone()),
         None => Ok(()),
     });
-    samples.say("minutes", &format!("{:.0}", started.elapsed().as_secs_f64() / 60.0));
     Ok(())
 }
 
