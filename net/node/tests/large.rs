@@ -39,7 +39,11 @@ fn connect(node: &Node) -> TcpStream {
 fn expect(stream: &mut TcpStream, reply: &[u8]) {
     let mut got = vec![0; reply.len()];
     stream.read_exact(&mut got).unwrap();
-    assert!(got == reply, "the reply of {} bytes is another", reply.len());
+    let differs = got.iter().zip(reply).position(|(got, wanted)| got != wanted);
+    if let Some(at) = differs {
+        let ends = got.iter().zip(reply).rposition(|(got, wanted)| got != wanted);
+        panic!("the reply of {} bytes is another from {at} to {ends:?}", reply.len());
+    }
 }
 
 #[test]
@@ -80,10 +84,10 @@ fn a_value_on_its_way_is_not_changed_by_what_becomes_of_its_key() {
     let mut slow = connect(&node);
     slow.write_all(&request(&[b"SET", b"k", &first])).unwrap();
     expect(&mut slow, b"+OK\r\n");
-    // More than the sockets hold, so that the rest is still being sent.
-    for _ in 0..8 {
-        slow.write_all(b"GET k\r\n").unwrap();
-    }
+    // The replies are more than the sockets hold, so that the rest is still being sent.
+    // They are sent together: one by one, some would wait in this socket until the first is acknowledged, and be executed
+    // after what the other client does.
+    slow.write_all(&b"GET k\r\n".repeat(8)).unwrap();
     let mut got = [0; 10];
     slow.read_exact(&mut got).unwrap();
     let mut other = connect(&node);
