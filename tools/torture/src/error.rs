@@ -47,6 +47,14 @@ impl Error {
         move |source| Self::Io { action, source }
     }
 
+    /// The same, with what somebody who looks into it wants to know.
+    pub(crate) fn with(self, more: &str) -> Self {
+        match self {
+            Self::Violation(text) if !more.is_empty() => Self::Violation(format!("{text}\n{more}")),
+            other => other,
+        }
+    }
+
     pub(crate) fn violation<T>(text: impl Into<String>) -> Result<T, Self> {
         Err(Self::Violation(text.into()))
     }

@@ -9,6 +9,8 @@ pub mod device;
 mod error;
 pub mod linear;
 pub mod node;
+pub mod pulse;
 pub mod resp;
+pub mod witness;
 
 pub use error::Error;

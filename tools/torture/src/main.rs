@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use windrow_torture::linear::cluster::Cluster;
 use windrow_torture::linear::pair::Pair;
 use windrow_torture::linear::system::{SingleNode, System};
-use windrow_torture::{Error, crash, linear};
+use windrow_torture::{Error, crash, linear, pulse};
 
 const USAGE: &str = "\
 usage: windrow-torture crash [--rounds N] [--kill N] [--faults N] [--seed S] [--binary PATH] [--out FILE] [-- FLAGS]
@@ -61,6 +61,7 @@ struct Common {
     flags: Vec<String>,
     /// Something is broken on purpose, and must be found.
     planted: bool,
+    begun: Instant,
     numbers: Vec<(String, f64)>,
 }
 
@@ -69,8 +70,15 @@ impl Common {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let beside = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("windrow");
         let seed = u64::from(clock.subsec_nanos());
-        let mut common =
-            Self { seed, binary: beside, out: None, flags: Vec::new(), planted: false, numbers: Vec::new() };
+        let mut common = Self {
+            seed,
+            binary: beside,
+            out: None,
+            flags: Vec::new(),
+            planted: false,
+            begun: Instant::now(),
+            numbers: Vec::new(),
+        };
         let mut args = args.iter();
         while let Some(&arg) = args.next() {
             if arg == "--" {
@@ -119,6 +127,7 @@ impl Common {
         result["commit"] = commit().into();
         result["flags"] = self.flags.clone().into();
         result["failures"] = failures.into();
+        result["machine"] = pulse::describe(self.begun.elapsed()).into();
         println!("{result:#}");
         if let Some(path) = &self.out
             && let Err(error) = std::fs::write(path, format!("{result:#}\n"))

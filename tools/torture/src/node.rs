@@ -1,7 +1,7 @@
 //! A running `windrow`.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Error;
+use crate::witness::Witness;
 
 /// The longest that anything may take before a run gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,6 +65,8 @@ pub struct Node {
     pid: Pid,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Looks at it where it does not answer.
+    pub witness: Witness,
     messages: mpsc::Receiver<String>,
 }
 
@@ -107,16 +110,20 @@ impl Starting {
                     // The last line.
                     (None, Some(address)) => {
                         let Self { child, pid, messages, .. } = self;
-                        return Ok(Node { child, pid, address, messages });
+                        let witness = Witness::new(child.id(), address);
+                        return Ok(Node { child, pid, address, witness, messages });
                     }
                     (None, None) => {}
                 },
                 Err(error) => {
+                    let mut seen = None;
                     if error == RecvTimeoutError::Timeout {
+                        let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
+                        seen = Some(Witness::new(self.child.id(), address).report());
                         let _ended_already = self.child.kill();
                     }
                     let status = self.child.wait().ok().and_then(|status| status.code());
-                    let said: Vec<String> = self.messages.iter().collect();
+                    let said: Vec<String> = self.messages.iter().chain(seen).collect();
                     return Err(Error::NotStarted { status, said: said.join("\n") });
                 }
             }
@@ -161,7 +168,7 @@ impl Node {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        Err(Error::Violation(format!("the server did not end within {PATIENCE:?}")))
+        Error::violation(format!("the server did not end within {PATIENCE:?}\n{}", self.witness.report()))
     }
 }
 

@@ -49,6 +49,12 @@ impl Client {
         Ok(Self { stream: BufReader::with_capacity(64 << 10, stream) })
     }
 
+    /// Whom it is connected with, as long as it is.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.stream.get_ref().peer_addr().ok()
+    }
+
     /// How long to wait for a reply.
     ///
     /// # Errors

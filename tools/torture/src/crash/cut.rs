@@ -131,7 +131,7 @@ impl Bench {
     /// `None` where the power went off meanwhile.
     pub(super) fn start_and_check(&mut self, setup: &Setup, tally: &mut Tally) -> Result<Option<Node>, Error> {
         let checked = Node::start(setup).and_then(|node| {
-            let lost = self.load.check(node.address, self.promise)?;
+            let lost = self.load.check(&node.witness, self.promise)?;
             Ok((node, lost))
         });
         match checked {
@@ -155,12 +155,10 @@ impl Bench {
         tally: &mut Tally,
     ) -> Result<(), Error> {
         let Self { fs, load, .. } = self;
-        let address = node.address;
+        let witness = node.witness.clone();
         let dir = fs.path().join("data");
-        let ((), done) = load.run(address, true, |watch| {
-            if !watch.await_confirmed(plan.enough) {
-                return Error::violation("the load does not get on");
-            }
+        let ((), done) = load.run(&witness, true, |watch| {
+            watch.await_confirmed(plan.enough, "the load does not get on")?;
             match plan.cut {
                 Cut::AtRequest => {
                     fs.disk.cut_after(random.u64(..30));
@@ -168,7 +166,8 @@ impl Bench {
                         write_back_some(&dir, random);
                     }
                     if !fs.disk.await_cut(crate::node::PATIENCE) {
-                        return Error::violation("the disk is asked for nothing while clients write");
+                        let text = "the disk is asked for nothing while clients write";
+                        return Error::violation(format!("{text}\n{}", node.witness.report()));
                     }
                 }
                 Cut::WithWriteBack => {

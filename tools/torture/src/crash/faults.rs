@@ -54,7 +54,7 @@ impl Fault {
         tally: &mut Tally,
     ) -> Result<(), Error> {
         let node = Node::start(setup)?;
-        bench.load.check(node.address, bench.promise)?;
+        bench.load.check(&node.witness, bench.promise)?;
         match self {
             Self::FailingFlush => failing_flush(bench, node, setup, random, tally),
             Self::FullDisk => full_disk(bench, node, setup, random, tally),
@@ -66,7 +66,7 @@ impl Fault {
 
 fn restart_and_check(bench: &mut Bench, setup: &Setup, tally: &mut Tally) -> Result<Node, Error> {
     let node = Node::start(setup)?;
-    let lost = bench.load.check(node.address, bench.promise)?;
+    let lost = bench.load.check(&node.witness, bench.promise)?;
     tally.add_recovery(&node.said());
     tally.add("recoveries checked", 1);
     tally.add("unconfirmed writes lost", lost);
@@ -81,17 +81,15 @@ fn failing_flush(
     tally: &mut Tally,
 ) -> Result<(), Error> {
     let enough = random.u64(20..800);
-    let address = node.address;
+    let witness = node.witness.clone();
     let (name, fault): (&str, fn(&crate::device::Disk)) = match random.u32(..3) {
         0 => ("flushes failed", |disk| disk.set_flush_fails(true)),
         1 => ("writes of data failed", |disk| disk.set_write_fault(WriteFault::FailData)),
         _ => ("all writes failed", |disk| disk.set_write_fault(WriteFault::Fail)),
     };
     let Bench { fs, load, .. } = bench;
-    let (ended, done) = load.run(address, false, |watch| {
-        if !watch.await_confirmed(enough) {
-            return Error::violation("the load does not get on");
-        }
+    let (ended, done) = load.run(&witness, false, |watch| {
+        watch.await_confirmed(enough, "the load does not get on")?;
         fault(&fs.disk);
         node.wait()
     })?;
@@ -133,18 +131,14 @@ fn full_disk(
 ) -> Result<(), Error> {
     let ballast = bench.fs.path().join("ballast");
     fill(&ballast, bench.fs.path(), random.u64(1 << 20..8 << 20))?;
-    let address = node.address;
-    let ((), done) = bench.load.run(address, true, |watch| {
-        if !watch.await_refused(20) {
-            return Error::violation("no write is refused on a full disk");
-        }
+    let (address, witness) = (node.address, node.witness.clone());
+    let ((), done) = bench.load.run(&witness, true, |watch| {
+        watch.await_refused(20, "no write is refused on a full disk")?;
         probe_read(address)?;
         fs::remove_file(&ballast).map_err(Error::io("remove the ballast"))?;
         resumed(address)?;
         let before = watch.confirmed();
-        if !watch.await_confirmed(before + 100) {
-            return Error::violation("writes do not resume although there is room again");
-        }
+        watch.await_confirmed(before + 100, "writes do not resume although there is room again")?;
         watch.stop();
         Ok(())
     })?;
@@ -154,7 +148,7 @@ fn full_disk(
     tally.add("full disks", 1);
     tally.add("writes refused for lack of space", done.refused);
     tally.add("writes confirmed", done.confirmed);
-    bench.load.check(address, bench.promise)?;
+    bench.load.check(&node.witness, bench.promise)?;
     node.kill();
     bench.fs.disk.cut();
     bench.fs.restart()?;
@@ -212,14 +206,14 @@ fn bit_flip(
     tally: &mut Tally,
 ) -> Result<(), Error> {
     let enough = random.u64(100..800);
-    let address = node.address;
-    let ((), done) = bench.load.run(address, false, |watch| {
-        let got_on = watch.await_confirmed(enough);
+    let witness = node.witness.clone();
+    let ((), done) = bench.load.run(&witness, false, |watch| {
+        watch.await_confirmed(enough, "the load does not get on")?;
         watch.stop();
-        if got_on { Ok(()) } else { Error::violation("the load does not get on") }
+        Ok(())
     })?;
     tally.add("writes confirmed", done.confirmed);
-    bench.load.check(address, bench.promise)?;
+    bench.load.check(&node.witness, bench.promise)?;
     node.signal(Signal::TERM);
     match node.wait()? {
         (Some(0), _) => {}
@@ -320,14 +314,12 @@ fn frozen_disk(
     tally: &mut Tally,
 ) -> Result<(), Error> {
     let (enough, cut) = (random.u64(50..800), random.bool());
-    let address = node.address;
+    let (address, witness) = (node.address, node.witness.clone());
     let mut node = Some(node);
     let disk = bench.fs.disk.clone();
     let mut held_up = 0;
-    let ((), done) = bench.load.run(address, false, |watch| {
-        if !watch.await_confirmed(enough) {
-            return Error::violation("the load does not get on");
-        }
+    let ((), done) = bench.load.run(&witness, false, |watch| {
+        watch.await_confirmed(enough, "the load does not get on")?;
         let mut client = Client::connect(address).map_err(Error::Gone)?;
         client.call(&[b"SET", b"{w0}:quiet", b"there"]).map_err(Error::Gone)?;
         disk.freeze();
@@ -348,9 +340,7 @@ fn frozen_disk(
             }
         }
         let before = watch.confirmed();
-        if !watch.await_confirmed(before + 100) {
-            return Error::violation("the load does not go on after the disk was thawed");
-        }
+        watch.await_confirmed(before + 100, "the load does not go on after the disk was thawed")?;
         watch.stop();
         Ok(())
     })?;
@@ -358,7 +348,7 @@ fn frozen_disk(
     tally.add("frozen disks that held up a read", held_up);
     tally.add("writes confirmed", done.confirmed);
     if let Some(node) = node {
-        bench.load.check(address, bench.promise)?;
+        bench.load.check(&node.witness, bench.promise)?;
         node.kill();
         bench.fs.disk.cut();
     } else {

@@ -59,13 +59,11 @@ impl Bench {
             tally.add("kills during a start", 1);
         }
         let node = Node::start(&setup)?;
-        let lost = self.load.check(node.address, Promise::Confirmed)?;
+        let lost = self.load.check(&node.witness, Promise::Confirmed)?;
         let enough = random.u64(20..2_000);
-        let (address, pause) = (node.address, random.u64(..3_000));
-        let ((), done) = self.load.run(address, false, |watch| {
-            if !watch.await_confirmed(enough) {
-                return Error::violation("the load does not get on");
-            }
+        let (witness, pause) = (node.witness.clone(), random.u64(..3_000));
+        let ((), done) = self.load.run(&witness, false, |watch| {
+            watch.await_confirmed(enough, "the load does not get on")?;
             thread::sleep(Duration::from_micros(pause));
             node.kill();
             Ok(())

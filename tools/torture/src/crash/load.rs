@@ -1,15 +1,15 @@
 //! Several writers and a reader at once, until the server goes away or is told to.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::history::Promise;
-use super::writer::{Reader, Shared, Writer};
+use super::writer::{MORE, Reader, Shared, Writer};
 use crate::Error;
 use crate::node::PATIENCE;
 use crate::resp::Client;
+use crate::witness::{Witness, is_late};
 
 /// Connections that write.
 pub(super) const WRITERS: u16 = 4;
@@ -34,32 +34,34 @@ pub(super) struct Watch<'a> {
     refused: &'a AtomicU64,
     running: &'a AtomicUsize,
     stop: &'a AtomicBool,
+    witness: &'a Witness,
 }
 
 impl Watch<'_> {
-    /// Waits until so many writes have been confirmed, or the server is gone. `false` where it takes too long.
-    pub(super) fn await_confirmed(&self, count: u64) -> bool {
-        self.wait(|| self.confirmed.load(Ordering::Relaxed) >= count)
+    /// Waits until so many writes have been confirmed, or the server is gone. Where it takes too long, that is
+    /// `wrong`.
+    pub(super) fn await_confirmed(&self, count: u64, wrong: &str) -> Result<(), Error> {
+        self.wait(|| self.confirmed.load(Ordering::Relaxed) >= count, wrong)
     }
 
-    /// Waits until so many writes have been refused, or the server is gone. `false` where it takes too long.
-    pub(super) fn await_refused(&self, count: u64) -> bool {
-        self.wait(|| self.refused.load(Ordering::Relaxed) >= count)
+    /// Waits until so many writes have been refused, or the server is gone. Where it takes too long, that is `wrong`.
+    pub(super) fn await_refused(&self, count: u64, wrong: &str) -> Result<(), Error> {
+        self.wait(|| self.refused.load(Ordering::Relaxed) >= count, wrong)
     }
 
     pub(super) fn confirmed(&self) -> u64 {
         self.confirmed.load(Ordering::Relaxed)
     }
 
-    fn wait(&self, done: impl Fn() -> bool) -> bool {
+    fn wait(&self, done: impl Fn() -> bool, wrong: &str) -> Result<(), Error> {
         let begun = Instant::now();
         while !done() && self.running.load(Ordering::Relaxed) > 0 {
             if begun.elapsed() > PATIENCE {
-                return false;
+                return Error::violation(format!("{wrong}\n{}", self.witness.report()));
             }
             thread::sleep(Duration::from_micros(200));
         }
-        true
+        Ok(())
     }
 
     /// Ends the load in order: every reply is awaited.
@@ -75,16 +77,16 @@ impl Load {
         Self { writers, random }
     }
 
-    /// Runs the load on `address` while `meanwhile` decides how it ends.
+    /// Runs the load on a server while `meanwhile` decides how it ends.
     pub(super) fn run<T>(
         &mut self,
-        address: SocketAddr,
+        witness: &Witness,
         may_refuse: bool,
         meanwhile: impl FnOnce(&Watch<'_>) -> Result<T, Error>,
     ) -> Result<(T, Done), Error> {
         let (stop, confirmed, refused) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
         let running = AtomicUsize::new(self.writers.len());
-        let shared = Shared { address, stop: &stop, confirmed: &confirmed, refused: may_refuse.then_some(&refused) };
+        let shared = Shared { witness, stop: &stop, confirmed: &confirmed, refused: may_refuse.then_some(&refused) };
         let mut reader = Reader::new(self.writers.len(), self.random.u64(..));
         let (result, problems) = thread::scope(|scope| {
             let (shared, running) = (&shared, &running);
@@ -97,7 +99,7 @@ impl Load {
                     done
                 }));
             }
-            let watch = Watch { confirmed: &confirmed, refused: &refused, running, stop: &stop };
+            let watch = Watch { confirmed: &confirmed, refused: &refused, running, stop: &stop, witness };
             let result = meanwhile(&watch);
             stop.store(true, Ordering::Relaxed);
             let ended: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
@@ -116,11 +118,16 @@ impl Load {
     }
 
     /// Asks for everything, and compares. Returns how many writes that were never confirmed are gone.
-    pub(super) fn check(&mut self, address: SocketAddr, promise: Promise) -> Result<u64, Error> {
-        let mut client = Client::connect(address).map_err(Error::Gone)?;
+    pub(super) fn check(&mut self, witness: &Witness, promise: Promise) -> Result<u64, Error> {
+        let mut client = Client::connect(witness.address()).map_err(Error::Gone)?;
         let mut lost = 0;
         for writer in &mut self.writers {
-            lost += writer.check(&mut client, promise)?;
+            lost += match writer.check(&mut client, promise) {
+                Err(Error::Gone(error)) if is_late(&error) => {
+                    return Err(witness.silence("the check", &mut client, &error, MORE));
+                }
+                checked => checked?,
+            };
         }
         Ok(lost)
     }

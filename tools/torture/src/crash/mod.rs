@@ -114,6 +114,7 @@ fn power_cuts(options: &Options, kinds: &[FileSystemKind], outcome: &mut Outcome
         match current.round(options, &mut random, &mut outcome.tally) {
             Ok(()) => outcome.tally.add(if on == "xfs" { "power cuts on xfs" } else { "power cuts on ext4" }, 1),
             Err(error) => {
+                let error = error.with(&current.fs.disk.describe());
                 outcome.fail(&format!("power cut, round {round} on {on}"), options, &error, progress);
                 outcome.collect(bench.take());
             }
@@ -154,6 +155,7 @@ fn faulty_disks(options: &Options, kinds: &[FileSystemKind], outcome: &mut Outco
             let done = cut::Bench::new(kind, &mut random).and_then(|mut bench| {
                 let setup = fault_setup(&options.binary, &bench.dir(), &options.flags);
                 let done = fault.run(&mut bench, &setup, &mut random, &mut outcome.tally);
+                let done = done.map_err(|error| error.with(&bench.fs.disk.describe()));
                 outcome.collect(Some(bench));
                 done
             });

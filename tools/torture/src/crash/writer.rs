@@ -1,8 +1,6 @@
 //! One writer: what it asks for, and whether the replies are right.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::chunk::{self, Chunk, HEADER};
 use super::history::{Change, Found, History, Op, Promise, State, Stored};
 use crate::Error;
+use crate::node::PATIENCE;
 use crate::resp::{Client, Reply, encode};
+use crate::witness::{Witness, is_late};
 
 /// Keys of one writer. Those of the first range take every command, those of the second expire soon, those of the
 /// third are written in pairs.
@@ -19,6 +19,8 @@ const EXPIRING: std::ops::Range<u16> = 32..40;
 const PAIRED: std::ops::Range<u16> = 40..48;
 /// Far enough away that no run reaches it.
 const FAR_MS: u64 = 3_600_000;
+/// How much longer somebody waits whose reply is late, to see whether it comes at all.
+pub(super) const MORE: std::time::Duration = PATIENCE.saturating_add(PATIENCE);
 
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -37,7 +39,7 @@ pub(super) fn key_number(writer: u16, key: u16) -> u16 {
 
 /// What all writers of one load share.
 pub(super) struct Shared<'a> {
-    pub(super) address: SocketAddr,
+    pub(super) witness: &'a Witness,
     /// Set when the load is to end by itself.
     pub(super) stop: &'a AtomicBool,
     pub(super) confirmed: &'a AtomicU64,
@@ -59,12 +61,13 @@ impl Writer {
 
     /// Writes until the connection ends or the load is told to stop.
     pub(super) fn run(&mut self, shared: &Shared<'_>) -> Result<(), Error> {
-        let Ok(mut client) = Client::connect(shared.address) else { return Ok(()) };
+        let Ok(mut client) = Client::connect(shared.witness.address()) else { return Ok(()) };
         while !shared.stop.load(Ordering::Relaxed) {
             match self.burst(&mut client, shared) {
                 Ok(()) => {}
                 Err(Error::Gone(error)) if is_late(&error) => {
-                    return Error::violation(format!("writer {}: no reply: {error}", self.number));
+                    let who = format!("writer {}", self.number);
+                    return Err(shared.witness.silence(&who, &mut client, &error, MORE));
                 }
                 Err(Error::Gone(_)) => break,
                 Err(error) => return Err(error),
@@ -207,10 +210,6 @@ impl Writer {
     }
 }
 
-pub(super) fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
 /// Mostly small, now and then large.
 fn length(random: &mut fastrand::Rng) -> usize {
     HEADER
@@ -326,9 +325,9 @@ impl Reader {
 
     /// Reads until the connection ends or the load is told to stop.
     pub(super) fn run(&mut self, shared: &Shared<'_>) -> Result<(), Error> {
-        let Ok(mut client) = Client::connect(shared.address) else { return Ok(()) };
+        let Ok(mut client) = Client::connect(shared.witness.address()) else { return Ok(()) };
         while !shared.stop.load(Ordering::Relaxed) {
-            match self.read(&mut client) {
+            match self.read(&mut client, shared.witness) {
                 Ok(ControlFlow::Continue(())) => self.reads += 1,
                 Ok(ControlFlow::Break(())) => break,
                 Err(error) => return Err(error),
@@ -337,7 +336,7 @@ impl Reader {
         Ok(())
     }
 
-    fn read(&mut self, client: &mut Client) -> Result<ControlFlow<()>, Error> {
+    fn read(&mut self, client: &mut Client, witness: &Witness) -> Result<ControlFlow<()>, Error> {
         let writer = self.random.u16(..u16::try_from(self.shown.len()).unwrap_or(u16::MAX));
         let key = self.random.u16(..KEYS);
         let paired = PAIRED.contains(&key);
@@ -348,7 +347,7 @@ impl Reader {
         let values = match client.call(&parts) {
             Ok(Reply::Array(Some(values))) if values.len() == keys.len() => values,
             Ok(other) => return Error::violation(format!("MGET: {other:?}")),
-            Err(error) if is_late(&error) => return Error::violation(format!("MGET: no reply: {error}")),
+            Err(error) if is_late(&error) => return Err(witness.silence("the reader", client, &error, MORE)),
             Err(_) => return Ok(ControlFlow::Break(())),
         };
         let mut newest = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a power cut keeps or loses as a whole, mostly.
 const PAGE: usize = 4096;
@@ -34,6 +34,8 @@ pub struct Counts {
     pub failed: u64,
     /// Power cuts.
     pub cuts: u64,
+    /// Answers that the kernel did not take: whoever asked has gone, or waits for ever.
+    pub untaken: u64,
 }
 
 /// What became of the cache in a power cut, in pages.
@@ -68,6 +70,8 @@ struct State {
     /// The power goes off when so many more requests to write or flush have come.
     cut_after: Option<u64>,
     counts: Counts,
+    /// When it was last asked for anything.
+    asked: Instant,
     kept: Kept,
     random: fastrand::Rng,
 }
@@ -93,6 +97,7 @@ impl Disk {
             dead: false,
             cut_after: None,
             counts: Counts::default(),
+            asked: Instant::now(),
             kept: Kept::default(),
             random: fastrand::Rng::with_seed(seed),
         };
@@ -133,7 +138,7 @@ impl Disk {
     /// The power is off.
     pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, Failed> {
         let mut state = self.thawed();
-        state.counts.reads += 1;
+        (state.counts.reads, state.asked) = (state.counts.reads + 1, Instant::now());
         if state.dead {
             return Err(Failed);
         }
@@ -147,7 +152,7 @@ impl Disk {
     /// The power is off, or writes fail by command.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<usize, Failed> {
         let mut state = self.thawed();
-        state.counts.writes += 1;
+        (state.counts.writes, state.asked) = (state.counts.writes + 1, Instant::now());
         let done = state.write(offset, data);
         self.shared.1.notify_all();
         done
@@ -159,6 +164,7 @@ impl Disk {
     /// The power is off, or flushes fail by command.
     pub fn flush(&self) -> Result<(), Failed> {
         let mut state = self.thawed();
+        state.asked = Instant::now();
         let done = state.flush();
         self.shared.1.notify_all();
         done
@@ -228,6 +234,24 @@ impl Disk {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.state().counts
+    }
+
+    /// The kernel did not take an answer.
+    pub(super) fn note_untaken(&self) {
+        self.change(|state| state.counts.untaken += 1);
+    }
+
+    /// How it is, for people who look into a failure.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let state = self.state();
+        let power = if state.dead { "off" } else { "on" };
+        let frozen = if state.frozen { ", frozen" } else { "" };
+        let (asked, waiting) = (state.asked.elapsed(), state.cache.len());
+        format!(
+            "the disk: power {power}{frozen}, last asked {asked:.1?} ago, {waiting} writes not flushed, {:?}",
+            state.counts
+        )
     }
 
     /// What all power cuts together have kept.

@@ -139,8 +139,10 @@ fn serve(mut device: File, disk: &Disk) {
         message.extend_from_slice(&error.to_ne_bytes());
         message.extend_from_slice(&request.unique.to_ne_bytes());
         message.extend_from_slice(body);
-        // An error means that who asked is gone.
-        let _sent = device.write(&message);
+        // An error means that who asked is gone, or should.
+        if device.write(&message).is_err() {
+            disk.note_untaken();
+        }
         if request.opcode == opcode::DESTROY {
             return;
         }

@@ -1,7 +1,16 @@
 //! A real file system above a commanded disk.
 
+use std::cell::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::thread::UnshareFlags;
 
 use super::Disk;
 use super::fuse::Served;
@@ -57,15 +66,19 @@ pub struct FileSystem {
     _folder: tempfile::TempDir,
 }
 
-/// How often a file system is mounted again because of an error that came before it was mounted.
-const REMOUNTS: usize = 3;
+/// How long somebody else may still be busy with a file system that was unmounted here.
+const BUSY_MAX: Duration = Duration::from_secs(5);
 
 impl FileSystem {
     /// Makes a disk with an empty file system and mounts it. Writes are cached from then on.
     ///
+    /// The calling thread, and what it starts from now on, get a mount namespace of their own: nobody else sees the
+    /// file system.
+    ///
     /// # Errors
     /// The machine does not permit it or lacks a program, see [`missing`].
     pub fn new(kind: FileSystemKind, seed: u64) -> Result<Self, Error> {
+        mount_for_oneself().map_err(Error::io("get a mount namespace"))?;
         let folder = tempfile::tempdir().map_err(Error::io("make a temporary folder"))?;
         let (served_in, mount) = (folder.path().join("served"), folder.path().join("mount"));
         for path in [&served_in, &mount] {
@@ -113,7 +126,7 @@ impl FileSystem {
         if std::mem::take(&mut self.mounted) {
             run("umount", &[&self.mount.display().to_string()])?;
         }
-        Ok(())
+        self.await_gone()
     }
 
     /// Loses what only memory knows, as a power cut does; the disk keeps everything that it was sent.
@@ -131,23 +144,26 @@ impl FileSystem {
     pub fn restart(&mut self) -> Result<(), Error> {
         self.unmount()?;
         self.disk.reset();
-        self.mount()?;
-        for _ in 0..REMOUNTS {
-            if self.is_writable() {
-                return Ok(());
-            }
-            self.unmount()?;
-            self.mount()?;
-        }
-        Err(Error::Idle(format!("{} stays read-only after a power cut", self.mount.display())))
+        self.mount()
     }
 
-    /// Whether a file can be made and flushed. An error of a write that the disk refused while it was off can reach the
-    /// kernel's loop device only now, which stops a file system that has nothing to do with it: once.
-    fn is_writable(&self) -> bool {
-        let path = self.mount.join("probe");
-        let made = std::fs::File::create(&path).and_then(|file| file.sync_all());
-        made.and_then(|()| std::fs::remove_file(&path)).is_ok()
+    /// Waits until nobody has the file system any more, in whatever mount namespace. As long as somebody has, mounting
+    /// it gives the one of before, with all that only memory knew and with its errors: that is no power cut.
+    fn await_gone(&self) -> Result<(), Error> {
+        let device = self.loop_device.clone().unwrap_or_default();
+        let begun = Instant::now();
+        // The kernel lets nobody open a device like this that has a file system on it.
+        while let Err(errno) = open(&device, OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty()) {
+            if errno != Errno::BUSY {
+                return Err(Error::io(format!("open {device}"))(errno.into()));
+            }
+            if begun.elapsed() > BUSY_MAX {
+                let path = self.mount.display();
+                return Err(Error::Idle(format!("{device} is still mounted somewhere, though not at {path} any more")));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 }
 
@@ -161,6 +177,26 @@ impl Drop for FileSystem {
             let _detached = run("losetup", &["-d", &device]);
         }
     }
+}
+
+thread_local! {
+    /// Whether this thread has a mount namespace of its own.
+    static MOUNTS_FOR_ITSELF: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Gives this thread a mount namespace of its own, once.
+///
+/// Else whoever copies the namespace meanwhile (`ip netns exec`, a container, systemd) has the file system mounted as
+/// well, and it does not go away when it is unmounted here.
+fn mount_for_oneself() -> io::Result<()> {
+    if MOUNTS_FOR_ITSELF.get() {
+        return Ok(());
+    }
+    #[expect(deprecated, reason = "it is about sharing descriptors, which are not unshared here")]
+    rustix::thread::unshare(UnshareFlags::NEWNS)?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    MOUNTS_FOR_ITSELF.set(true);
+    Ok(())
 }
 
 /// What this machine lacks for [`FileSystem`], in words; nothing where all is there.

@@ -1,7 +1,8 @@
 //! The disk does to its users what it says.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::{Disk, FileSystem, FileSystemKind, WriteFault, missing};
@@ -111,4 +112,71 @@ fn a_file_system_on_it_loses_what_was_not_synced() {
         assert_eq!(system.disk.counts().cuts, 8);
         assert!(lost > 0, "{}: nothing was ever lost, so these were no power cuts", kind.name());
     }
+}
+
+/// A process that has a copy of the mount namespace of whoever calls this.
+struct Copier(Child);
+
+impl Copier {
+    fn new() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "echo copied; read line"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 6];
+        child.stdout.take().unwrap().read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"copied");
+        Self(child)
+    }
+}
+
+impl Drop for Copier {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Whoever copies the mount namespace of the machine does not get the file system with it: else it would outlive the
+/// cut, with its page cache and its errors.
+#[test]
+fn nobody_else_keeps_the_file_system() {
+    let (ask, asked) = std::sync::mpsc::channel::<()>();
+    let (give, given) = std::sync::mpsc::channel();
+    // It stays in the namespace of the machine.
+    let outside = std::thread::spawn(move || asked.iter().for_each(|()| give.send(Copier::new()).unwrap()));
+    for kind in [FileSystemKind::Ext4, FileSystemKind::Xfs] {
+        if let Some(reason) = missing(kind) {
+            eprintln!("skipped: {}: {reason}", kind.name());
+            continue;
+        }
+        let mut system = FileSystem::new(kind, 5).unwrap();
+        ask.send(()).unwrap();
+        let copier = given.recv().unwrap();
+        fs::write(system.path().join("unsynced"), [1; 20_000]).unwrap();
+        system.disk.set_write_fault(WriteFault::Fail);
+        system.disk.cut();
+        system.restart().unwrap();
+        assert!(!system.path().join("unsynced").exists(), "{}: that was no power cut", kind.name());
+        let after = File::create(system.path().join("after")).unwrap();
+        after.sync_all().unwrap();
+        drop(copier);
+    }
+    drop(ask);
+    outside.join().unwrap();
+}
+
+/// And if somebody does, from within, that is said instead of mounting what never went away.
+#[test]
+fn a_file_system_that_somebody_keeps_is_not_mounted_again() {
+    if let Some(reason) = missing(FileSystemKind::Ext4) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let mut system = FileSystem::new(FileSystemKind::Ext4, 6).unwrap();
+    let copier = Copier::new();
+    system.disk.cut();
+    let refused = system.restart().unwrap_err();
+    assert!(refused.to_string().contains("still mounted somewhere"), "{refused}");
+    drop(copier);
+    system.restart().unwrap();
 }

@@ -12,11 +12,17 @@ use super::model::{Bytes, Input, Output};
 use super::system::Endpoints;
 use crate::Error;
 use crate::resp::{Client, Reply, encode};
+use crate::witness::{Witness, is_late};
 
 /// Keys that are in use at the same time, of texts and of numbers each.
 const KEYS_AT_ONCE: u64 = 4;
 /// Operations after which a key is replaced by the next one. Short histories are quick to check.
 const OPERATIONS_ON_ONE: u64 = 120;
+
+/// Operations that a client asks for at once, at most.
+const BURST_MAX: usize = 4;
+/// How much longer a client waits whose reply is late, to see whether it comes at all.
+const MORE: Duration = Duration::from_secs(20);
 
 /// Of the clients, so many write, too.
 const WRITERS: usize = 4;
@@ -87,6 +93,10 @@ impl Shared {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    pub(super) fn has_problem(&self) -> bool {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn keep(&self, recorded: Vec<(Key, Operation)>) {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).extend(recorded);
     }
@@ -128,6 +138,14 @@ impl<'a> Worker<'a> {
                         thread::sleep(Duration::from_millis(2));
                         break;
                     }
+                    // Whatever is done to a node, it is over much sooner.
+                    Err(Error::Gone(error)) if is_late(&error) => {
+                        let Some(address) = client.address() else { break };
+                        let open: Vec<_> = self.recorded.iter().rev().take(BURST_MAX).rev().collect();
+                        let who = format!("client {}, whose last operations are {open:?}", self.number);
+                        self.shared.fail(Witness::at(address).silence(&who, &mut client, &error, MORE));
+                        break;
+                    }
                     Ok(false) | Err(Error::Gone(_)) => break,
                     Err(error) => {
                         self.shared.fail(error);
@@ -167,7 +185,7 @@ impl<'a> Worker<'a> {
 
     /// Asks for some operations at once. `false` where the connection is given up on purpose.
     fn burst(&mut self, client: &mut Client) -> Result<bool, Error> {
-        let depth = if self.random.u32(..10) < 7 { 1 } else { self.random.usize(2..5) };
+        let depth = if self.random.u32(..10) < 7 { 1 } else { self.random.usize(2..=BURST_MAX) };
         let asks: Vec<(Key, Input)> = (0..depth).map(|_| self.draw()).collect();
         let hang_up = (self.random.u32(..150) == 0).then(|| self.random.usize(..depth));
         let replied = self.ask(client, &asks, hang_up)?;

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::proxy::Proxy;
-use super::system::{Endpoints, System};
+use super::system::{Endpoints, System, describe};
 use crate::Error;
 use crate::node::{Node, PATIENCE, Setup};
 use crate::resp::{Client, Reply};
+use crate::witness::machine;
 
 const NODES: usize = 3;
 /// How long followers stay with a leader that is silent. Shorter than the longest pause.
@@ -141,18 +142,10 @@ impl Cluster {
         Error::violation(format!("within {PATIENCE:?} it never was so that {what}:\n{}", self.describe()))
     }
 
-    /// What a node says of itself, for people.
+    /// How a node is, for people.
     fn describe_one(&self, number: usize) -> String {
-        let fields = ["part", "refusal", "epoch", "leader"].map(|name| format!("replication_{name}"));
-        let mut text = format!("node {number}, replica {}:", self.members[number].replica);
-        for field in fields.iter().map(String::as_str).chain(["master_repl_offset", "slave0", "slave1"]) {
-            text.push_str(&format!(" {field}={}", self.info(number, field).unwrap_or_default()));
-        }
-        let said = self.members[number].node.as_ref().map(Node::said).unwrap_or_default();
-        for line in said.iter().rev().take(12).rev() {
-            text.push_str(&format!("\n    {line}"));
-        }
-        text
+        let Member { replica, node, .. } = &self.members[number];
+        format!("node {number}, replica {replica}: {}", describe(node.as_ref()))
     }
 
     /// Has one of `candidates` lead: each is asked in turn until one does.
@@ -232,7 +225,7 @@ impl System for Cluster {
     }
 
     fn describe(&self) -> String {
-        (0..NODES).map(|number| self.describe_one(number)).collect::<Vec<_>>().join("\n")
+        (0..NODES).map(|number| self.describe_one(number)).collect::<String>() + &machine()
     }
 
     fn faults(&self) -> &'static [&'static str] {

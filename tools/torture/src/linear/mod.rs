@@ -102,6 +102,9 @@ pub fn run(system: &mut dyn System, options: &Options, progress: &mut dyn FnMut(
         hurt(system, options, &shared, &mut random, &mut outcome, progress);
         shared.stop.store(true, Ordering::Relaxed);
     });
+    if shared.has_problem() {
+        progress(&format!("when it went wrong: {}", system.describe()));
+    }
     outcome.completed = shared.completed.load(Ordering::Relaxed);
     outcome.refused = shared.refused.load(Ordering::Relaxed);
     outcome.rate = outcome.completed as f64 / shared.begun.elapsed().as_secs_f64();
@@ -144,9 +147,6 @@ fn hurt(
         *counted = (counted.0 + 1, counted.1 + u64::from(hit));
         let newest = shared.keys().1;
         Worker::new(CLIENTS, shared, random.u64(..)).read_all(newest.saturating_sub(READ_BACK)..=newest);
-        if shared.stop.load(Ordering::Relaxed) {
-            progress(&format!("after {fault}: {}", system.describe()));
-        }
         if told.elapsed() > Duration::from_secs(10) {
             told = Instant::now();
             let (time, done) = (shared.begun.elapsed().as_secs(), shared.completed.load(Ordering::Relaxed));

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::system::{Endpoints, System};
+use super::system::{Endpoints, System, describe};
 use crate::Error;
 use crate::node::{Node, PATIENCE, Setup};
 use crate::resp::{Client, Reply};
+use crate::witness::machine;
 
 /// Two processes: whoever leads, and who takes over when it ends. Clients read from both.
 pub struct Pair {
@@ -53,7 +54,8 @@ impl Pair {
         let begun = Instant::now();
         while !self.leads() {
             if begun.elapsed() > PATIENCE {
-                return Error::violation(format!("the standby does not take over within {PATIENCE:?}"));
+                let text = format!("the standby does not take over within {PATIENCE:?}");
+                return Error::violation(format!("{text}:\n{}", self.describe()));
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -84,6 +86,10 @@ impl System for Pair {
 
     fn endpoints(&self) -> Endpoints {
         self.endpoints.clone()
+    }
+
+    fn describe(&self) -> String {
+        [&self.leader, &self.standby].map(|node| describe(node.as_ref())).concat() + &machine()
     }
 
     fn faults(&self) -> &'static [&'static str] {

@@ -10,6 +10,10 @@ use rustix::process::Signal;
 
 use crate::Error;
 use crate::node::{Node, Setup};
+use crate::witness::machine;
+
+/// Of what a node has written to stderr, so many lines are shown.
+const SAID_MAX: usize = 40;
 
 /// Where clients may connect at the moment. Shared: a node that is started again has another address.
 #[derive(Clone, Default)]
@@ -39,16 +43,22 @@ pub trait System {
     /// The names of the faults that it can be given.
     fn faults(&self) -> &'static [&'static str];
 
-    /// What it says of itself, for people who look into a failure.
-    fn describe(&self) -> String {
-        String::new()
-    }
+    /// How it is, for people who look into a failure.
+    fn describe(&self) -> String;
 
     /// Does one of them, and mends it: when this returns, the system serves again.
     ///
     /// # Errors
     /// The system does not come back.
     fn inject(&mut self, fault: &str, random: &mut fastrand::Rng) -> Result<(), Error>;
+}
+
+/// What can be seen of a node, and what it has said last.
+pub(super) fn describe(node: Option<&Node>) -> String {
+    let Some(node) = node else { return "a node that does not run\n".to_owned() };
+    let said = node.said();
+    let last: String = said.iter().rev().take(SAID_MAX).rev().map(|line| format!("    {line}\n")).collect();
+    node.witness.look() + &last
 }
 
 /// One node by itself.
@@ -95,6 +105,10 @@ impl System for SingleNode {
 
     fn faults(&self) -> &'static [&'static str] {
         &["kill", "pause"]
+    }
+
+    fn describe(&self) -> String {
+        describe(self.node.as_ref()) + &machine()
     }
 
     fn inject(&mut self, fault: &str, random: &mut fastrand::Rng) -> Result<(), Error> {
