@@ -34,11 +34,12 @@ impl Clients {
         self.touch(id);
     }
 
-    /// A command that had to wait need not any longer.
+    /// A command that had to wait need not any longer. Who waits for its replies to go out goes on waiting.
     pub(crate) fn resume(&mut self, id: ConnId) {
         if let Some(connection) = self.slab.get_mut(id)
-            && connection.stalled.take() == Some(Stalled::Command)
+            && connection.stalled == Some(Stalled::Command)
         {
+            connection.stalled = None;
             self.resumed.push(id);
         }
     }
@@ -49,5 +50,38 @@ impl Clients {
             connection.waiting = false;
             self.touch(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::shard::Session;
+
+    #[test]
+    fn only_who_waits_for_a_command_is_resumed() {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1);
+        let session = Session::new(1, address, address, Instant::now());
+        let mut clients = Clients::default();
+        let socket = tempfile::tempfile().unwrap().into();
+        let id = clients.slab.insert_with(|id| Connection::new(id, socket, session));
+        let stall = |clients: &mut Clients, stalled| clients.slab.get_mut(id).unwrap().stalled = stalled;
+        clients.resume(id);
+        assert!(clients.resumed.is_empty());
+
+        // Else nobody would go on with its input once the replies are out.
+        stall(&mut clients, Some(Stalled::Replies));
+        clients.resume(id);
+        assert!(clients.resumed.is_empty());
+        assert_eq!(clients.slab.get_mut(id).unwrap().stalled, Some(Stalled::Replies));
+
+        stall(&mut clients, Some(Stalled::Command));
+        clients.resume(id);
+        clients.resume(id);
+        assert_eq!(clients.resumed, [id]);
+        assert_eq!(clients.slab.get_mut(id).unwrap().stalled, None);
     }
 }

@@ -193,3 +193,46 @@ impl Told {
         metrics.error_reply(&line[1..]);
     }
 }
+
+#[cfg(all(test, feature = "shared-nothing"))]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use windrow_core::types::PartitionId;
+    use windrow_store::{BuildMode, DataDir, FillMode, NewDataDir, OpenConfig, open_partition};
+
+    use super::*;
+    use crate::net::Connection;
+    use crate::ring::ConnId;
+    use crate::shard::{Now, Session};
+
+    fn connected(clients: &mut Clients) -> ConnId {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1);
+        let session = Session::new(1, address, address, Instant::now());
+        let socket = tempfile::tempfile().unwrap().into();
+        let id = clients.slab.insert_with(|id| Connection::new(id, socket, session));
+        clients.slab.get_mut(id).unwrap().waiting = true;
+        id
+    }
+
+    /// A watermark that moves and a cut can come in one message: whoever waited for the one is not forgotten for the
+    /// other.
+    #[test]
+    fn who_waits_for_what_is_committed_is_woken_though_the_rest_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::SharedNothing };
+        let dir = DataDir::open_or_create(folder.path(), &new).unwrap();
+        let config = OpenConfig { segment_len: 64 << 10, segments_ahead: 1, fill: FillMode::Allocate };
+        let open = open_partition(&dir, PartitionId::new(0), &config, Now::read().unix).unwrap();
+        let mut hosted = Hosted::new(open, FillMode::Allocate, u64::MAX);
+        let mut clients = Clients::default();
+        let (early, late) = (connected(&mut clients), connected(&mut clients));
+        let committed = hosted.partition.committed();
+        hosted.wait(early, committed);
+        hosted.wait(late, committed.plus(8));
+        assert!(hosted.take_held().is_empty());
+        hosted.release(&mut clients, &mut Vec::new());
+        assert!(!clients.slab.get_mut(early).unwrap().waiting, "it was committed");
+        assert!(clients.slab.get_mut(late).unwrap().waiting, "whoever takes back tells it");
+    }
+}

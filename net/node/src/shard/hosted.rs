@@ -210,11 +210,13 @@ impl Hosted {
         self.stalled.push(conn);
     }
 
-    /// Takes back the answers that wait for the committed watermark, and wakes nobody.
+    /// Takes back the answers that wait for what is not committed, and wakes nobody. Who waits for what is committed
+    /// by now is still to be [released](Self::release).
     #[cfg(feature = "shared-nothing")]
-    pub(super) fn take_held(&mut self) -> impl Iterator<Item = Answer> + use<> {
-        self.waiting.clear();
-        std::mem::take(&mut self.answers).into_iter().map(|(answer, _)| answer)
+    pub(super) fn take_held(&mut self) -> Vec<Answer> {
+        let committed = self.partition.committed();
+        self.waiting.retain(|&(_, end)| end <= committed);
+        self.answers.extract_if(.., |(_, end)| *end > committed).map(|(answer, _)| answer).collect()
     }
 
     /// Lets those try again who waited until the log takes writes.
