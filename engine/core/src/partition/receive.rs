@@ -16,6 +16,8 @@ use crate::types::{KeyHash, Lsn, UnixMillis};
 
 /// Records that are taken into the log before the first of them is applied to the index.
 const TAKEN_AHEAD: usize = 16;
+/// Keys of these records whose entries are brought to the processor before the first is applied.
+const HASHES_AHEAD: usize = 32;
 
 /// An operation that came from the leader, without its key and value.
 #[derive(Clone, Copy)]
@@ -119,19 +121,28 @@ impl<M: SegmentMemory> Partition<M> {
     /// brought to the processor meanwhile: each entry is anywhere, and waiting for it took longer than the checksum.
     /// Returns how it ended, if it did.
     fn take_some(&mut self, ahead: &mut [Option<Taken>]) -> Option<Result<(), BadBytes>> {
-        for place in ahead {
-            match self.log.take_received(self.superblock.promised) {
-                Ok(Some(taken)) => *place = Some(taken),
-                Ok(None) => return Some(Ok(())),
-                Err(cause) => return Some(Err(cause)),
-            }
-            if let Some(taken) = place.filter(|taken| taken.is_batch) {
-                for op in self.log.batch_at(taken.lsn).iter().take(TAKEN_AHEAD) {
-                    self.index.prefetch(self.seed.hash(op.key));
+        let mut hashes = [KeyHash(0); HASHES_AHEAD];
+        let mut count = 0;
+        let ended = ahead.iter_mut().find_map(|place| match self.log.take_received(self.superblock.promised) {
+            Ok(Some(taken)) => {
+                *place = Some(taken);
+                if taken.is_batch {
+                    let room = &mut hashes[count..];
+                    for (hash, op) in room.iter_mut().zip(self.log.batch_at(taken.lsn).iter()) {
+                        *hash = self.seed.hash(op.key);
+                        count += 1;
+                    }
                 }
+                None
             }
+            Ok(None) => Some(Ok(())),
+            Err(cause) => Some(Err(cause)),
+        });
+        // In a row, so that the processor waits for all of them together: among the checksums it waited for each by itself.
+        for hash in &hashes[..count] {
+            self.index.prefetch(*hash);
         }
-        None
+        ended
     }
 
     fn check_receiving(&self) -> Result<(), ReceiveError> {

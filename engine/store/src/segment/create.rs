@@ -67,6 +67,8 @@ impl PrepareError {
 /// Bytes of a new segment that are on their way to the disk at once. A flush of the log queues behind them: with the
 /// whole segment in the queue, the slowest replies took as long as writing it does.
 const SYNC_LEN: usize = 1 << 20;
+/// Bytes that are written at once where it is only for the pages.
+const PAGES_LEN: usize = 1 << 20;
 
 /// Makes the segment of `len` bytes at `base` in `dir`: allocated, written, flushed, mapped, named, the name durable.
 ///
@@ -109,20 +111,39 @@ fn fill_file(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), P
         Err(errno) => return Err(errno).at("allocate", path).map_err(|error| classify(error, len)),
     }
     if let Some(write_len) = fill.write_len() {
-        let zeros = vec![0; write_len];
-        let (mut offset, mut unsynced) = (0, 0);
-        while offset < len {
-            let count = usize::try_from(len - offset).map_or(write_len, |left| left.min(write_len));
-            file.write_all_at(&zeros[..count], offset).at("write", path).map_err(|error| classify(error, len))?;
-            offset += count as u64;
-            unsynced += count;
-            if unsynced >= SYNC_LEN {
-                file.sync_data().at("sync", path).map_err(|error| classify(error, len))?;
-                unsynced = 0;
-            }
+        write_zeros(file, path, len, write_len, Some(SYNC_LEN))?;
+    }
+    file.sync_all().at("sync", path).map_err(|error| classify(error, len))?;
+    if fill == FillMode::Whole {
+        // Zeros that need not reach the disk: so the pages come in large folios, which cost a fraction of the processor
+        // time of single ones when they are mapped, and again when they are flushed.
+        write_zeros(file, path, len, PAGES_LEN, None)?;
+    }
+    Ok(())
+}
+
+/// Writes zeros to the whole file, `write_len` bytes at a time, and sees to it that no more than `sync_len` are on their way
+/// to the disk.
+fn write_zeros(
+    file: &File,
+    path: &Path,
+    len: u64,
+    write_len: usize,
+    sync_len: Option<usize>,
+) -> Result<(), PrepareError> {
+    let zeros = vec![0; write_len];
+    let (mut offset, mut unsynced) = (0, 0);
+    while offset < len {
+        let count = usize::try_from(len - offset).map_or(write_len, |left| left.min(write_len));
+        file.write_all_at(&zeros[..count], offset).at("write", path).map_err(|error| classify(error, len))?;
+        offset += count as u64;
+        unsynced += count;
+        if sync_len.is_some_and(|sync_len| unsynced >= sync_len) {
+            file.sync_data().at("sync", path).map_err(|error| classify(error, len))?;
+            unsynced = 0;
         }
     }
-    file.sync_all().at("sync", path).map_err(|error| classify(error, len))
+    Ok(())
 }
 
 fn classify(source: FileError, len: u64) -> PrepareError {

@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use windrow_core::log::{SegmentMemory, Unverified};
 use windrow_core::types::Lsn;
 
 use crate::files::{At, FileError};
 use crate::sigbus::Registration;
+
+/// A flush of at least so many bytes takes their pages out of the page table first; see [`SegmentView::sync_data`].
+const BULK_LEN_MIN: usize = 256 << 10;
+const PAGE: usize = 4 << 10;
 
 /// The mapping and its file, alive as long as any handle on it.
 ///
@@ -28,9 +32,22 @@ struct Mapping {
     base: Lsn,
     /// Mirror of the owner's published end, for the views of other threads.
     published: AtomicUsize,
+    /// Where the published prefix ended when it was flushed last: a guess that only speed depends on.
+    flushed: AtomicUsize,
 }
 
 impl Mapping {
+    /// Takes pages out of the page table of this process, all at once; they stay as they are in the page cache.
+    fn unmap_pages(&self, range: Range<usize>) {
+        let (start, end) = (range.start.next_multiple_of(PAGE), range.end - range.end % PAGE);
+        if start < end {
+            // SAFETY: the mapping is a shared one of a file, so nothing is lost: stores that were made are in the page
+            // cache, and whoever reads or stores next gets the same pages mapped again.
+            let _unsupported =
+                unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+        }
+    }
+
     /// Bytes that the caller knows not to change while the returned slice lives.
     ///
     /// # Safety
@@ -76,8 +93,8 @@ impl MappedSegment {
 
     fn new(map: MmapRaw, file: File, path: PathBuf, base: Lsn, visible: usize, writable: bool) -> Self {
         let registration = Registration::new(map.as_ptr(), map.len(), &path);
-        let published = AtomicUsize::new(0);
-        let mapping = Arc::new(Mapping { _registration: registration, map, file, path, base, published });
+        let (published, flushed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let mapping = Arc::new(Mapping { _registration: registration, map, file, path, base, published, flushed });
         Self { mapping, published: 0, visible, writable }
     }
 
@@ -250,10 +267,20 @@ impl SegmentView {
 
     /// Flushes the file's data: `fdatasync`.
     ///
+    /// Each mapped page that it writes is made read-only in the page table one by one, and each time every other core that
+    /// runs a thread of this process is interrupted. Where much has been stored since the last flush, the pages are taken
+    /// out of the page table before, which takes one interruption for all; the next access of each maps it again, with its
+    /// neighbours. Measured with 64 MiB: half of the processor time of the flush.
+    ///
     /// # Errors
     /// What the system says. The data may be lost then, and a second try would report success without having written
     /// it; see [`FlushFailed`](crate::FlushFailed).
     pub fn sync_data(&self) -> Result<(), FileError> {
+        let end = self.published_end();
+        let before = self.mapping.flushed.swap(end, Ordering::Relaxed);
+        if end.saturating_sub(before) >= BULK_LEN_MIN {
+            self.mapping.unmap_pages(before..end);
+        }
         self.mapping.file.sync_data().at("flush", &self.mapping.path)
     }
 }

@@ -40,6 +40,26 @@ fn every_fill_mode_makes_an_allocated_segment_of_zeros() {
 }
 
 #[test]
+fn a_large_flush_leaves_what_was_stored_and_lets_more_be_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let len = 1 << 20;
+    let mut segment = create_segment(dir.path(), Lsn::ZERO, len, FillMode::Whole).unwrap();
+    let half = 600_000;
+    segment.write(0..half).fill(1);
+    segment.publish(half);
+    let view = segment.share();
+    let read_meanwhile = view.bytes(0..half);
+    view.sync_data().unwrap();
+    assert!(read_meanwhile.iter().all(|&byte| byte == 1));
+    segment.write(half..1 << 20).fill(2);
+    segment.publish(1 << 20);
+    view.sync_data().unwrap();
+    assert_eq!(view.bytes(half - 1..half + 1), [1, 2]);
+    let file = std::fs::read(segment.path()).unwrap();
+    assert!(file[..half].iter().all(|&byte| byte == 1) && file[half..].iter().all(|&byte| byte == 2));
+}
+
+#[test]
 fn stores_reach_the_file_and_views_outlive_their_segment() {
     let dir = tempfile::tempdir().unwrap();
     let mut segment = create_segment(dir.path(), Lsn::ZERO, 8192, FillMode::Write4K).unwrap();

@@ -50,7 +50,7 @@ pub(super) fn open(
     let mut hosted = Hosted::replica(found.partition, found.dir, found.control, config.fill, hot_len);
     if found.log.end == found.log.start && !leads {
         // Some leader's log is what comes next.
-        hosted.filling.awaited();
+        hosted.filling.everything_comes();
     }
     Ok(OpenedHere { hosted, report: found.report, replica: Some(Found { promised: found.promised, log: found.log }) })
 }

@@ -2,8 +2,10 @@
 //!
 //! What is written little by little wants a segment that has been written before: the setting says how. A follower that
 //! is far behind gets whole segments, and would write each of them twice: so these are allocated only, their pages are
-//! made ready at once, and they are flushed when they are full. The space is there in either case, and reads as zeros
-//! until it is written.
+//! made ready at once, and they are flushed when they are full. A follower that has nothing takes it that this is so
+//! before it has heard of a leader, but for its first segment: how much there is, only the leader knows, and flushing
+//! a little of a segment that was made ready writes all of it. The space is there in any case, and reads as zeros until
+//! it is written.
 
 use std::time::Duration;
 
@@ -21,19 +23,28 @@ pub(crate) struct Filling {
     leader_has: Lsn,
     /// Somebody waits for the next segment with what a leader has sent.
     awaited: bool,
+    /// Nothing is here yet, and everything is to come from a leader.
+    empty: bool,
     /// The file system allocates nothing that is not written.
     only_usual: bool,
 }
 
 impl Filling {
     pub(super) const fn new(usual: FillMode) -> Self {
-        Self { usual, leader_has: Lsn::ZERO, awaited: false, only_usual: false }
+        Self { usual, leader_has: Lsn::ZERO, awaited: false, empty: false, only_usual: false }
+    }
+
+    /// Nothing is here yet, and everything is to come from a leader: how much, it has not said.
+    #[cfg(feature = "shared-nothing")]
+    pub(crate) const fn everything_comes(&mut self) {
+        self.empty = true;
     }
 
     /// A leader's log goes on at least up to `upto`.
     #[cfg(feature = "shared-nothing")]
     pub(super) fn leader_has(&mut self, upto: Lsn) {
         self.leader_has = self.leader_has.max(upto);
+        self.empty = false;
     }
 
     /// What comes from a leader waits for the next segment, or is about to.
@@ -47,6 +58,7 @@ impl Filling {
     pub(super) const fn forget_leader(&mut self) {
         self.leader_has = Lsn::ZERO;
         self.awaited = false;
+        self.empty = false;
     }
 
     /// Whether everything below `upto` is on its way from a leader.
@@ -59,9 +71,9 @@ impl Filling {
         let awaited = std::mem::take(&mut self.awaited);
         if self.only_usual {
             self.usual
-        } else if self.comes(base.plus(len)) {
+        } else if self.comes(base.plus(len)) || (self.empty && base > Lsn::ZERO) {
             FillMode::Whole
-        } else if awaited || self.leader_has > base {
+        } else if awaited || self.empty || self.leader_has > base {
             FillMode::Allocate
         } else {
             self.usual
@@ -103,6 +115,11 @@ mod tests {
             filling.awaited();
             assert_eq!(filling.of(base, LEN), FillMode::Allocate, "it comes faster than segments are made");
             assert_eq!(filling.of(base, LEN), FillMode::Write16K, "once");
+            filling.everything_comes();
+            assert_eq!(filling.of(Lsn::ZERO, LEN), FillMode::Allocate, "little may come at first");
+            assert_eq!(filling.of(base, LEN), FillMode::Whole, "until the leader has said how much");
+            filling.leader_has(base);
+            assert_eq!(filling.of(base, LEN), FillMode::Write16K);
         }
     }
 
