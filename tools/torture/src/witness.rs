@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ const WATCHED: Duration = Duration::from_millis(500);
 const OTHER_PATIENCE: Duration = Duration::from_secs(2);
 /// Lines of a file of `/proc` that are shown.
 const LINES_MAX: usize = 24;
+/// What the kernel calls a socket that is over.
+const TIME_WAIT: &str = "06";
 
 /// Whom to look at when no reply comes.
 #[derive(Clone, Debug)]
@@ -142,15 +144,15 @@ impl Witness {
 
     /// The sockets at its port, with what waits in them to be sent and to be read.
     fn sockets(&self, text: &mut String) {
-        let port = format!(":{:04X}", self.address.port());
-        for table in ["tcp", "tcp6"] {
-            for line in read(&self.proc("net").join(table)).lines().skip(1) {
-                let words: Vec<&str> = line.split_whitespace().collect();
-                if let [_, local, remote, state, queues, ..] = words[..]
-                    && (local.ends_with(&port) || remote.ends_with(&port))
-                {
-                    let _ = writeln!(text, "  socket {local} {remote} state {state} queues {queues}");
-                }
+        let is_its =
+            |end: &str| parse_end(end).is_some_and(|(ip, port)| port == self.address.port() && ip == self.address.ip());
+        for line in read(&self.proc("net").join("tcp")).lines().skip(1) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let [_, local, remote, state, queues, ..] = words[..]
+                && state != TIME_WAIT
+                && (is_its(local) || is_its(remote))
+            {
+                let _ = writeln!(text, "  socket {local} {remote} state {state} queues {queues}");
             }
         }
     }
@@ -171,6 +173,13 @@ impl Witness {
             Err(error) => format!("another client is not answered either: {error}"),
         }
     }
+}
+
+/// An IPv4 address with its port as `/proc/net/tcp` has it.
+fn parse_end(text: &str) -> Option<(IpAddr, u16)> {
+    let (ip, port) = text.split_once(':')?;
+    let ip = u32::from_str_radix(ip, 16).ok().filter(|_| ip.len() == 8)?;
+    Some((Ipv4Addr::from(ip.to_ne_bytes()).into(), u16::from_str_radix(port, 16).ok()?))
 }
 
 /// Whether it is only the time that is over.
@@ -230,7 +239,7 @@ fn read(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::TcpListener;
 
     use super::*;
 

@@ -68,9 +68,12 @@ impl<S: ServerCommands> Engine<S> {
     pub(super) fn promote(&mut self, at: usize, promotion: Promotion, replicas: &mut Replicas) {
         let partition = self.parts.hosted[at].id;
         let part = &mut replicas.parts[at];
-        part.receiving = None;
         match part.replica.handle_promote(promotion) {
-            Ok(epoch) => tracing::info!(%partition, %epoch, ?promotion, "asks to lead"),
+            Ok(epoch) => {
+                // Whoever asks to lead follows nobody. Who is refused goes on with what is arriving.
+                part.receiving = None;
+                tracing::info!(%partition, %epoch, ?promotion, "asks to lead");
+            }
             Err(PromoteError::Already) => {}
             // Its superblock is being written, or its log cut: neither takes long.
             Err(PromoteError::Busy) => part.asks_again = Some(promotion),
