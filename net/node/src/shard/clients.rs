@@ -1,5 +1,7 @@
 //! The connections of one core, and which of them have something to be done.
 
+use std::collections::VecDeque;
+
 use crate::net::{Connection, Pool, Slab, Stalled, Ticket, Wait};
 use crate::ring::ConnId;
 
@@ -10,6 +12,8 @@ pub(crate) struct Clients {
     pub(crate) pool: Pool,
     /// Connections whose output may have something to send, or that may be closed.
     pub(crate) dirty: Vec<ConnId>,
+    /// Connections whose wait for a flush is over. Many are at a time, so that each round looks at some of them only.
+    pub(crate) woken: VecDeque<ConnId>,
     /// Connections that had stalled and may go on.
     pub(crate) resumed: Vec<ConnId>,
 }
@@ -48,7 +52,7 @@ impl Clients {
     pub(crate) fn wake(&mut self, id: ConnId) {
         if let Some(connection) = self.slab.get_mut(id) {
             connection.waiting = false;
-            self.touch(id);
+            self.woken.push_back(id);
         }
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Driver<H: Handler> {
     pub(super) spare_parts: Vec<Vec<Part>>,
     /// What the release at hand has let go: so many replies, what they waited for, since when they were there.
     pub(super) released: Vec<(usize, Wait, Instant)>,
+    /// When somebody was answered last without a wait for a flush.
+    pub(super) at_once: Option<Instant>,
     listeners: Vec<Accepting>,
     by_address: HashMap<IpAddr, usize>,
     ticks: usize,
@@ -108,6 +110,7 @@ impl<H: Handler> Driver<H> {
             input_held: 0,
             spare_parts: Vec::new(),
             released: Vec::new(),
+            at_once: None,
             listeners: listeners.into_iter().map(|listener| Accepting { listener, armed: false }).collect(),
             by_address: HashMap::new(),
             ticks: 0,

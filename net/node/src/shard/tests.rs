@@ -103,6 +103,24 @@ fn commands_in_any_cut_are_answered_in_order() {
 }
 
 #[test]
+fn all_whom_a_flush_wakes_are_answered_while_somebody_reads() {
+    let server = Server::start(Limits::default(), false);
+    let mut reader = server.connect();
+    let mut writers: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    for _ in 0..50 {
+        for writer in &mut writers {
+            writer.write_all(b"SET a b\r\n").unwrap();
+        }
+        // Answered at once, so that the replies to the others go out in several rounds.
+        reader.write_all(b"PING\r\n").unwrap();
+        expect(&mut reader, b"+PONG\r\n");
+        for writer in &mut writers {
+            expect(writer, b"+OK\r\n");
+        }
+    }
+}
+
+#[test]
 fn a_pipeline_of_any_depth_is_answered_in_full() {
     let server = Server::start(Limits::default(), false);
     let mut stream = server.connect();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
 
@@ -13,6 +14,14 @@ use crate::metrics::Stage;
 use crate::net::limits::{INPUT_BUDGET_PER_CORE, INPUT_STALLED_MAX, PIPELINE_RESUME};
 use crate::net::{Connection, Overdue, Pool, Receiving, Stalled, Wait};
 use crate::ring::{ConnId, Lease, Part, Received};
+
+/// Connections that a flush has woken and that one round sends to, where others ask for what needs no flush. Handing
+/// replies to the kernel takes some microseconds for each, and whoever reads would wait for all of them: measured with 50
+/// that write and one that reads, its median from 178 to 100 µs (alone it is 113), and its p99 to two thirds.
+/// Where all wait for flushes, one round sends to all: then they come back together, and share the next flush.
+const SENDS_PER_ROUND: usize = 8;
+/// How long somebody is taken to be there who asks for what needs no flush.
+const AT_ONCE_WITHIN: Duration = Duration::from_millis(20);
 
 impl<H: Handler> Driver<H> {
     /// Something was received, or can't be. Returns how many bytes it was.
@@ -104,7 +113,13 @@ impl<H: Handler> Driver<H> {
         if self.clients.dirty.is_empty() {
             self.clients.dirty = dirty;
         }
-        !self.clients.dirty.is_empty() || !self.clients.resumed.is_empty()
+        let mixed = self.at_once.is_some_and(|last| self.now.instant.saturating_duration_since(last) < AT_ONCE_WITHIN);
+        for _ in 0..if mixed { SENDS_PER_ROUND } else { usize::MAX } {
+            let Some(id) = self.clients.woken.pop_front() else { break };
+            self.settle(id);
+        }
+        let Clients { dirty, woken, resumed, .. } = &self.clients;
+        !(dirty.is_empty() && woken.is_empty() && resumed.is_empty())
     }
 
     /// A send is done.
@@ -177,6 +192,8 @@ impl<H: Handler> Driver<H> {
             let took = self.now.instant.saturating_duration_since(since);
             if matches!(wait, Wait::Commit { .. }) {
                 metrics.stage(Stage::Flushed, took, replies as u64);
+            } else {
+                self.at_once = Some(self.now.instant);
             }
             metrics.stage(Stage::Replied, took, replies as u64);
         }
