@@ -67,6 +67,10 @@ pub struct Times {
     pub redial_min: Duration,
     /// The longest time between two attempts.
     pub redial_max: Duration,
+    /// How many attempts in a row a host may refuse, because nobody listens there, before they get rarer.
+    pub redials_quick: u32,
+    /// The longest time between two attempts where the host refuses.
+    pub redial_refused_max: Duration,
 }
 
 impl Default for Times {
@@ -77,6 +81,8 @@ impl Default for Times {
             alive_every: Duration::from_millis(500),
             redial_min: Duration::from_millis(100),
             redial_max: Duration::from_secs(5),
+            redials_quick: 100,
+            redial_refused_max: Duration::from_secs(1),
         }
     }
 }

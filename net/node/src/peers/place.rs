@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
+
+/// A name is looked up no more often than this.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Where another node is.
 #[derive(Clone, Debug)]
@@ -34,6 +38,12 @@ struct Name {
 #[derive(Default, Debug)]
 struct Found {
     address: Option<SocketAddr>,
+    /// All addresses that the name had, in their order.
+    all: Vec<SocketAddr>,
+    /// How often they were others than before.
+    moves: u64,
+    /// When it was asked for the last time.
+    asked_at: Option<Instant>,
     /// Why the last attempt found nothing.
     trouble: Option<String>,
 }
@@ -70,7 +80,7 @@ impl Resolver {
         }
         let name = Name { host: host.to_owned(), port, asked: AtomicBool::new(false), found: Mutex::default() };
         let place = Place(Kind::Named { name: Arc::new(name), thread: self.thread.clone() });
-        place.look_again();
+        place.look_again(Instant::now());
         place
     }
 }
@@ -80,10 +90,16 @@ fn resolve(asked: &Receiver<Arc<Name>>, look_up: impl Fn(&str, u16) -> io::Resul
     for name in asked {
         let looked_up = look_up(&name.host, name.port);
         let mut found = name.found();
-        match looked_up.map(|addresses| next_of(&addresses, found.address)) {
-            Ok(Some(address)) => *found = Found { address: Some(address), trouble: None },
+        match looked_up.map(|addresses| (next_of(&addresses, found.address), addresses)) {
+            Ok((Some(address), mut all)) => {
+                all.sort_unstable();
+                found.moves += u64::from(all != found.all);
+                found.all = all;
+                found.address = Some(address);
+                found.trouble = None;
+            }
             // What it led to before may be right again before the resolver is.
-            Ok(None) => found.trouble = Some("the name has no address".to_owned()),
+            Ok((None, _)) => found.trouble = Some("the name has no address".to_owned()),
             Err(error) => found.trouble = Some(error.to_string()),
         }
         drop(found);
@@ -96,6 +112,12 @@ fn next_of(addresses: &[SocketAddr], before: Option<SocketAddr>) -> Option<Socke
     let place = addresses.iter().position(|address| Some(*address) == before);
     let next = place.map_or(0, |place| (place + 1) % addresses.len());
     addresses.get(next).copied()
+}
+
+impl Found {
+    fn is_due(&self, now: Instant) -> bool {
+        self.asked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_EVERY)
+    }
 }
 
 impl Name {
@@ -126,11 +148,22 @@ impl Place {
         }
     }
 
-    /// It could not be connected to: its name is looked up again, if it has one. Does not wait.
-    pub(super) fn look_again(&self) {
+    /// How often its name has come to lead elsewhere.
+    pub(super) fn moves(&self) -> u64 {
+        match &self.0 {
+            Kind::Fixed(_) => 0,
+            Kind::Named { name, .. } => name.found().moves,
+        }
+    }
+
+    /// It could not be connected to: its name is looked up again, if it has one and was not looked up a moment ago.
+    /// Does not wait.
+    pub(super) fn look_again(&self, now: Instant) {
         if let Kind::Named { name, thread } = &self.0
+            && name.found().is_due(now)
             && !name.asked.swap(true, Ordering::AcqRel)
         {
+            name.found().asked_at = Some(now);
             // The thread lives as long as anybody can ask it.
             let _sent = thread.send(Arc::clone(name));
         }
@@ -156,21 +189,38 @@ impl fmt::Display for Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
+pub(super) mod tests {
     use super::*;
+
+    /// A resolver, and what has it say that the name of a place leads to the address with this number, long after it was
+    /// asked the last time.
+    pub(in crate::peers) fn scripted() -> (Resolver, impl Fn(&Place, Instant, u8)) {
+        let (answer, answers) = channel::<io::Result<Vec<SocketAddr>>>();
+        let resolver = Resolver::with(move |_, _| answers.recv().unwrap_or_else(|_| Ok(Vec::new()))).unwrap();
+        let say = move |place: &Place, now: Instant, last: u8| {
+            let Kind::Named { name, .. } = &place.0 else { panic!("it has a name") };
+            name.found().asked_at = None;
+            place.look_again(now);
+            answer.send(Ok(vec![address(last)])).unwrap();
+            until(|| !name.asked.load(Ordering::Acquire));
+        };
+        (resolver, say)
+    }
 
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, last], 7))
     }
 
-    fn until(so: impl Fn() -> bool) {
+    fn until(mut so: impl FnMut() -> bool) {
         let since = Instant::now();
         while !so() {
             assert!(since.elapsed() < Duration::from_secs(30), "it never came to that");
             thread::yield_now();
         }
+    }
+
+    fn is_asked(place: &Place) -> bool {
+        matches!(&place.0, Kind::Named { name, .. } if name.asked.load(Ordering::Acquire))
     }
 
     #[test]
@@ -189,17 +239,25 @@ mod tests {
         let resolver = Resolver::with(move |_, _| answers.recv().unwrap_or_else(|_| Ok(Vec::new()))).unwrap();
         let place = resolver.place("node-2", 7);
         // The resolver hangs, and asking again does not pile up.
-        (0..1_000).for_each(|_| place.look_again());
+        let mut now = Instant::now();
+        (0..1_000).for_each(|second| place.look_again(now + LOOK_EVERY * second));
         assert!(place.address().unwrap_err().to_string().contains("being looked up"));
         answer.send(Ok(vec![address(1)])).unwrap();
         until(|| place.address().is_ok());
         assert_eq!(place.address().unwrap(), address(1));
+        // It is not asked for again at once, and then it is.
+        until(|| !is_asked(&place));
+        place.look_again(now + LOOK_EVERY / 2);
+        assert!(!is_asked(&place));
         // It moves. Until that is known, it is looked for where it was.
-        place.look_again();
+        now += LOOK_EVERY;
+        place.look_again(now);
+        assert!(is_asked(&place));
         assert_eq!(place.address().unwrap(), address(1));
         answer.send(Err(io::ErrorKind::TimedOut.into())).unwrap();
         until(|| {
-            place.look_again();
+            now += LOOK_EVERY;
+            place.look_again(now);
             answer.send(Ok(vec![address(3)])).unwrap();
             place.address().is_ok_and(|found| found == address(3))
         });
