@@ -44,6 +44,8 @@ pub enum Body {
         start: Lsn,
         /// The chain value that it starts from.
         start_chain: Chain,
+        /// Up to where the two logs are the same, where the leader knows.
+        common: Option<Lsn>,
     },
     /// From the leader: the bytes of the log from `from` to `to` follow.
     Bytes {

@@ -56,6 +56,7 @@ impl Why {
             Self::Handshake(HandshakeError::OtherReplica { .. }) => "other replica",
             Self::Handshake(HandshakeError::Layout { .. }) => "other layout",
             Self::Handshake(_) => "malformed handshake",
+            Self::Handshake(HandshakeError::Version { .. }) => "other version",
             Self::Slow => "slow",
             Self::Broken(Broken::Ended) => "ended",
             Self::Broken(Broken::Io(_)) => "io",

@@ -8,7 +8,7 @@ use thiserror::Error;
 use windrow_core::replication::ReplicaId;
 use windrow_core::types::ClusterId;
 use windrow_proto::replication::{
-    Challenge, FrameError, Handshake, Layout, Mode, NONCE_LEN, Opening, Rejection, VERSION, Welcome, agree,
+    Challenge, FrameError, Handshake, Layout, Mode, NONCE_LEN, Opening, Rejection, VERSION, Versions, Welcome, agree,
 };
 
 use super::secret::{Secret, Side};
@@ -49,6 +49,17 @@ pub enum HandshakeError {
         /// Which one is there.
         found: ReplicaId,
     },
+    /// The nodes speak different versions of the protocol.
+    #[error(
+        "this node speaks {own} of the protocol between nodes and the other one {other}; run the same version of Windrow \
+         on all nodes of a set (`windrow --version` says which one a program is)"
+    )]
+    Version {
+        /// What this node speaks.
+        own: Versions,
+        /// What the other one speaks.
+        other: Versions,
+    },
     /// The nodes lay their partitions out otherwise.
     #[error(
         "this node has {own} and the other one {other}; give all nodes of a set the same number of cores (`cores`), and \
@@ -71,7 +82,7 @@ pub enum HandshakeError {
 /// What to do about a rejection. The messages of [`Rejection`] say what it is.
 const fn remedy(rejection: Rejection) -> &'static str {
     match rejection {
-        Rejection::Version | Rejection::Features => "run the same version of Windrow on both nodes",
+        Rejection::Version(_) | Rejection::Features => "run the same version of Windrow on both nodes",
         Rejection::Mode => "run the same build (shared-nothing) on both nodes",
         Rejection::Cluster => {
             "one of the data directories belongs to another cluster: check `dir` and the list of peers on both nodes"
@@ -91,6 +102,7 @@ impl HandshakeError {
     pub(super) const fn by_peer(own: &Own, rejection: Rejection) -> Self {
         match rejection {
             Rejection::Layout(other) => Self::Layout { own: own.layout, other },
+            Rejection::Version(other) => Self::Version { own: Versions::OWN, other },
             other => Self::RejectedByPeer(other),
         }
     }
@@ -188,6 +200,10 @@ impl Handshaking {
     fn opened(&mut self, own: &Own, opening: &Opening, body: &[u8], nonce: [u8; NONCE_LEN]) -> Progress {
         let (version, features) = match agree(opening, own.cluster, own.mode, FEATURES, FEATURES) {
             Ok(agreed) => agreed,
+            Err(rejection @ Rejection::Version(own)) => {
+                let other = Versions { min: opening.version_min, max: opening.version_max };
+                return Progress::Failed(HandshakeError::Version { own, other }, Some(Handshake::Rejected(rejection)));
+            }
             Err(rejection) => return reject(rejection),
         };
         // The lower one connects, so that there is one connection between two.
@@ -221,7 +237,9 @@ impl Handshaking {
             return reject(Rejection::Mode);
         }
         if challenge.version != VERSION {
-            return reject(Rejection::Version);
+            let (own, other) = (Versions::OWN, Versions { min: challenge.version, max: challenge.version });
+            let answer = Handshake::Rejected(Rejection::Version(own));
+            return Progress::Failed(HandshakeError::Version { own, other }, Some(answer));
         }
         if challenge.features & !FEATURES != 0 {
             return reject(Rejection::Features);

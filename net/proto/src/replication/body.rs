@@ -25,6 +25,8 @@ const REFUSE: u8 = 26;
 const TAKE_OVER: u8 = 27;
 
 const HAS_OLDER: u16 = 1;
+/// In place of an LSN that the leader does not know.
+const UNKNOWN: u64 = u64::MAX;
 
 pub(super) const fn is_kind(kind: u8) -> bool {
     matches!(kind, HEARTBEAT..=TAKE_OVER)
@@ -61,9 +63,9 @@ pub(super) fn encode(body: &Body, out: &mut Writer<'_>) {
             log_end(end, out);
             out.u64(to.get());
         }
-        Body::Restart { end, start, start_chain } => {
+        Body::Restart { end, start, start_chain, common } => {
             log_end(end, out);
-            out.u64(start.get()).u32(start_chain.get()).u32(0);
+            out.u64(start.get()).u32(start_chain.get()).u32(0).u64(common.map_or(UNKNOWN, Lsn::get));
         }
         Body::Bytes { from, to, committed } => {
             assert!(to > from && to.since(*from) <= RANGE_LEN_MAX, "a range stays within its bounds");
@@ -136,7 +138,11 @@ pub(super) fn decode(kind: u8, partition: PartitionId, body: &[u8]) -> Option<Bo
         RESTART => {
             let end = decode_log_end(&mut reader)?;
             let LogEnd { lsn: start, chain: start_chain } = decode_log_end(&mut reader)?;
-            Body::Restart { end, start, start_chain }
+            let common = match reader.u64()? {
+                UNKNOWN => None,
+                known => Some(position_of_log(known)?),
+            };
+            Body::Restart { end, start, start_chain, common }
         }
         BYTES => {
             let (from, to, committed) = (lsn(&mut reader)?, lsn(&mut reader)?, lsn(&mut reader)?);
@@ -163,8 +169,12 @@ pub(super) fn decode(kind: u8, partition: PartitionId, body: &[u8]) -> Option<Bo
 }
 
 fn lsn(reader: &mut Reader<'_>) -> Option<Lsn> {
-    // Room for a window beyond every position, so that no sum of positions overflows.
-    reader.u64().filter(|&bytes| bytes <= u64::MAX >> 1).map(Lsn::new)
+    reader.u64().and_then(position_of_log)
+}
+
+/// Room for a window beyond every position, so that no sum of positions overflows.
+fn position_of_log(bytes: u64) -> Option<Lsn> {
+    (bytes <= u64::MAX >> 1).then_some(Lsn::new(bytes))
 }
 
 fn padded_epoch(reader: &mut Reader<'_>) -> Option<Epoch> {

@@ -9,8 +9,9 @@ use windrow_core::types::ClusterId;
 
 use super::cursor::{Reader, Writer};
 
-/// The version of the protocol that this build speaks.
-pub const VERSION: u16 = 1;
+/// The version of the protocol that this build speaks: of the handshake and of the messages behind it. Version 1 had
+/// several forms, which did not tell of one another.
+pub const VERSION: u16 = 2;
 /// Bytes of a nonce.
 pub const NONCE_LEN: usize = 32;
 /// Bytes of a proof: an HMAC-SHA-256.
@@ -127,13 +128,39 @@ pub struct Welcome {
     pub proof: [u8; PROOF_LEN],
 }
 
+/// The versions of the protocol that a node speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Versions {
+    /// The oldest; zero where the node does not say, which is version 1.
+    pub min: u16,
+    /// The newest; not below that.
+    pub max: u16,
+}
+
+impl Versions {
+    /// What this build speaks.
+    pub const OWN: Self = Self { min: VERSION, max: VERSION };
+}
+
+impl core::fmt::Display for Versions {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match (self.min.max(1), self.max.max(1)) {
+            (min, max) if min == max => write!(f, "version {min}"),
+            (min, max) => write!(f, "versions {min} to {max}"),
+        }
+    }
+}
+
 /// Why a handshake ends.
 #[derive(thiserror::Error, Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Rejection {
     /// No version that both speak.
-    #[error("no version of the protocol is spoken by both")]
-    Version,
+    #[error("it speaks {0} of the protocol between nodes, and nothing that is spoken here")]
+    Version(
+        /// What the one speaks that rejects.
+        Versions,
+    ),
     /// One side was built for shared memory, the other one is not.
     #[error("one side is built for shared-memory mode and the other for shared-nothing mode")]
     Mode,
@@ -163,7 +190,7 @@ pub enum Rejection {
 impl Rejection {
     const fn to_code(self) -> u16 {
         match self {
-            Self::Version => 1,
+            Self::Version(_) => 1,
             Self::Mode => 2,
             Self::Features => 3,
             Self::Cluster => 4,
@@ -177,6 +204,7 @@ impl Rejection {
     fn encode(self, writer: &mut Writer<'_>) {
         writer.u16(self.to_code());
         match self {
+            Self::Version(versions) => writer.u16(versions.min).u16(versions.max).bytes(&[0; 2]),
             Self::Layout(layout) => layout.encode(writer).bytes(&[0; 2]),
             _ => writer.bytes(&[0; 6]),
         };
@@ -184,7 +212,11 @@ impl Rejection {
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let rejection = match reader.u16()? {
-            1 => Self::Version,
+            1 => {
+                let (min, max) = (reader.u16()?, reader.u16()?);
+                reader.zero::<2>()?;
+                return (min <= max).then_some(Self::Version(Versions { min, max }));
+            }
             2 => Self::Mode,
             3 => Self::Features,
             4 => Self::Cluster,
@@ -232,7 +264,7 @@ pub fn agree(
         return Err(Rejection::Mode);
     }
     if !(opening.version_min..=opening.version_max).contains(&VERSION) {
-        return Err(Rejection::Version);
+        return Err(Rejection::Version(Versions::OWN));
     }
     let both = opening.features & features;
     if (opening.features_required | required) & !both != 0 {

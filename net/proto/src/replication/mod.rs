@@ -16,7 +16,7 @@ pub use frame::{
     encode_alive, encode_handshake,
 };
 pub use handshake::{
-    Challenge, Handshake, Layout, Mode, NONCE_LEN, Opening, PROOF_LEN, Rejection, VERSION, Welcome, agree,
+    Challenge, Handshake, Layout, Mode, NONCE_LEN, Opening, PROOF_LEN, Rejection, VERSION, Versions, Welcome, agree,
 };
 
 #[cfg(test)]

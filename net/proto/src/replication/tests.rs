@@ -80,8 +80,12 @@ fn body(partition: PartitionId) -> impl Strategy<Value = Body> {
             end: LogEnd { lsn: Lsn::new(end), chain: Chain::new(chain) },
             to: Lsn::new(to % end),
         }),
-        (log_end(), lsn(), any::<u32>())
-            .prop_map(|(end, start, chain)| { Body::Restart { end, start, start_chain: Chain::new(chain) } }),
+        (log_end(), log_end(), proptest::option::of(lsn())).prop_map(|(end, begin, common)| Body::Restart {
+            end,
+            start: begin.lsn,
+            start_chain: begin.chain,
+            common,
+        }),
         (0_u64..1 << 50, 1..=RANGE_LEN_MAX, lsn()).prop_map(|(from, len, committed)| {
             Body::Bytes { from: Lsn::new(from), to: Lsn::new(from + len), committed }
         }),
@@ -108,7 +112,7 @@ fn handshake() -> impl Strategy<Value = Handshake> {
     let mode = || prop_oneof![Just(Mode::SharedMemory), Just(Mode::SharedNothing)];
     let who = || (any::<[u8; 16]>().prop_map(ClusterId), any::<u64>().prop_map(ReplicaId::new));
     let rejections = [
-        Rejection::Version,
+        Rejection::Version(Versions { min: 0x0102, max: 0x0304 }),
         Rejection::Mode,
         Rejection::Features,
         Rejection::Cluster,
@@ -274,9 +278,12 @@ fn both_sides_have_to_share_cluster_mode_version_and_features() {
     assert_eq!(with(opening, 0b011, 0b010), Ok((VERSION, 0b010)));
     assert_eq!(with(opening, 0b100, 0), Err(Rejection::Features), "they require what is not known here");
     assert_eq!(with(opening, 0b011, 0b001), Err(Rejection::Features), "we require what is not known there");
-    assert_eq!(with(Opening { version_min: 2, ..opening }, 0b010, 0), Err(Rejection::Version));
+    for (version_min, version_max) in [(1, VERSION - 1), (VERSION + 1, VERSION + 1)] {
+        let other = Opening { version_min, version_max, ..opening };
+        assert_eq!(with(other, 0b010, 0), Err(Rejection::Version(Versions::OWN)));
+    }
     assert_eq!(with(Opening { mode: Mode::SharedMemory, ..opening }, 0b010, 0), Err(Rejection::Mode));
-    let other = Opening { cluster: ClusterId([2; 16]), mode: Mode::SharedMemory, version_min: 2, ..opening };
+    let other = Opening { cluster: ClusterId([2; 16]), mode: Mode::SharedMemory, version_min: 3, ..opening };
     assert_eq!(with(other, 0b010, 0), Err(Rejection::Cluster), "the cluster comes first");
 }
 
@@ -302,7 +309,7 @@ fn messages_have_the_kinds_and_lengths_that_are_documented() {
         Body::OlderEpochs { before: Epoch::ZERO },
         Body::Resume(end),
         Body::Cut { end, to: zero },
-        Body::Restart { end, start: zero, start_chain: Chain::new(0) },
+        Body::Restart { end, start: zero, start_chain: Chain::new(0), common: None },
         Body::Bytes { from: zero, to: Lsn::new(16), committed: zero },
         Body::Ack(Ack::default()),
         Body::PromiseRequest(PromiseRequest { cluster, partition, position }),
@@ -318,4 +325,20 @@ fn messages_have_the_kinds_and_lengths_that_are_documented() {
         let documented = row.split('|').nth(4).unwrap().split_whitespace().next().unwrap();
         assert_eq!(documented, alloc::format!("{}", bytes.len() - FRAME_HEADER_LEN), "{row}");
     }
+}
+
+#[test]
+fn a_node_that_refuses_a_version_says_which_it_speaks() {
+    // What version 1 said of it: nothing.
+    let mut body = [0; 8];
+    body[0] = 1;
+    let read = |body: &[u8]| match decode(&framed(5, 0, body), Phase::Handshake) {
+        Ok(Some((Frame::Handshake(Handshake::Rejected(rejection)), _))) => Some(alloc::format!("{rejection}")),
+        _ => None,
+    };
+    assert!(read(&body).unwrap().starts_with("it speaks version 1 of"));
+    (body[2], body[4]) = (3, 5);
+    assert!(read(&body).unwrap().starts_with("it speaks versions 3 to 5 of"));
+    (body[2], body[4]) = (5, 3);
+    assert_eq!(read(&body), None, "the oldest is not above the newest");
 }

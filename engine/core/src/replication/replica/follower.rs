@@ -91,7 +91,9 @@ impl Replica {
             Body::OlderEpochs { before } => self.say_hello(now, Some(before)),
             Body::Resume(end) => self.handle_resume(now, end),
             Body::Cut { end, to } => self.handle_cut_order(from, end, to),
-            Body::Restart { end, start, start_chain } => self.handle_restart(end, start, start_chain),
+            Body::Restart { end, start, start_chain, common } => {
+                self.handle_restart_order(from, end, LogEnd { lsn: start, chain: start_chain }, common);
+            }
             Body::Bytes { from, to, committed } => self.handle_bytes(now, from, to, committed),
             _ => {}
         }
@@ -207,22 +209,45 @@ impl Replica {
         if !self.obeys(end) || to >= self.log.end || to < self.log.start {
             return;
         }
-        if to < self.committed {
-            let committed = self.committed;
-            self.event(Event::WouldLoseCommitted { to, committed });
-            // With the rule `Leader`, a promotion may lose what was confirmed: that was chosen.
-            if self.config.rule != CommitRule::Leader && !self.may_lose {
-                return self.refuse(from, Refusal::WouldLoseCommitted { committed });
-            }
+        if !self.keeps_committed(from, (to < self.committed).then_some(to)) {
+            self.begin_surgery(Surgery::Cut { to });
         }
-        self.begin_surgery(Surgery::Cut { to });
+    }
+
+    /// The leader's log lacks what is known to be committed here from `lost` on, if any of it. Says so, and whether this
+    /// log is to stay as it is for that.
+    fn keeps_committed(&mut self, leader: ReplicaId, lost: Option<Lsn>) -> bool {
+        let (Some(to), committed) = (lost, self.committed) else { return false };
+        self.event(Event::WouldLoseCommitted { to, committed });
+        // With the rule `Leader`, a promotion may lose what was confirmed: that was chosen.
+        let keeps = self.config.rule != CommitRule::Leader && !self.may_lose;
+        if keeps {
+            self.refuse(leader, Refusal::WouldLoseCommitted { committed });
+        }
+        keeps
+    }
+
+    /// From where on a leader, whose log starts at `start`, is sure to lack what is known to be committed here. Where the
+    /// logs are the same up to `common`, that is behind it. Where the leader does not know how far they are, it holds
+    /// none of the records here: if they lie behind its start, or the last one should be the one before its start, it
+    /// should. What it has freed was committed, so a log that ends before that may be the same as far as it goes.
+    fn lost_by_restart(&self, start: LogEnd, common: Option<Lsn>) -> Option<Lsn> {
+        let (Self { log, committed, .. }, LogEnd { lsn: start, chain: start_chain }) = (self, start);
+        let holds_committed = log.start < *committed;
+        let first_lost = match common {
+            Some(common) => common,
+            None if start == *committed && *committed == log.end && start_chain != log.chain => log.start,
+            None => start.max(log.start),
+        };
+        (first_lost < *committed && (common.is_some() || holds_committed)).then_some(first_lost)
     }
 
     /// This log has no place in the leader's, which starts at `start`. What it vouches for is noted before it goes.
-    fn handle_restart(&mut self, end: LogEnd, start: Lsn, chain: Chain) {
-        if !self.obeys(end) {
+    fn handle_restart_order(&mut self, from: ReplicaId, end: LogEnd, start: LogEnd, common: Option<Lsn>) {
+        if !self.obeys(end) || self.keeps_committed(from, self.lost_by_restart(start, common)) {
             return;
         }
+        let LogEnd { lsn: start, chain } = start;
         let surgery = Surgery::Reset { start, chain };
         let floor = self.promised.floor.max(Some(self.position())).filter(|floor| floor.epoch > Epoch::ZERO);
         if floor == self.promised.floor {

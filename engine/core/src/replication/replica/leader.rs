@@ -120,12 +120,14 @@ impl Replica {
         }
         match self.log.history.common(self.log.start, self.log.end, &hello) {
             Common::Before(before) => self.send(from, Body::OlderEpochs { before }),
-            Common::At(at) if at < self.log.start || at < hello.start => self.restart(from, end),
+            Common::At(at) if at < self.log.start || at < hello.start => self.restart(from, end, Some(at)),
             // A log that was trimmed is not cut to nothing: it would no longer know how far it had vouched.
-            Common::At(at) if at < hello.end && at == hello.start && at > Lsn::ZERO => self.restart(from, end),
+            Common::At(at) if at < hello.end && at == hello.start && at > Lsn::ZERO => {
+                self.restart(from, end, Some(at));
+            }
             Common::At(at) if at < hello.end => self.send(from, Body::Cut { end, to: at }),
             Common::At(_) => self.check_chain(from, end),
-            Common::Nowhere => self.restart(from, end),
+            Common::Nowhere => self.restart(from, end, None),
             Common::TwoLeaders(epoch) => {
                 self.event(Event::TwoLeaders { epoch, other: from });
                 self.refuse(from, Refusal::TwoLeaders { epoch });
@@ -133,9 +135,9 @@ impl Replica {
         }
     }
 
-    fn restart(&mut self, to: ReplicaId, end: LogEnd) {
+    fn restart(&mut self, to: ReplicaId, end: LogEnd, common: Option<Lsn>) {
         let (start, start_chain) = (self.log.start, self.log.start_chain);
-        self.send(to, Body::Restart { end, start, start_chain });
+        self.send(to, Body::Restart { end, start, start_chain, common });
     }
 
     /// The epochs say that the follower's log is a prefix; its chain value has to say so, too.
@@ -145,7 +147,7 @@ impl Replica {
         }
         if end.lsn == self.log.start {
             if end.chain != self.log.start_chain {
-                return self.restart(from, end);
+                return self.restart(from, end, None);
             }
             return self.settle(from, end, Some(end.chain));
         }

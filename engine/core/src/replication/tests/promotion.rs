@@ -424,6 +424,58 @@ fn what_was_committed_before_a_restart_is_cut_by_permission_only() {
     assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(refusal))]);
 }
 
+/// A follower of a forced leader in epoch 5, whose log ends at 64, that starts at `log_start` and is committed up to
+/// `committed`; and what it does when it is told to begin anew.
+fn restarted(log_start: u64, committed: u64, body: impl Fn(LogEnd) -> Body) -> (Replica, Vec<Output>) {
+    let promised = Promised { promised: Epoch::new(1), epoch: Epoch::new(1), floor: None };
+    let state = LogState { start: Lsn::new(log_start), committed: Lsn::new(committed), ..one_record(1) };
+    let mut replica = Replica::new(config(1, 3, CommitRule::Quorum), state, promised, at(0)).unwrap();
+    replica.handle_message(at(20), id(2), heartbeat(2, 5, 0));
+    let (number, _) = ticket(&outputs(&mut replica));
+    replica.handle_superblock_written(at(21), number);
+    outputs(&mut replica);
+    let end = LogEnd { lsn: Lsn::new(64), chain: Chain::new(64) };
+    replica.handle_message(at(22), id(2), Message { epoch: Epoch::new(5), body: body(end) });
+    let said = outputs(&mut replica);
+    (replica, said)
+}
+
+/// The order to begin anew is looked at, too: a leader that lacks what is known to be committed is not obeyed.
+#[test]
+fn a_log_is_not_begun_anew_without_what_is_known_to_be_committed() {
+    let lsn = Lsn::new;
+    // Where the log starts, what is committed; the leader's start, its chain value there, what is common; what is lost.
+    let cases = [
+        (0, 64, 32, 1, None, Some(32), "records that the leader should hold and does not"),
+        (0, 64, 0, 1, Some(16), Some(16), "the logs part before what is committed"),
+        (32, 32, 0, 1, Some(16), Some(16), "they part in what was freed here, which was committed"),
+        (0, 64, 64, 1, None, Some(0), "another record stands before the leader's start than the committed one"),
+        (0, 64, 128, 1, None, None, "the leader has freed what this replica holds, and more"),
+        (0, 32, 64, 1, None, None, "what differs may lie behind what is committed"),
+        (0, 32, 32, 1, None, None, "the same"),
+        (32, 32, 0, 1, Some(32), None, "only what is not committed differs"),
+        (0, 0, 0, 1, Some(0), None, "nothing is known to be committed"),
+    ];
+    for (log_start, committed, start, chain, common, lost, why) in cases {
+        let order =
+            |end| Body::Restart { end, start: lsn(start), start_chain: Chain::new(chain), common: common.map(lsn) };
+        let (mut replica, said) = restarted(log_start, committed, order);
+        let begins = said.iter().any(|output| matches!(output, Output::WriteSuperblock { .. }));
+        let Some(to) = lost else {
+            assert!(begins, "{why}: {said:?}");
+            continue;
+        };
+        let committed = lsn(committed);
+        assert!(said.contains(&Output::Event(Event::WouldLoseCommitted { to: lsn(to), committed })), "{why}: {said:?}");
+        assert!(!begins && sent(&said) == [(id(2), Body::Refuse(Refusal::WouldLoseCommitted { committed }))], "{why}");
+        replica.permit_loss();
+        let end = LogEnd { lsn: lsn(64), chain: Chain::new(64) };
+        replica.handle_message(at(23), id(2), Message { epoch: Epoch::new(5), body: order(end) });
+        let (_, promised) = ticket(&outputs(&mut replica));
+        assert_eq!(promised.floor, Some(position(1, 64)), "{why}: it does so where the operator permits it");
+    }
+}
+
 #[test]
 fn epochs_end_before_they_wrap() {
     let promised = Promised { promised: Epoch::new(u32::MAX), epoch: Epoch::new(1), floor: None };

@@ -96,9 +96,66 @@ fn frames_out_of_turn_end_it() {
     assert_eq!(connecting.handle(&one, &opening, &body_of(&opening)), failed, "it is over");
 }
 
+/// Another version is refused at both ends, and both say which versions there are and what to do.
+#[test]
+fn another_version_is_refused_by_name() {
+    let (one, two) = (own(1, 2), own(2, 1));
+    let (_, opening) = Handshaking::connecting(&one, ReplicaId::new(2), [3; NONCE_LEN]);
+    let Handshake::Opening(newer) = opening else { panic!() };
+    let newer = Handshake::Opening(Opening { version_min: 7, version_max: 9, ..newer });
+    let answer = Handshake::Rejected(Rejection::Version(Versions::OWN));
+    let Progress::Failed(error, said) = Handshaking::accepting([4; NONCE_LEN]).handle(&two, &newer, &body_of(&newer))
+    else {
+        panic!()
+    };
+    assert_eq!(said, Some(answer));
+    let own = format!("speaks {} of", Versions::OWN);
+    let names = |error: &HandshakeError, parts: &[&str]| {
+        let text = error.to_string();
+        assert!(parts.iter().all(|part| text.contains(part)) && text.contains("the same version of Windrow"), "{text}");
+    };
+    names(&error, &[&own, "versions 7 to 9"]);
+
+    // The one that is refused, by a node of this version or of the first, which did not say what it spoke.
+    for (other, name) in [(Versions { min: 7, max: 7 }, "version 7"), (Versions { min: 0, max: 0 }, "version 1")] {
+        let (mut connecting, _) = Handshaking::connecting(&one, ReplicaId::new(2), [3; NONCE_LEN]);
+        let no = Handshake::Rejected(Rejection::Version(other));
+        let Progress::Failed(error, None) = connecting.handle(&one, &no, &body_of(&no)) else { panic!() };
+        names(&error, &[&own, name]);
+    }
+
+    // One that answers with a version that was not asked for.
+    let (mut connecting, opening) = Handshaking::connecting(&one, ReplicaId::new(2), [3; NONCE_LEN]);
+    let Progress::Reply(Handshake::Challenge(challenge)) =
+        Handshaking::accepting([4; NONCE_LEN]).handle(&two, &opening, &body_of(&opening))
+    else {
+        panic!()
+    };
+    let old = Handshake::Challenge(Challenge { version: 1, ..challenge });
+    let Progress::Failed(error, said) = connecting.handle(&one, &old, &body_of(&old)) else { panic!() };
+    assert_eq!(said, Some(answer));
+    names(&error, &[&own, "version 1"]);
+}
+
+/// Nodes of one set have the same number of cores; where they do not, both say what each has and what to do.
+#[test]
+fn another_number_of_cores_is_refused_with_the_remedy() {
+    let mut two = own(2, 1);
+    two.layout.cores = 2;
+    let (of_one, _) = meet(&own(1, 2), &two);
+    let Progress::Failed(error, Some(Handshake::Rejected(said))) = of_one else { panic!("{of_one:?}") };
+    for error in [error, HandshakeError::by_peer(&two, said)] {
+        let text = error.to_string();
+        for part in ["4 partitions on 1 core", "4 partitions on 2 cores", "same number of cores (`cores`)"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}
+
 #[test]
 fn every_rejection_says_what_to_do() {
-    for rejection in [Rejection::Version, Rejection::Mode, Rejection::Features, Rejection::Cluster, Rejection::Proof] {
+    let version = Rejection::Version(Versions::OWN);
+    for rejection in [version, Rejection::Mode, Rejection::Features, Rejection::Cluster, Rejection::Proof] {
         let said = HandshakeError::RejectedByPeer(rejection).to_string();
         assert!(said.contains("on both nodes") || said.contains("copy"), "{said}");
     }
