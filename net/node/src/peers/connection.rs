@@ -11,6 +11,7 @@ use super::host::CloseReason;
 use super::input::{Broken, Input};
 use super::limits::INPUT_LEN_STRANGER;
 use super::outgoing::{Batch, Outgoing};
+use super::pace::Pace;
 use super::stream::Stream;
 use crate::ring::{ConnId, Interest, Ring};
 
@@ -55,8 +56,8 @@ impl Why {
             Self::Handshake(HandshakeError::RejectedByPeer(_)) => "rejected by peer",
             Self::Handshake(HandshakeError::OtherReplica { .. }) => "other replica",
             Self::Handshake(HandshakeError::Layout { .. }) => "other layout",
-            Self::Handshake(_) => "malformed handshake",
             Self::Handshake(HandshakeError::Version { .. }) => "other version",
+            Self::Handshake(_) => "malformed handshake",
             Self::Slow => "slow",
             Self::Broken(Broken::Ended) => "ended",
             Self::Broken(Broken::Io(_)) => "io",
@@ -84,9 +85,11 @@ pub(super) struct Connection {
     pub(super) outgoing: Outgoing,
     /// What is being sent.
     pub(super) batch: Batch,
+    /// How much of the log that is at most.
+    pub(super) pace: Pace,
     /// The driver has no place for what comes next.
     pub(super) paused: bool,
-    /// Reads from disk that the batch waits for.
+    /// Reads from disk that what is to be sent next waits for.
     pub(super) cold_reads: usize,
     /// The ring is sending a piece of the batch.
     pub(super) with_ring: bool,
@@ -109,6 +112,7 @@ impl Connection {
             input: Input::new(INPUT_LEN_STRANGER),
             outgoing: Outgoing::default(),
             batch: Batch::default(),
+            pace: Pace::default(),
             paused: false,
             cold_reads: 0,
             with_ring: false,

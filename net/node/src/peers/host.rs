@@ -122,7 +122,8 @@ impl Outbox {
         self.0.push_back(Command::Send { to, partition, message });
     }
 
-    /// Sends a range of the log, in one message or several, behind everything that was sent before. Costs next to
+    /// Sends a range of the log, in one message or several, behind everything that was sent before. Messages that are sent
+    /// later may come before it. Costs next to
     /// nothing until the peer takes it: its bytes are asked for then ([`Host::piece`]).
     pub fn ship(&mut self, to: ReplicaId, partition: PartitionId, range: Range) {
         self.0.push_back(Command::Ship { to, partition, range });

@@ -22,6 +22,10 @@ pub const ROUND_LEN_MAX: usize = 256 << 10;
 pub const GATHER_MAX: usize = 32;
 /// Bytes that one send gathers, so that the queue behind it can be joined to larger ranges meanwhile.
 pub const GATHER_LEN_MAX: usize = 256 << 10;
+/// Bytes of the log that are handed to a connection at a time, at first and over slow links.
+pub const BATCH_LEN_MIN: usize = 16 << 10;
+/// The same over links that take it at once. Larger ones are no quicker: `docs/replication.md` has the measurement.
+pub const BATCH_LEN_MAX: usize = 1 << 20;
 /// A piece of the log of at least this many bytes goes out without a copy; a smaller one is gathered with its
 /// neighbours and copied. `docs/replication.md` has the measurement.
 pub const LARGE_LEN_MIN: usize = 32 << 10;
@@ -35,4 +39,6 @@ pub const SECRET_LEN_MAX: usize = 1 << 10;
 const _: () = assert!(STRANGERS_PER_ADDRESS_MAX < STRANGERS_MAX);
 const _: () = assert!(INPUT_LEN >= FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX, "a frame fits");
 const _: () = assert!(QUEUE_LEN_MAX >= 2 * (FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX));
+const _: () = assert!(BATCH_LEN_MIN <= BATCH_LEN_MAX);
+const _: () = assert!((BATCH_LEN_MAX as u64) <= RANGE_LEN_MAX);
 const _: () = assert!((ROUND_LEN_MAX as u64) <= RANGE_LEN_MAX);

@@ -27,6 +27,7 @@ mod input;
 pub mod limits;
 mod links;
 mod outgoing;
+mod pace;
 mod place;
 mod progress;
 mod secret;

@@ -1,14 +1,15 @@
 //! What waits to be sent to one peer: messages as bytes, ranges of the log as numbers.
 //!
+//! Messages go first, so that a heartbeat is not late because a follower is far behind: what lies before it is at most
+//! the batch that is being sent, whose length `Pace` bounds, and what the kernel has not sent, which the same length
+//! bounds. A heartbeat that goes before a range says that less was sent. Ranges take turns, one of each partition.
+//!
 //! Bounded whatever the peer does: messages beyond [`QUEUE_LEN_MAX`] are dropped, and so is a range that cannot be
-//! joined to one that waits. Ranges keep their place among the messages of their partition, but for heartbeats and
-//! acknowledgements, which a range that is joined to an earlier one may overtake: a follower that has more than a
-//! heartbeat says misses nothing.
+//! joined to the one of its partition that waits.
 
 use std::collections::VecDeque;
 
-use windrow_core::replication::limits::RANGE_LEN_MAX;
-use windrow_core::replication::{Body, Message};
+use windrow_core::replication::{Body, Heartbeat, Message};
 use windrow_core::types::{Lsn, PartitionId};
 use windrow_proto::replication::{FRAME_BODY_LEN_MAX, FRAME_HEADER_LEN, encode};
 
@@ -16,27 +17,15 @@ use super::host::{Piece, Range};
 use super::limits::{GATHER_LEN_MAX, GATHER_MAX, LARGE_LEN_MIN, QUEUE_LEN_MAX};
 use crate::ring::Part;
 
-/// What a waiting range costs, against [`QUEUE_LEN_MAX`].
-const RANGE_COST: usize = 64;
-
-#[derive(Debug)]
-enum Item {
-    /// Whole frames.
-    Frames(Vec<u8>),
-    /// A range.
-    Range(PartitionId, Range),
-}
-
 /// What waits to be sent to one peer.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    items: VecDeque<Item>,
-    /// The number of the first item.
-    first: u64,
-    /// What the items cost.
-    len: usize,
-    /// The number of the range of each partition that a later one may be joined to.
-    joinable: Vec<(PartitionId, u64)>,
+    /// Whole frames.
+    frames: Vec<u8>,
+    /// Ranges, at most one of each partition, in the order of their turns.
+    ranges: VecDeque<(PartitionId, Range)>,
+    /// What was to be sent and is being read from disk.
+    aside: Option<Batch>,
 }
 
 /// Parts that are sent together.
@@ -49,9 +38,22 @@ pub(super) struct Batch {
     pub(super) may_be_cold: bool,
     /// How many ranges are in it.
     pub(super) ranges: u64,
+    /// The partition of the first range, and where that begins.
+    first: Option<(PartitionId, Lsn)>,
 }
 
 impl Batch {
+    /// Messages only.
+    fn of(frames: Vec<u8>) -> Self {
+        let parts = (!frames.is_empty()).then_some(Part::Bytes(frames)).into_iter().collect();
+        Self { parts, ..Self::default() }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(Part::len).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
@@ -91,139 +93,127 @@ impl Batch {
 impl Outgoing {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.frames.is_empty() && self.ranges.is_empty() && self.aside.is_none()
     }
 
-    /// What waits, in bytes or thereabouts.
+    /// Bytes of messages that wait.
     pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The frames at the end of the queue, to be appended to.
-    fn frames(&mut self) -> &mut Vec<u8> {
-        if !matches!(self.items.back(), Some(Item::Frames(_))) {
-            self.items.push_back(Item::Frames(Vec::new()));
-        }
-        match self.items.back_mut() {
-            Some(Item::Frames(frames)) => frames,
-            _ => unreachable!("pushed just now"),
-        }
+        self.frames.len()
     }
 
     /// Appends what `write` writes: frames of the connection itself, which are few.
     pub(super) fn push_frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let frames = self.frames();
-        let before = frames.len();
-        write(frames);
-        let added = frames.len() - before;
-        self.len += added;
+        write(&mut self.frames);
     }
 
     /// Appends a message. Returns whether there was room.
     pub(super) fn push_message(&mut self, partition: PartitionId, message: &Message) -> bool {
-        if self.len + FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX > QUEUE_LEN_MAX {
+        if self.len() + FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX > QUEUE_LEN_MAX {
             return false;
         }
-        if !matches!(message.body, Body::Heartbeat(_) | Body::Ack(_)) {
-            self.joinable.retain(|(of, _)| *of != partition);
+        match &message.body {
+            Body::Heartbeat(heartbeat) => {
+                let Some(heartbeat) = self.before_ranges(partition, heartbeat) else { return false };
+                let message = Message { epoch: message.epoch, body: Body::Heartbeat(heartbeat) };
+                encode(partition, &message, &mut self.frames);
+                return true;
+            }
+            // The follower has said anew where its log ends: what was to go on from somewhere else is of no use.
+            Body::Resume(_) | Body::Cut { .. } | Body::Restart { .. } | Body::OlderEpochs { .. } => {
+                self.forget_range(partition);
+            }
+            _ => {}
         }
-        self.push_frame(|frames| encode(partition, message, frames));
+        encode(partition, message, &mut self.frames);
         true
     }
 
-    /// Appends a range. Returns whether there was room.
+    /// What a heartbeat says that is sent before the range that waits. `None` if that is the first one of a log: the
+    /// heartbeat would say that nothing is being sent, and another one is due soon.
+    fn before_ranges(&self, partition: PartitionId, heartbeat: &Heartbeat) -> Option<Heartbeat> {
+        let waiting = self.ranges.iter().map(|(of, range)| (*of, range.from));
+        let waiting = waiting.chain(self.aside.as_ref().and_then(|aside| aside.first));
+        let unsent = waiting.filter(|(of, _)| *of == partition).map(|(_, from)| from).min();
+        let sent = unsent.map_or(heartbeat.sent, |unsent| heartbeat.sent.min(unsent));
+        (sent > Lsn::ZERO || heartbeat.sent == Lsn::ZERO).then_some(Heartbeat { sent, ..*heartbeat })
+    }
+
+    fn forget_range(&mut self, partition: PartitionId) {
+        self.ranges.retain(|(of, _)| *of != partition);
+        self.aside.take_if(|aside| aside.first.is_some_and(|(of, _)| of == partition));
+    }
+
+    /// Appends a range. Returns whether it can be joined to what waits.
     pub(super) fn push_range(&mut self, partition: PartitionId, range: Range) -> bool {
-        if let Some(waiting) = self.joinable(partition)
-            && waiting.upto == range.from
-            && waiting.epoch == range.epoch
-        {
-            waiting.upto = range.upto;
-            waiting.committed = waiting.committed.max(range.committed);
+        let Some((_, waiting)) = self.ranges.iter_mut().find(|(of, _)| *of == partition) else {
+            self.ranges.push_back((partition, range));
+            return true;
+        };
+        if waiting.epoch != range.epoch {
+            // Nothing of another epoch is sent any more.
+            *waiting = range;
             return true;
         }
-        if self.len + RANGE_COST > QUEUE_LEN_MAX {
+        if waiting.upto != range.from {
             return false;
         }
-        let number = self.first + self.items.len() as u64;
-        self.joinable.retain(|(of, _)| *of != partition);
-        self.joinable.push((partition, number));
-        self.items.push_back(Item::Range(partition, range));
-        self.len += RANGE_COST;
+        waiting.upto = range.upto;
+        waiting.committed = waiting.committed.max(range.committed);
         true
     }
 
-    fn joinable(&mut self, partition: PartitionId) -> Option<&mut Range> {
-        let (_, number) = *self.joinable.iter().find(|(of, _)| *of == partition)?;
-        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        match self.items.get_mut(place)? {
-            Item::Range(_, range) => Some(range),
-            Item::Frames(_) => None,
-        }
+    /// What was to be sent next is being read from disk: it comes back once it is no more.
+    pub(super) fn put_aside(&mut self, batch: Batch) {
+        assert!(self.aside.is_none(), "one at a time");
+        self.aside = Some(Batch { may_be_cold: false, ..batch });
     }
 
-    fn pop(&mut self) {
-        let cost = match self.items.pop_front() {
-            Some(Item::Frames(frames)) => frames.len(),
-            Some(Item::Range(..)) => RANGE_COST,
-            None => return,
-        };
-        self.first += 1;
-        self.len -= cost;
-    }
-
-    /// The next parts to be sent; `piece` finds the bytes of ranges. Empty if there is nothing to send.
+    /// The next parts to be sent, with at most `len_max` bytes of the log; `piece` finds the bytes of ranges. Only
+    /// messages while something is being read from disk. Empty if there is nothing to send.
     pub(super) fn next_batch(
         &mut self,
+        len_max: usize,
+        is_reading: bool,
         mut piece: impl FnMut(PartitionId, Range) -> Option<Piece>,
         mut dropped: impl FnMut(),
     ) -> Batch {
+        let mut head = std::mem::take(&mut self.frames);
+        if is_reading || self.aside.is_some() {
+            return match self.aside.take_if(|_| head.is_empty() && !is_reading) {
+                Some(aside) => aside,
+                None => Batch::of(head),
+            };
+        }
         let mut batch = Batch::default();
-        let (mut gathered, mut head) = (0, Vec::new());
-        while gathered + head.len() < GATHER_LEN_MAX && batch.parts.len() + 2 <= GATHER_MAX {
-            match self.items.front_mut() {
-                None => break,
-                Some(Item::Frames(frames)) => {
-                    let taken = frames.len();
-                    if head.is_empty() {
-                        head = std::mem::take(frames);
-                    } else {
-                        head.append(frames);
-                    }
-                    self.len -= taken;
-                    self.pop();
-                }
-                Some(Item::Range(partition, range)) => {
-                    let (partition, wanted) = (*partition, *range);
-                    let limit = wanted.from.plus(RANGE_LEN_MAX).min(wanted.upto);
-                    let found = Found::collect(partition, Range { upto: limit, ..wanted }, &mut piece);
-                    let Some(found) = found else {
-                        self.pop();
-                        dropped();
-                        continue;
-                    };
-                    let is_apart = found.may_be_cold && !(batch.parts.is_empty() && head.is_empty());
-                    if is_apart {
-                        // What can be sent now does not wait for the disk.
-                        break;
-                    }
-                    match self.items.front_mut() {
-                        Some(Item::Range(_, range)) if found.upto < range.upto => range.from = found.upto,
-                        _ => self.pop(),
-                    }
-                    let (from, to, committed) = (wanted.from, found.upto, wanted.committed);
-                    let message = Message { epoch: wanted.epoch, body: Body::Bytes { from, to, committed } };
-                    encode(partition, &message, &mut head);
-                    gathered += head.len();
-                    batch.parts.push_back(Part::Bytes(std::mem::take(&mut head)));
-                    batch.ranges += 1;
-                    batch.may_be_cold = found.may_be_cold;
-                    gathered += found.len;
-                    let is_large = found.has_large;
-                    batch.parts.extend(found.parts);
-                    if is_large || batch.may_be_cold {
-                        break;
-                    }
-                }
+        let (mut gathered, len_max) = (0, len_max.max(1));
+        while gathered < len_max.min(GATHER_LEN_MAX)
+            && batch.parts.len() + 2 <= GATHER_MAX
+            && let Some((partition, wanted)) = self.ranges.pop_front()
+        {
+            let limit = wanted.from.plus((len_max - gathered) as u64).min(wanted.upto);
+            let Some(found) = Found::collect(partition, Range { upto: limit, ..wanted }, &mut piece) else {
+                dropped();
+                continue;
+            };
+            if found.may_be_cold && !(batch.parts.is_empty() && head.is_empty()) {
+                // What can be sent now does not wait for the disk.
+                self.ranges.push_front((partition, wanted));
+                break;
+            }
+            if found.upto < wanted.upto {
+                self.ranges.push_back((partition, Range { from: found.upto, ..wanted }));
+            }
+            let body = Body::Bytes { from: wanted.from, to: found.upto, committed: wanted.committed };
+            encode(partition, &Message { epoch: wanted.epoch, body }, &mut head);
+            batch.parts.push_back(Part::Bytes(std::mem::take(&mut head)));
+            batch.first.get_or_insert((partition, wanted.from));
+            batch.ranges += 1;
+            batch.may_be_cold = found.may_be_cold;
+            gathered += found.len;
+            let is_large = found.has_large;
+            batch.parts.extend(found.parts);
+            if is_large || batch.may_be_cold {
+                break;
             }
         }
         if !head.is_empty() {

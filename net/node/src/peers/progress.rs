@@ -234,22 +234,30 @@ fn send_batches(
 ) -> io::Result<Sent> {
     let mut budget = ROUND_LEN_MAX;
     loop {
-        if connection.with_ring || connection.cold_reads > 0 {
+        if connection.with_ring {
             return Ok(Sent::All);
         }
         if connection.batch.is_empty() {
+            if let Some(len) = connection.pace.end(now) {
+                connection.stream.keep_unsent_below(len);
+            }
             connection.batch = connection.outgoing.next_batch(
+                connection.pace.len(),
+                connection.cold_reads > 0,
                 |partition, range| host.piece(partition, range.epoch, range.from, range.upto),
                 || counters.messages_dropped.increment(),
             );
             if connection.batch.is_empty() {
+                connection.pace.idle();
                 return Ok(Sent::All);
             }
-            counters.ranges_sent.add(connection.batch.ranges);
-            if connection.batch.may_be_cold {
-                read_cold(connection, counters, ring);
+            if connection.batch.may_be_cold && reads_cold(connection, counters, ring) {
+                let batch = std::mem::take(&mut connection.batch);
+                connection.outgoing.put_aside(batch);
                 continue;
             }
+            connection.pace.begin(connection.batch.len(), now);
+            counters.ranges_sent.add(connection.batch.ranges);
         }
         if budget == 0 {
             return Ok(Sent::Enough);
@@ -311,8 +319,8 @@ fn send_some(
     }
 }
 
-/// Has the pieces of the batch that are not in memory read first.
-fn read_cold(connection: &mut Connection, counters: &WireCounters, ring: &mut Ring) {
+/// Has the pieces of the batch that are not in memory read first. Returns whether there are any.
+fn reads_cold(connection: &mut Connection, counters: &WireCounters, ring: &mut Ring) -> bool {
     for part in &connection.batch.parts {
         let Part::Mapped(piece) = part else { continue };
         if !piece.segment().is_resident(piece.range()) {
@@ -322,4 +330,5 @@ fn read_cold(connection: &mut Connection, counters: &WireCounters, ring: &mut Ri
             ring.read(ticket(connection.id), piece.segment().clone(), start - start % PAGE..end);
         }
     }
+    connection.cold_reads > 0
 }

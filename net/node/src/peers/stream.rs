@@ -18,6 +18,7 @@ use rustix::net::{
 };
 
 use crate::net::prepare;
+use crate::ring::descriptor::limit_unsent;
 use crate::ring::{Mapped, Part};
 
 /// How a call ended.
@@ -95,6 +96,14 @@ impl Stream {
         let mut offset = (range.start + skip) as u64;
         let len = (range.len() - skip).min(len);
         done(retry_on_intr(|| sendfile(&self.socket, piece.segment(), Some(&mut offset), len)))
+    }
+
+    /// The socket takes no more while it holds this much that it has not sent.
+    pub(super) fn keep_unsent_below(&self, len: usize) {
+        // Without it, what is said is later, and nothing else is wrong.
+        if let Err(error) = limit_unsent(&self.socket, len) {
+            tracing::debug!(%error, len, "TCP_NOTSENT_LOWAT cannot be set");
+        }
     }
 
     /// Ends the connection in both directions, whatever is still on its way.

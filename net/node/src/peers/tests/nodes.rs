@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use windrow_core::log::SegmentMemory;
-use windrow_core::replication::{Body, Message, ReplicaId};
+use windrow_core::replication::{Body, Message, Position, ReplicaId};
 use windrow_core::types::{ClusterId, Epoch, Lsn, PartitionId};
 use windrow_proto::replication::Layout;
 use windrow_store::{FillMode, MappedSegment, create_segment};
@@ -226,7 +226,7 @@ impl Node {
 }
 
 pub(super) fn promise(number: u32) -> Message {
-    Message { epoch: Epoch::new(number), body: Body::OlderEpochs { before: Epoch::new(number) } }
+    Message { epoch: Epoch::new(number), body: Body::Promise { position: Position::default() } }
 }
 
 /// Nodes 1 and 2, of which 1 connects.

@@ -45,78 +45,143 @@ impl Log {
         Some(Piece { bytes: Mapped::new(self.segment.share(), bounds[0]..bounds[1]), may_be_cold: false })
     }
 
-    /// What all that waits becomes: messages by name, ranges by position, `|` between batches.
-    fn drain(&self, outgoing: &mut Outgoing) -> String {
+    fn next(&self, outgoing: &mut Outgoing, len_max: usize) -> Batch {
+        outgoing.next_batch(len_max, false, |partition, range| self.piece(partition, range), || panic!("dropped"))
+    }
+
+    /// What all that waits becomes, in batches of at most this length.
+    fn drain(&self, outgoing: &mut Outgoing, len_max: usize) -> String {
         let mut text = String::new();
         loop {
-            let batch = outgoing.next_batch(|partition, range| self.piece(partition, range), || panic!("dropped"));
+            let batch = self.next(outgoing, len_max);
             if batch.is_empty() {
                 assert_eq!((outgoing.is_empty(), outgoing.len()), (true, 0));
                 return text;
             }
-            for part in &batch.parts {
-                let Part::Bytes(frames) = part else { continue };
-                let mut frames = &frames[..];
-                while let Some((frame, len)) = decode(frames, Phase::Open).unwrap() {
-                    frames = &frames[len..];
-                    let Frame::Message { partition, message } = frame else { panic!() };
-                    text += &match message.body {
-                        Body::Bytes { from, to, .. } => format!("{partition}:{from}-{to} "),
-                        Body::Ack(_) => format!("{partition}:ack "),
-                        _ => format!("{partition}:resume "),
-                    };
-                }
-            }
+            text += &said(&batch);
             text += "| ";
         }
     }
 }
 
+/// What a batch says: messages by name, ranges by position.
+fn said(batch: &Batch) -> String {
+    let mut text = String::new();
+    for part in &batch.parts {
+        let Part::Bytes(frames) = part else { continue };
+        let mut frames = &frames[..];
+        while let Some((frame, len)) = decode(frames, Phase::Open).unwrap() {
+            frames = &frames[len..];
+            let Frame::Message { partition, message } = frame else { panic!() };
+            text += &match message.body {
+                Body::Bytes { from, to, .. } => format!("{partition}:{from}-{to} "),
+                Body::Ack(_) => format!("{partition}:ack "),
+                Body::Heartbeat(heartbeat) => format!("{partition}:sent-{} ", heartbeat.sent),
+                _ => format!("{partition}:resume "),
+            };
+        }
+    }
+    text
+}
+
+fn heartbeat(sent: u64) -> Message {
+    message(Body::Heartbeat(Heartbeat {
+        cluster: windrow_core::types::ClusterId([1; 16]),
+        partition: PARTITION,
+        committed: Lsn::ZERO,
+        sent: Lsn::new(sent),
+        at: windrow_core::replication::Moment::new(1),
+    }))
+}
+
+const ALL: usize = 8 << 20;
+
 #[test]
-fn ranges_keep_their_place_and_are_joined_over_acknowledgements_only() {
+fn messages_go_before_ranges_and_ranges_are_joined() {
     let (log, mut outgoing) = (Log::new(), Outgoing::default());
     outgoing.push_message(PARTITION, &resume());
     assert!(outgoing.push_range(PARTITION, range(0, 16)));
     outgoing.push_message(PARTITION, &ack());
     assert!(outgoing.push_range(OTHER, range(64, 80)));
-    outgoing.push_message(OTHER, &resume());
     assert!(outgoing.push_range(PARTITION, range(16, 48)), "joined");
-    assert!(outgoing.push_range(OTHER, range(80, 96)), "behind what it was told");
-    assert!(outgoing.push_range(PARTITION, range(64, 80)), "it leaves a gap");
-    outgoing.push_message(PARTITION, &resume());
-    assert!(outgoing.push_range(PARTITION, range(80, 96)));
-    let sent = log.drain(&mut outgoing);
-    assert_eq!(sent, "1:resume 1:0-48 1:ack 2:64-80 2:resume 2:80-96 1:64-80 1:resume 1:80-96 | ");
+    assert!(!outgoing.push_range(PARTITION, range(64, 80)), "it leaves a gap");
+    outgoing.push_message(OTHER, &ack());
+    assert!(outgoing.push_range(OTHER, range(80, 96)));
+    assert_eq!(log.drain(&mut outgoing, ALL), "1:resume 1:ack 2:ack 1:0-48 2:64-96 | ");
 }
 
 #[test]
-fn another_epochs_range_is_not_joined() {
+fn a_heartbeat_that_goes_before_a_range_says_that_less_was_sent() {
+    let (log, mut outgoing) = (Log::new(), Outgoing::default());
+    assert!(outgoing.push_message(PARTITION, &heartbeat(0)), "nothing is being sent");
+    assert!(outgoing.push_message(PARTITION, &heartbeat(16)), "nothing waits");
+    outgoing.push_range(PARTITION, range(16, 1 << 20));
+    outgoing.push_range(OTHER, range(8, 16));
+    assert!(outgoing.push_message(PARTITION, &heartbeat(1 << 20)));
+    assert_eq!(said(&log.next(&mut outgoing, 64)), "1:sent-0 1:sent-16 1:sent-16 1:16-80 ");
+    assert!(outgoing.push_message(PARTITION, &heartbeat(1 << 20)));
+    assert_eq!(said(&log.next(&mut outgoing, 64)), "1:sent-80 2:8-16 1:80-136 ", "they take turns");
+}
+
+#[test]
+fn a_heartbeat_never_says_of_a_log_that_begins_that_nothing_is_sent() {
+    let (log, mut outgoing) = (Log::new(), Outgoing::default());
+    outgoing.push_range(PARTITION, range(0, 1 << 20));
+    assert!(!outgoing.push_message(PARTITION, &heartbeat(1 << 20)), "the follower would take it for a new beginning");
+    assert_eq!(said(&log.next(&mut outgoing, 64)), "1:0-64 ");
+    assert!(outgoing.push_message(PARTITION, &heartbeat(1 << 20)));
+    assert_eq!(said(&log.next(&mut outgoing, 64)), "1:sent-64 1:64-128 ");
+}
+
+#[test]
+fn what_is_to_go_on_elsewhere_does_not_go_on_here() {
+    let (log, mut outgoing) = (Log::new(), Outgoing::default());
+    outgoing.push_range(PARTITION, range(64, 128));
+    outgoing.push_range(OTHER, range(64, 128));
+    outgoing.push_message(PARTITION, &resume());
+    outgoing.push_range(PARTITION, range(32, 48));
+    assert_eq!(log.drain(&mut outgoing, ALL), "1:resume 2:64-128 1:32-48 | ");
+}
+
+#[test]
+fn what_is_being_read_from_disk_delays_no_message() {
+    let (log, mut outgoing) = (Log::new(), Outgoing::default());
+    outgoing.push_range(PARTITION, range(16, 64));
+    let cold = log.next(&mut outgoing, ALL);
+    outgoing.put_aside(Batch { may_be_cold: true, ..cold });
+    outgoing.push_range(PARTITION, range(64, 128));
+    assert!(outgoing.push_message(PARTITION, &heartbeat(128)));
+    let mut while_reading =
+        || said(&outgoing.next_batch(ALL, true, |partition, range| log.piece(partition, range), || panic!("dropped")));
+    assert_eq!(while_reading(), "1:sent-16 ");
+    assert_eq!(while_reading(), "");
+    assert!(outgoing.push_message(PARTITION, &ack()));
+    assert_eq!(log.drain(&mut outgoing, ALL), "1:ack | 1:16-64 | 1:64-128 | ");
+    // It is not sent where it is not to go on.
+    outgoing.push_range(PARTITION, range(16, 64));
+    let cold = log.next(&mut outgoing, ALL);
+    outgoing.put_aside(cold);
+    outgoing.push_message(PARTITION, &resume());
+    assert_eq!(log.drain(&mut outgoing, ALL), "1:resume | ");
+}
+
+#[test]
+fn another_epochs_range_takes_the_place_of_the_old() {
     let (log, mut outgoing) = (Log::new(), Outgoing::default());
     outgoing.push_range(PARTITION, range(0, 16));
-    outgoing.push_range(PARTITION, Range { epoch: Epoch::new(2), ..range(16, 32) });
-    assert_eq!(log.drain(&mut outgoing), "1:0-16 1:16-32 | ");
+    outgoing.push_range(PARTITION, Range { epoch: Epoch::new(2), ..range(32, 48) });
+    assert_eq!(log.drain(&mut outgoing, ALL), "1:32-48 | ");
 }
 
 #[test]
-fn large_ranges_are_cut_and_go_apart() {
+fn large_ranges_are_cut_and_a_range_that_is_being_sent_is_still_joined() {
     let (log, mut outgoing) = (Log::new(), Outgoing::default());
-    outgoing.push_range(PARTITION, range(0, 16));
-    outgoing.push_message(PARTITION, &resume());
-    outgoing.push_range(PARTITION, range(16, 6 << 20));
-    outgoing.push_message(PARTITION, &ack());
-    assert_eq!(log.drain(&mut outgoing), "1:0-16 1:resume 1:16-4194320 | 1:4194320-6291456 | 1:ack | ");
-}
-
-#[test]
-fn a_range_that_is_being_sent_is_still_joined() {
-    let (log, mut outgoing) = (Log::new(), Outgoing::default());
-    outgoing.push_range(PARTITION, range(0, 5 << 20));
-    let first = outgoing.next_batch(|partition, range| log.piece(partition, range), || panic!("dropped"));
-    assert_eq!(first.ranges, 1);
-    assert!(outgoing.push_range(PARTITION, range(5 << 20, 6 << 20)));
-    assert_eq!(log.drain(&mut outgoing), "1:4194304-6291456 | ");
-    assert!(outgoing.push_range(PARTITION, range(6 << 20, 7 << 20)), "there is nothing to join it to");
-    assert_eq!(log.drain(&mut outgoing), "1:6291456-7340032 | ");
+    outgoing.push_range(PARTITION, range(0, 3 << 20));
+    let first = log.next(&mut outgoing, 1 << 20);
+    assert_eq!((first.ranges, &*said(&first)), (1, "1:0-1048576 "));
+    assert!(outgoing.push_range(PARTITION, range(3 << 20, 4 << 20)));
+    let rest = "1:1048576-2097152 | 1:2097152-3145728 | 1:3145728-4194304 | ";
+    assert_eq!(log.drain(&mut outgoing, 1 << 20), rest);
 }
 
 #[test]
@@ -127,23 +192,18 @@ fn a_full_queue_takes_no_more() {
         taken += 1;
     }
     assert!(taken > 1_000 && outgoing.len() <= QUEUE_LEN_MAX);
-    let mut position = 0;
-    while outgoing.push_range(PARTITION, range(position, position + 16)) {
-        position += 32;
-    }
-    assert!(outgoing.len() <= QUEUE_LEN_MAX);
 }
 
 #[test]
 fn bytes_are_counted_where_they_are_of_the_log() {
     let (log, mut outgoing) = (Log::new(), Outgoing::default());
-    outgoing.push_range(PARTITION, range(0, 100));
     outgoing.push_message(PARTITION, &ack());
-    let mut batch = outgoing.next_batch(|partition, range| log.piece(partition, range), || panic!("dropped"));
+    outgoing.push_range(PARTITION, range(0, 100));
+    let mut batch = log.next(&mut outgoing, ALL);
     let head = batch.parts[0].bytes().len();
     assert_eq!(batch.mapped_within(head), 0);
     assert_eq!(batch.mapped_within(head + 10), 10);
     assert_eq!(batch.mapped_within(head + 120), 100);
     batch.advance(head + 10);
-    assert_eq!((batch.offset, batch.parts.len(), batch.mapped_within(1_000)), (10, 2, 90));
+    assert_eq!((batch.offset, batch.parts.len(), batch.mapped_within(1_000)), (10, 1, 90));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use windrow_core::replication::{Body, Message, ReplicaId};
 use windrow_core::types::{ClusterId, Epoch, Lsn};
-use windrow_proto::replication::{Handshake, Mode, Rejection, encode};
+use windrow_proto::replication::{Handshake, Mode, Rejection, Versions, encode};
 
 use super::super::LinkState;
 use super::super::limits::STRANGERS_PER_ADDRESS_MAX;
@@ -26,7 +26,10 @@ fn identity_is_compared_before_any_proof() {
         (opening(1), None),
         (windrow_opening(|opening| opening.cluster = ClusterId([9; 16])), Some(Rejection::Cluster)),
         (windrow_opening(|opening| opening.mode = Mode::SharedMemory), Some(Rejection::Mode)),
-        (windrow_opening(|opening| (opening.version_min, opening.version_max) = (2, 9)), Some(Rejection::Version)),
+        (
+            windrow_opening(|opening| (opening.version_min, opening.version_max) = (3, 9)),
+            Some(Rejection::Version(Versions::OWN)),
+        ),
         (windrow_opening(|opening| (opening.features, opening.features_required) = (1, 1)), Some(Rejection::Features)),
         (windrow_opening(|opening| opening.replica = ReplicaId::new(7)), Some(Rejection::Stranger)),
         (windrow_opening(|opening| opening.replica = ReplicaId::new(2)), Some(Rejection::Stranger)),

@@ -124,6 +124,37 @@ fn a_slow_link_holds_up_nobody_but_who_is_behind_it() {
 }
 
 #[test]
+fn followers_that_catch_up_over_slow_links_keep_their_leader() {
+    let Some(set) = Set::on_hosts(3) else { return };
+    let mut leader = set.connect(0);
+    write(&mut leader, "a", 1);
+    set.settle(0);
+    (1..3).for_each(|host| set.hosts().slow(host, "4mbit"));
+    // Half a second's worth for each of the links, and sixteen times that.
+    let value = "v".repeat(40_000);
+    let keys: Vec<String> = (0..100).map(|number| format!("b{number}")).collect();
+    let commands: Vec<[&str; 3]> = keys.iter().map(|key| ["SET", key.as_str(), value.as_str()]).collect();
+    let commands: Vec<&[&str]> = commands.iter().map(<[&str; 3]>::as_slice).collect();
+    let mut writer = set.connect(0);
+    writer.send(&commands).unwrap();
+    // It has its lease from a majority all the time, and so each follower has heard of it.
+    let mut reads = 0;
+    let since = std::time::Instant::now();
+    while set.offset(1).max(set.offset(2)) < 4_000_000 {
+        let reply = leader.call(&["GET", "a0"]).unwrap();
+        assert!(matches!(reply, Reply::Bulk(Some(_))), "after {reads} reads, {:?}: {reply:?}", since.elapsed());
+        reads += 1;
+    }
+    assert!(reads > 100, "the links were slow: {reads} reads");
+    for key in &keys {
+        assert_eq!(writer.receive().unwrap(), ok(), "{key}");
+    }
+    (1..3).for_each(|host| assert_eq!(set.part(host), "follower"));
+    (1..3).for_each(|host| set.hosts().speed_up(host));
+    set.end_with_the_same_logs(0);
+}
+
+#[test]
 fn everything_gets_there_over_lossy_links() {
     let Some(set) = Set::on_hosts(3) else { return };
     let mut leader = set.connect(0);
