@@ -49,6 +49,10 @@ pub struct PartitionGauges {
     pub out_of_space: Gauge,
     /// 1 while no segment can be prepared for another reason.
     pub segment_refused: Gauge,
+    /// Segments that were found to be damaged since the start.
+    pub damaged_segments: Gauge,
+    /// Where the first of them starts, if there is one.
+    pub first_damaged_segment: Gauge,
 }
 
 impl PartitionGauges {

@@ -101,7 +101,7 @@ const CORE_METRICS: [CoreMetric; 26] = [
     }),
 ];
 
-const PARTITION_METRICS: [PartitionMetric; 17] = [
+const PARTITION_METRICS: [PartitionMetric; 18] = [
     ("windrow_partition_keys", Kind::Gauge, "Keys, expired ones not yet swept included.", |partition| {
         partition.keys.get()
     }),
@@ -149,6 +149,9 @@ const PARTITION_METRICS: [PartitionMetric; 17] = [
     }),
     ("windrow_partition_segment_refused", Kind::Gauge, "1 while the disk refuses a segment.", |partition| {
         partition.segment_refused.get()
+    }),
+    ("windrow_partition_damaged_segments", Kind::Gauge, "Segments found to be damaged since the start.", |partition| {
+        partition.damaged_segments.get()
     }),
 ];
 

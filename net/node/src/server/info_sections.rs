@@ -126,6 +126,15 @@ pub(super) fn persistence(facts: &Facts<'_>, report: &mut Report) {
             (false, false) => "none",
         },
     );
+    let damaged = || metrics.partitions().iter().enumerate().filter(|(_, one)| one.damaged_segments.get() > 0);
+    report.line("damaged_segments", metrics.partition_sum(|partition| partition.damaged_segments.get()));
+    match damaged().next() {
+        None => report.line("damaged_first", ""),
+        Some((partition, one)) => {
+            let segment = one.first_damaged_segment.get();
+            report.line("damaged_first", format_args!("partition={partition},segment={segment:020}"));
+        }
+    }
     report.line("aof_current_size", log_bytes);
     report.line("aside_bytes", metrics.partition_sum(|partition| partition.aside_bytes.get()));
     report.line("aof_base_size", 0);

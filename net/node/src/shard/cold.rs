@@ -216,6 +216,7 @@ impl<S: ServerCommands> Engine<S> {
     /// The reply to a command that needs a damaged record. It was not executed.
     pub(super) fn say_damage(&mut self, at: usize, damage: &Damaged, encoder: &mut Encoder<'_>) {
         self.parts.server.metrics().error_reply(b"DAMAGED");
+        self.parts.hosted[at].rot.note(damage);
         let partition = self.parts.hosted[at].id;
         encoder.error_fmt(format_args!(
             "DAMAGED partition {partition}: {damage}. Mend this node's directory with `windrow log repair` from another \

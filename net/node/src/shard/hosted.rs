@@ -22,6 +22,7 @@ use super::flusher::Flushed;
 use super::following::Following;
 use super::handler::DiskSink;
 use super::held::Counting;
+use super::rot::Rot;
 use super::work::{Answer, Errand};
 use crate::metrics::{CoreMetrics, NodeMetrics};
 use crate::ring::{ConnId, Mapped};
@@ -102,6 +103,8 @@ pub(crate) struct Hosted {
     refusing: bool,
     /// Bytes of what was cut from the log and is still kept.
     aside_bytes: u64,
+    /// What of the log was found to be damaged.
+    pub(super) rot: Rot,
     /// The end of the log when the node began to shut down has been asked to be witnessed.
     closing: bool,
 }
@@ -157,6 +160,7 @@ impl Hosted {
             hot_len,
             refusing: false,
             aside_bytes: 0,
+            rot: Rot::default(),
             closing: false,
         }
     }
@@ -439,6 +443,8 @@ impl Hosted {
         gauges.index_bytes.set(stats.index_bytes);
         gauges.aside_bytes.set(self.aside_bytes);
         gauges.out_of_space.set((failure == Some(PrepareFailure::NoSpace)).into());
+        gauges.damaged_segments.set(self.rot.count());
+        gauges.first_damaged_segment.set(self.rot.first().get());
         gauges.segment_refused.set((failure == Some(PrepareFailure::Refused)).into());
     }
 

@@ -152,12 +152,14 @@ impl<S: ServerCommands> Engine<S> {
                 part.receiving = None;
                 self.fail_held(at, UNSETTLED, clients);
                 let begun = self.parts.hosted[at].partition.begin_cut(to);
+                self.parts.hosted[at].rot.forget_from(to);
                 refuse_surgery(id, part, begun, out);
             }
             Output::Reset { start, chain } => {
                 part.receiving = None;
                 self.fail_held(at, UNSETTLED, clients);
                 let begun = self.parts.hosted[at].partition.begin_reset(start, chain);
+                self.parts.hosted[at].rot.forget_from(Lsn::ZERO);
                 refuse_surgery(id, part, begun, out);
             }
             // Where the record that would tell is damaged, nobody knows whether the logs differ: the follower asks again.
@@ -179,9 +181,10 @@ impl<S: ServerCommands> Engine<S> {
 
     /// Looks at what a follower is to be sent next, from `lsn` on, before it is: a follower that could not verify what it
     /// was sent comes back with a log that ends there. Damage is said once for each place.
-    fn verify_for(&self, at: usize, follower: ReplicaId, lsn: Lsn, part: &mut Part) -> bool {
-        let hosted = &self.parts.hosted[at];
+    fn verify_for(&mut self, at: usize, follower: ReplicaId, lsn: Lsn, part: &mut Part) -> bool {
+        let hosted = &mut self.parts.hosted[at];
         let Err(damage) = hosted.partition.verify_at(lsn) else { return true };
+        hosted.rot.note(&damage);
         if part.damaged.replace(lsn) != Some(lsn) {
             let dir = hosted.dir().map(|dir| dir.path().display().to_string()).unwrap_or_default();
             tracing::error!(

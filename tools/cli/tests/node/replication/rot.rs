@@ -32,6 +32,19 @@ fn sealed_behind(dir: &Path, end: u64) -> usize {
     segments(dir).iter().position(|path| base(path) > end).unwrap() + 1
 }
 
+/// A node says which of its segments was found to be damaged, and that there is no other one.
+fn says_damaged(set: &Set, number: usize, damaged: Option<&Path>) {
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let first = damaged.map_or(String::new(), |path| format!("partition=0,segment={}", name(path)));
+    let lines =
+        [format!("damaged_segments:{}\r\n", usize::from(damaged.is_some())), format!("damaged_first:{first}\r\n")];
+    let mut client = set.connect(number);
+    until(&format!("node {number} says {lines:?}"), || {
+        let Ok(Reply::Bulk(Some(said))) = client.call(&["INFO", "persistence"]) else { return false };
+        lines.iter().all(|line| said.contains(line))
+    });
+}
+
 /// Mends a directory from another one.
 fn repair(dir: &Path, from: &Path) {
     let output = windrow(&["log", "repair", dir.to_str().unwrap(), "--from", from.to_str().unwrap()]).output().unwrap();
@@ -62,6 +75,8 @@ fn rot_on_the_leader(offset: u64) {
         said.iter().any(|line| line.contains("own log is damaged") && line.contains(&format!("segment {name} ")))
     });
     assert!(!said.iter().any(|line| line.contains("two replicas lead")), "{said:#?}");
+    says_damaged(&set, 0, Some(&damaged));
+    says_damaged(&set, 1, None);
     // Nothing behind it gets to the follower, however often that asks, and the others go on.
     write(&mut set.connect(0), "c", 20);
     let reach = set.info(2, "slave_read_repl_offset").unwrap().parse::<u64>().unwrap();
@@ -143,6 +158,10 @@ fn rot_under_a_running_node_is_not_served() {
         check(&mut client, "a", 200);
     }
     assert!(is_error(&leader.call(&["APPEND", "rotten", "x"]), "DAMAGED "), "nothing is built on it either");
+    for number in [0, 1] {
+        says_damaged(&set, number, Some(&segments(&set.members[number].dir)[0]));
+    }
+    says_damaged(&set, 2, None);
     // Node 2 has it whole.
     assert_eq!(set.reader(2).call(&["GET", "rotten"]).unwrap(), Reply::Bulk(Some(value.to_owned())));
 }
