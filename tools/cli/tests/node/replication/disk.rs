@@ -2,7 +2,8 @@
 
 use windrow_torture::device::{FileSystem, FileSystemKind, WriteFault, missing};
 
-use super::set::{Set, check, fill, init};
+use super::leaders::appended;
+use super::set::{Set, check, fill, init, is_error, write};
 use crate::support::{Reply, skipped, until};
 
 /// Writes that hold this text are those that [`WriteFault::FailData`] lets fail.
@@ -10,20 +11,21 @@ const POISON: &str = "v chunk:";
 /// What a failed flush ends a node with.
 const STATUS_IO: i32 = 74;
 
-/// A set whose node `number` has a disk of its own; the nodes are dropped before it is. `None` where there can be none.
-fn with_disk(number: usize) -> Option<(FileSystem, Set)> {
+/// A set of so many nodes, of which `number` has a disk of its own; the nodes are dropped before it is. The first one
+/// leads. `None` where there can be none.
+fn with_disk(count: usize, number: usize) -> Option<(FileSystem, Set)> {
     if let Some(why) = missing(FileSystemKind::Ext4) {
         skipped(&format!("no disk whose faults are commanded can be made here: {why}"));
         return None;
     }
     let fs = FileSystem::new(FileSystemKind::Ext4, 1).unwrap();
-    let mut set = Set::new(3);
+    let mut set = Set::new(count);
     let dir = fs.path().join("node");
-    let cluster = set.members[(number + 1) % 3].identity.cluster.clone();
+    let cluster = set.members[(number + 1) % count].identity.cluster.clone();
     set.members[number].identity = init(&dir, Some(&cluster));
     set.members[number].dir = dir;
     set.extra = vec!["--leader".to_owned(), set.members[0].identity.replica.clone()];
-    (0..3).for_each(|number| set.start(number, &[]));
+    (0..count).for_each(|number| set.start(number, &[]));
     set.wait_for_leader(0);
     Some((fs, set))
 }
@@ -40,7 +42,7 @@ fn fails(set: &mut Set, number: usize, fs: &FileSystem) {
 
 #[test]
 fn a_follower_whose_disk_fails_ends_and_does_not_believe_its_page_cache_afterwards() {
-    let Some((mut fs, mut set)) = with_disk(2) else { return };
+    let Some((mut fs, mut set)) = with_disk(3, 2) else { return };
     let mut leader = set.connect(0);
     fill(&mut leader, "a", 300);
     set.settle(0);
@@ -64,7 +66,7 @@ fn a_follower_whose_disk_fails_ends_and_does_not_believe_its_page_cache_afterwar
 
 #[test]
 fn a_leader_whose_disk_fails_ends_and_nothing_confirmed_is_lost() {
-    let Some((fs, mut set)) = with_disk(0) else { return };
+    let Some((fs, mut set)) = with_disk(3, 0) else { return };
     let mut leader = set.connect(0);
     fill(&mut leader, "a", 300);
     fs.disk.set_write_fault(WriteFault::FailData);
@@ -88,4 +90,56 @@ fn a_leader_whose_disk_fails_ends_and_nothing_confirmed_is_lost() {
     set.settle(new);
     check(&mut set.reader(0), "c", 100);
     set.end_with_the_same_logs(new);
+}
+
+/// An old leader whose disk stands still while it cuts its log: nobody is shown anything, neither what is being cut nor
+/// what remains.
+#[test]
+fn a_log_that_is_being_cut_is_not_read() {
+    let Some((fs, mut set)) = with_disk(5, 0) else { return };
+    let others = [1, 2, 3, 4];
+    write(&mut set.connect(0), "a", 20);
+    set.settle(0);
+    others.iter().for_each(|&number| set.server(number).pause());
+    let mut leader = set.connect(0);
+    let before = appended(&set, 0);
+    leader.send(&[&["SET", "lost", "never confirmed"]]).unwrap();
+    until("the write is on the leader's disk", || appended(&set, 0) > before);
+    (0..5).for_each(|number| set.kill(number));
+    // Nobody leads by configuration from here on.
+    set.extra.clear();
+    (1..4).for_each(|number| set.start(number, &[]));
+    set.promote(2, &[]).unwrap();
+    write(&mut set.connect(2), "b", 20);
+    (1..4).for_each(|number| set.kill(number));
+    // The old leader promises the epoch that it will follow in, so that it has nothing to write before it is told to cut.
+    set.start(0, &[]);
+    set.start(2, &[]);
+    let flushes = fs.disk.counts().flushes;
+    assert_eq!(set.connect(2).call(&["REPLICAOF", "NO", "ONE"]).unwrap(), Reply::Simple("OK".to_owned()));
+    let epoch = |set: &Set, number| set.info(number, "replication_epoch");
+    until("it has promised", || {
+        set.part(2) == "candidate" && epoch(&set, 0) == epoch(&set, 2) && fs.disk.counts().flushes > flushes
+    });
+    set.stop(0);
+    set.start(0, &[]);
+    fs.disk.freeze();
+    set.start(1, &[]);
+    set.start(3, &[]);
+    set.wait_for_leader(2);
+    let mut reader = set.reader(0);
+    until("it is being cut", || is_error(&reader.call(&["GET", "a1"]), "LOADING "));
+    for key in ["lost", "a0", "b0", "nothing"] {
+        let reply = reader.call(&["GET", key]);
+        assert!(is_error(&reply, "LOADING "), "{key}: {reply:?}");
+    }
+    // The others go on meanwhile.
+    write(&mut set.connect(2), "c", 20);
+    assert!(is_error(&reader.call(&["GET", "lost"]), "LOADING "));
+    fs.disk.thaw();
+    set.start(4, &[]);
+    set.settle(2);
+    assert_eq!(set.reader(0).call(&["GET", "lost"]).unwrap(), Reply::Bulk(None));
+    check(&mut set.reader(0), "c", 20);
+    set.end_with_the_same_logs(2);
 }

@@ -90,7 +90,8 @@ fn find_aside(dir: &std::path::Path) -> bool {
     })
 }
 
-fn appended(set: &Set, number: usize) -> u64 {
+/// How far the log of a node is flushed.
+pub(super) fn appended(set: &Set, number: usize) -> u64 {
     let metrics = set.connect(number).call(&["INFO", "windrow"]).unwrap();
     let Reply::Bulk(Some(text)) = metrics else { panic!() };
     let line = text.lines().find_map(|line| line.strip_prefix("partition_0:")).unwrap().to_owned();
