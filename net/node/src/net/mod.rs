@@ -4,6 +4,7 @@ mod connection;
 pub mod limits;
 mod listener;
 mod output;
+mod patience;
 mod pool;
 mod slab;
 
@@ -13,5 +14,6 @@ pub use listener::{ListenError, Listener};
 pub(crate) use connection::{Connection, Overdue, Receiving, Stalled};
 pub(crate) use listener::prepare;
 pub(crate) use output::{Output, Ticket, Wait};
+pub(crate) use patience::patiently;
 pub(crate) use pool::Pool;
 pub(crate) use slab::Slab;

@@ -1,11 +1,10 @@
 //! Having the addresses that clients and peers come to.
 
 use std::net::{SocketAddr, TcpListener};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ServeError;
-use crate::net::{ListenError, Listener};
+use crate::net::{self, ListenError, Listener};
 use crate::settings::Settings;
 
 /// How long a start waits for an address that is taken.
@@ -15,25 +14,17 @@ use crate::settings::Settings;
 /// would be refused the address that it has just had.
 const LET_GO: Duration = Duration::from_secs(2);
 
-/// The time between two tries.
-const AGAIN: Duration = Duration::from_millis(10);
-
 /// Calls `bind` until the address is to be had, for a while.
 pub(super) fn patiently<T>(bind: impl Fn() -> Result<T, ServeError>) -> Result<T, ServeError> {
-    let since = Instant::now();
+    let is_taken = |error: &ServeError| matches!(error, ServeError::Listen(ListenError::Taken { .. }));
     let mut is_said = false;
-    loop {
-        match bind() {
-            Err(ServeError::Listen(ListenError::Taken { address })) if since.elapsed() < LET_GO => {
-                if !is_said {
-                    tracing::info!(%address, "the address is taken; whoever was killed may be about to let go of it");
-                    is_said = true;
-                }
-                thread::sleep(AGAIN);
-            }
-            other => return other,
+    let say = |error: &ServeError| {
+        if !std::mem::replace(&mut is_said, true) {
+            tracing::info!(%error, "waiting a moment: whoever was killed may be about to let go of the address");
         }
-    }
+        true
+    };
+    net::patiently(LET_GO, is_taken, say, bind)
 }
 
 /// The listeners of each core.

@@ -9,12 +9,11 @@ use windrow_store::{ControlFollower, DataDir};
 
 use super::StandbyChoice;
 use super::shared::Shared;
-use crate::net::{ListenError, Listener};
+use crate::net::{ListenError, Listener, patiently};
 
 /// The kernel closes the sockets of a process that has ended after it has let go of its locks, and later where a ring
 /// still refers to them: for so long an address that is taken may become free by itself.
 const ADDRESS_WAIT: Duration = Duration::from_secs(10);
-const ADDRESS_POLL: Duration = Duration::from_millis(1);
 
 pub(super) struct Waiting {
     pub(super) shared: Arc<Shared>,
@@ -105,14 +104,9 @@ impl Waiting {
     }
 
     fn take_address(&self, address: SocketAddr) -> Result<Vec<Listener>, ListenError> {
-        let deadline = Instant::now() + ADDRESS_WAIT;
-        loop {
-            match Listener::bind_shared(address.ip(), address.port(), self.cores) {
-                Err(ListenError::Taken { .. }) if Instant::now() < deadline && !self.shared.is_stopping() => {
-                    std::thread::sleep(ADDRESS_POLL);
-                }
-                other => return other,
-            }
-        }
+        let is_taken = |error: &ListenError| matches!(error, ListenError::Taken { .. });
+        let goes_on = |_: &ListenError| !self.shared.is_stopping();
+        let bind = || Listener::bind_shared(address.ip(), address.port(), self.cores);
+        patiently(ADDRESS_WAIT, is_taken, goes_on, bind)
     }
 }
