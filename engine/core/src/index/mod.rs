@@ -16,7 +16,7 @@
 //!   LSN. The caller sees to that.
 //! - Two keys of one record whose fragments are equal have two equal entries, which cannot be told apart. When one
 //!   of the keys is written again, the entry of the other still leads to a record that has both. That is why
-//!   [`Index::find`] returns the newest record that has the key, and why a caller that deletes a key must not
+//!   [`Index::find`] returns the newest record that has the key, unless it meets one that has no other; and why a caller that deletes a key must not
 //!   remove its entry while another candidate leads to a record that has the key: it lets the entry lead to the
 //!   record of the deletion instead. (In a batch of n keys this is met with a chance of about n^2 / 2^41.)
 
@@ -30,6 +30,7 @@ mod tests;
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use entry::Position;
 use page::Page;
@@ -42,6 +43,17 @@ use crate::types::{KeyHash, Lsn};
 /// The directory gets no longer than this many entries a page. Evenly spread fragments need two; where fragments
 /// are not spread at all, a page that cannot be split grows instead.
 const DIRECTORY_ENTRIES_PER_PAGE_MAX: usize = 64;
+
+/// Whether a record has a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holds {
+    /// It has not.
+    No,
+    /// It has, and no other key.
+    Alone,
+    /// It has, among others.
+    Among,
+}
 
 /// Maps the hashes of keys to the positions of their records.
 pub struct Index {
@@ -102,25 +114,34 @@ impl Index {
 
     /// The newest record of the key with this hash, of those that the index knows.
     ///
-    /// `has_key` is asked whether the record there has this very key, for each entry that has the key's fragment
-    /// and is newer than what was found, in no particular order.
+    /// `holds` is asked whether the record there has this very key, for entries that have the key's fragment, in no
+    /// particular order. A record that has it alone ends the search: an entry that leads there is the key's own, and any
+    /// other record with the key that an entry leads to is older. Entries that lie beyond are often in another cache line.
     #[inline]
-    pub fn find(&self, hash: KeyHash, mut has_key: impl FnMut(Lsn) -> bool) -> Option<Lsn> {
+    pub fn find(&self, hash: KeyHash, mut holds: impl FnMut(Lsn) -> Holds) -> Option<Lsn> {
         let fragment = Fragment::of(hash);
         let mut found = None;
-        self.page(fragment).find(fragment, |position| {
+        let alone = self.page(fragment).find(fragment, |position| {
             let lsn = position.lsn(self.newest);
-            if Some(lsn) > found && has_key(lsn) {
-                found = Some(lsn);
+            if Some(lsn) > found {
+                match holds(lsn) {
+                    Holds::No => {}
+                    Holds::Among => found = Some(lsn),
+                    Holds::Alone => return ControlFlow::Break(lsn),
+                }
             }
+            ControlFlow::Continue(())
         });
-        found
+        alone.break_value().or(found)
     }
 
     /// Calls `visit` with the position of every entry that has the fragment of this hash, in no particular order.
     pub fn for_each_candidate(&self, hash: KeyHash, mut visit: impl FnMut(Lsn)) {
         let fragment = Fragment::of(hash);
-        self.page(fragment).find(fragment, |position| visit(position.lsn(self.newest)));
+        let _all = self.page(fragment).find(fragment, |position| {
+            visit(position.lsn(self.newest));
+            ControlFlow::<()>::Continue(())
+        });
     }
 
     /// Brings what [`Index::find`] reads first for this hash into the processor's cache, without waiting for it.

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::ops::ControlFlow;
 
 use super::bucket::{BUCKET_ENTRIES, Bucket};
 use super::entry::{Fragment, Position};
@@ -68,38 +69,44 @@ impl Page {
         if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
     }
 
-    /// Calls `visit` with every bucket in which an entry that is at home in `home` can lie.
+    /// Calls `visit` with every bucket in which an entry that is at home in `home` can lie, until it breaks off.
     #[inline]
-    fn search(&self, home: usize, mut visit: impl FnMut(&Bucket)) {
+    fn search<B>(&self, home: usize, mut visit: impl FnMut(&Bucket) -> ControlFlow<B>) -> ControlFlow<B> {
         let mut at = home;
         // The bound matters only where counters have saturated all the way round.
         for _ in 0..self.buckets.len() {
             let bucket = &self.buckets[at];
-            visit(bucket);
+            visit(bucket)?;
             if !bucket.was_passed() {
-                return;
+                break;
             }
             at = self.after(at);
         }
+        ControlFlow::Continue(())
     }
 
-    /// Calls `visit` with the position of every entry of `fragment`.
+    /// Calls `visit` with the position of every entry of `fragment`, until it breaks off.
     #[inline]
-    pub(super) fn find(&self, fragment: Fragment, mut visit: impl FnMut(Position)) {
+    pub(super) fn find<B>(
+        &self,
+        fragment: Fragment,
+        mut visit: impl FnMut(Position) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         self.search(self.home(fragment), |bucket| {
-            bucket.matches(fragment).for_each(|slot| visit(bucket.position(slot)));
-        });
+            bucket.matches(fragment).try_for_each(|slot| visit(bucket.position(slot)))
+        })
     }
 
     /// Calls `visit` with every entry that is at home in bucket `home`.
     pub(super) fn at_home(&self, home: usize, mut visit: impl FnMut(Fragment, Position)) {
-        self.search(home, |bucket| {
+        let _all = self.search(home, |bucket| {
             for slot in bucket.used() {
                 let fragment = bucket.fragment(slot);
                 if self.home(fragment) == home {
                     visit(fragment, bucket.position(slot));
                 }
             }
+            ControlFlow::<()>::Continue(())
         });
     }
 
@@ -202,9 +209,9 @@ impl Page {
         None
     }
 
-    /// Reads one byte of bucket `home`.
+    /// Reads one byte of bucket `home`, and one of the next, where a search often goes on.
     #[inline]
     pub(super) fn touch(&self, home: usize) -> bool {
-        self.buckets[home].was_passed()
+        self.buckets[home].was_passed() | self.buckets[self.after(home)].was_passed()
     }
 }

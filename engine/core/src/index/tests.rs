@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{Fragment, Index, Shape};
+use super::{Fragment, Holds, Index, Shape};
 use crate::types::limits::PARTITION_LOG_LEN_MAX;
 use crate::types::{KeyHash, Lsn};
 
@@ -155,9 +155,15 @@ impl Harness {
             found.sort_unstable();
             assert_eq!(&found, lsns, "of fragment {fragment:#x}");
             let oldest = Lsn::new(lsns[0]);
-            assert_eq!(self.index.find(hash, |_| true).map(Lsn::get), lsns.last().copied());
-            assert_eq!(self.index.find(hash, |lsn| lsn == oldest), Some(oldest));
-            assert_eq!(self.index.find(hash, |_| false), None);
+            assert_eq!(self.index.find(hash, |_| Holds::Among).map(Lsn::get), lsns.last().copied());
+            assert_eq!(self.index.find(hash, |lsn| if lsn == oldest { Holds::Alone } else { Holds::No }), Some(oldest));
+            assert_eq!(self.index.find(hash, |_| Holds::No), None);
+            let mut asked = 0;
+            let first = self.index.find(hash, |_| {
+                asked += 1;
+                Holds::Alone
+            });
+            assert!(asked == 1 && first.is_some_and(|lsn| lsns.contains(&lsn.get())), "the search ends");
         }
         for draw in [0, 1, u64::MAX, u64::MAX / 3] {
             let sample = self.index.sample(draw).map(|(fragment, lsn)| (fragment.get(), lsn.get()));

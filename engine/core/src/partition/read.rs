@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{AppendError, Partition};
 use crate::codec::{OpKind, OpView};
-use crate::index::Fragment;
+use crate::index::{Fragment, Holds};
 use crate::log::SegmentMemory;
 use crate::types::{KeyHash, Lsn, UnixMillis};
 
@@ -85,12 +85,15 @@ impl<M: SegmentMemory> Partition<M> {
     #[inline]
     pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(Lsn, OpView<'_>)> {
         let mut found = None;
-        let lsn = self.index.find(hash, |lsn| match self.log.batch_at(lsn).find(key) {
-            Some(op) => {
-                found = Some(op);
-                true
+        let lsn = self.index.find(hash, |lsn| {
+            let batch = self.log.batch_at(lsn);
+            match batch.find(key) {
+                Some(op) => {
+                    found = Some(op);
+                    if batch.len() == 1 { Holds::Alone } else { Holds::Among }
+                }
+                None => Holds::No,
             }
-            None => false,
         })?;
         found.map(|op| (lsn, op))
     }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{Partition, Role, Tombstone};
 use crate::codec::{OP_LEN, OpKind, RecordKind, WriteOp, batch_len, write_batch};
+use crate::index::Holds;
 use crate::log::{Appended, RoomError, SegmentMemory};
 use crate::types::limits::{BATCH_OPS_MAX, KEY_LEN_MAX};
 use crate::types::{KeyHash, Lsn, UnixMillis};
@@ -257,10 +258,10 @@ impl<M: SegmentMemory> Partition<M> {
                 let mut ops = self.log.batch_at(lsn).iter();
                 let expired = ops
                     .find(|op| op.kind == OpKind::Put && op.expires_at == Some(at) && self.seed.hash(op.key) == hash);
-                expired.is_some_and(|op| {
+                expired.map_or(Holds::No, |op| {
                     key.clear();
                     key.extend_from_slice(op.key);
-                    true
+                    Holds::Among
                 })
             });
             let deleted = match found {
