@@ -55,6 +55,8 @@ pub struct Superblock {
     pub committed: Lsn,
     /// This copy is one of several replicas: what is committed, and who leads, is not decided here alone.
     pub in_set: bool,
+    /// How many keys there were when this was written. A hint that only the speed of a start depends on.
+    pub keys: u64,
     /// Seeds the key hash of this replica's index.
     pub hash_seed: HashSeed,
     /// Keys the checksums of the log's records; the same on all replicas, once their logs hold anything.
@@ -151,6 +153,7 @@ impl Superblock {
             durable: Lsn::ZERO,
             committed: Lsn::ZERO,
             in_set: false,
+            keys: 0,
             hash_seed,
             log_key,
             features: 0,
@@ -214,6 +217,7 @@ impl Superblock {
         bytes[128..136].copy_from_slice(&self.log_key.to_bytes());
         bytes[136..144].copy_from_slice(&self.committed.get().to_le_bytes());
         bytes[144] = u8::from(self.in_set);
+        bytes[152..160].copy_from_slice(&self.keys.to_le_bytes());
         let checksum = checksum(&bytes);
         bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -267,6 +271,7 @@ impl Superblock {
             durable: Lsn::new(u64::from_le_bytes(field(bytes, 56))),
             committed: Lsn::new(u64::from_le_bytes(field(bytes, 136))),
             in_set: bytes[144] != 0,
+            keys: u64::from_le_bytes(field(bytes, 152)),
             hash_seed: HashSeed(field(bytes, 64)),
             log_key: LogKey::new(field(bytes, 128)),
             features,

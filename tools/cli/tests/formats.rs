@@ -178,6 +178,7 @@ fn superblocks_are_as_documented() {
         durable: Lsn::new(0x1516_1718_191A_1B1C),
         committed: Lsn::new(0x494A_4B4C_4D4E_4F50),
         in_set: true,
+        keys: 0x5152_5354_5556_5758,
         hash_seed: HashSeed(*b"fedcba9876543210"),
         log_key: KEY,
         features: 0,
@@ -203,6 +204,7 @@ fn superblocks_are_as_documented() {
         ("features", 0),
         ("committed", 0x494A_4B4C_4D4E_4F50),
         ("in_set", 1),
+        ("keys", 0x5152_5354_5556_5758),
     ];
     let others: [(&str, &[u8]); 4] = [
         ("magic", b"WINDROWS"),

@@ -87,6 +87,22 @@ impl Index {
         }
     }
 
+    /// An empty index that takes so many entries, if their fragments are spread evenly, without moving any.
+    #[must_use]
+    pub fn with_capacity(entries: usize) -> Self {
+        let shape = Shape::DEFAULT;
+        let depth = shape.depth_for(entries).min(Fragment::BITS);
+        let count = 1_usize << depth;
+        let buckets = shape.buckets_for(entries / count);
+        let numbers = 0..u32::try_from(count).unwrap_or(u32::MAX);
+        Self {
+            directory: numbers.clone().collect(),
+            pages: numbers.map(|_| Page::new(buckets, depth)).collect(),
+            depth,
+            ..Self::with_shape(shape)
+        }
+    }
+
     /// How many entries there are.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -52,6 +52,13 @@ impl Shape {
             .unwrap_or_else(|| self.page_buckets_max.max((entries * 100).div_ceil(BUCKET_ENTRIES * LOAD_PERCENT_MAX)))
     }
 
+    /// How many bits select a page, where so many entries are spread over pages that are as large as can be.
+    pub(super) const fn depth_for(self, entries: usize) -> u32 {
+        let in_page = self.page_buckets_max * BUCKET_ENTRIES * LOAD_PERCENT_NEW / 100;
+        let pages = entries.div_ceil(if in_page == 0 { 1 } else { in_page });
+        pages.next_power_of_two().trailing_zeros()
+    }
+
     /// How many buckets a page gets next that cannot be split although it has this many, which are too few.
     pub(super) const fn buckets_beyond(buckets: usize) -> usize {
         buckets + buckets / 4 + 1

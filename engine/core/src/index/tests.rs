@@ -284,3 +284,20 @@ fn samples_are_spread_over_the_entries() {
     assert_eq!(drawn.len(), 1_000);
     assert!(drawn.values().all(|&count| (10..1_000).contains(&count)), "{:?}", drawn.values().max());
 }
+
+#[test]
+fn an_index_made_for_so_many_entries_hardly_grows() {
+    for count in [0_u64, 1, 100, 2_000, 2_500, 70_000, 100_000] {
+        let capacity = usize::try_from(count).unwrap();
+        let mut index = Index::with_capacity(capacity);
+        let before = index.memory_bytes();
+        assert!(before <= 26 * capacity + 4_096, "{before} bytes for {count} entries");
+        for number in 1..=count {
+            index.insert(KeyHash(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)), Lsn::new(number * 16));
+        }
+        assert_eq!(index.len(), capacity);
+        assert!(index.memory_bytes() <= before + before / 50 + 4_096, "{before} became {}", index.memory_bytes());
+        let last = KeyHash(count.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        assert_eq!(index.find(last, |_| Holds::Alone).is_some(), count > 0);
+    }
+}

@@ -343,6 +343,7 @@ impl<M: SegmentMemory> Partition<M> {
             let end = self.superblock.cut.unwrap_or(Lsn::new(u64::MAX));
             self.superblock.durable = self.log.durable().min(end);
             self.superblock.committed = self.committed.min(end);
+            self.superblock.keys = self.index.len() as u64;
             self.superblock_in_flight = Some(self.superblock.generation);
             return Some(Action::WriteSuperblock(self.superblock));
         }
@@ -380,7 +381,7 @@ impl<M: SegmentMemory> Partition<M> {
         self.tick_surgery();
         let durable = self.log.durable();
         let is_idle = durable == self.log.appended() && durable == self.idle_since;
-        if is_idle && self.superblock_lags() || self.owes_witness() {
+        if is_idle && self.superblock_lags() || self.owes_witness() || self.has_outgrown_its_hint() {
             self.superblock_wanted = true;
         }
         self.idle_since = durable;

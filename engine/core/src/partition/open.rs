@@ -7,6 +7,7 @@ use core::sync::atomic::AtomicU64;
 use super::Partition;
 use super::expiries::Expiries;
 use super::replay::Replay;
+use crate::codec::OP_LEN;
 use crate::log::{Log, LogConfig, SegmentMemory};
 use crate::recovery::{Cut, Recovered, RecoveryError, Repair, SegmentInput, recover};
 use crate::replication::LogState;
@@ -49,7 +50,11 @@ impl<M: SegmentMemory> RecoveredPartition<M> {
         config: PartitionConfig,
         segments: Vec<SegmentInput<M>>,
     ) -> Result<Self, RecoveryError> {
-        let mut replay = Replay::new(superblock.hash_seed, segments.iter().map(|(base, _)| *base));
+        // No more than the log has room for, whatever the superblock says.
+        let bytes: u64 = segments.iter().map(|(_, memory)| memory.segment_len()).sum();
+        let keys = superblock.keys.min(bytes / OP_LEN as u64);
+        let keys = usize::try_from(keys).unwrap_or(usize::MAX);
+        let mut replay = Replay::new(superblock.hash_seed, segments.iter().map(|(base, _)| *base), keys);
         let recovered = recover(&superblock, segments, &mut |record| replay.apply(record))?;
         replay.settle();
         let superblock = Superblock { log_key: recovered.log_key(), ..superblock };

@@ -68,9 +68,10 @@ pub(super) struct ExpiryChange {
 }
 
 impl Replay {
-    pub(super) fn new(seed: HashSeed, bases: impl Iterator<Item = Lsn>) -> Self {
+    /// A walk from the start of the log, which is expected to find so many keys.
+    pub(super) fn new(seed: HashSeed, bases: impl Iterator<Item = Lsn>, keys: usize) -> Self {
         let live = bases.map(|base| (base, 0)).collect();
-        Self { resumed: false, ..Self::resume(seed, Index::new(), live, 0, false) }
+        Self { resumed: false, ..Self::resume(seed, Index::with_capacity(keys), live, 0, false) }
     }
 
     /// Goes on where an earlier walk ended; `expiries`: some keys are known to expire.

@@ -234,7 +234,7 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// Builds the index anew, by a walk over the log.
     fn rebuild_index(&mut self) {
-        let mut replay = Replay::new(self.seed, self.log.segments().map(LogSegment::base));
+        let mut replay = Replay::new(self.seed, self.log.segments().map(LogSegment::base), self.index.len());
         for segment in self.log.segments() {
             segment.batches().for_each(|(lsn, batch)| replay.apply_batch(lsn, batch));
         }

@@ -21,6 +21,7 @@ fn sample(generation: u64) -> Superblock {
         durable: Lsn::new(0x1234_5678_9abc),
         committed: Lsn::new(0x1234_5678_9ab8),
         in_set: true,
+        keys: 0x0102_0304_0506,
         ..first
     }
 }
