@@ -49,9 +49,9 @@ const DIRECTORY_ENTRIES_PER_PAGE_MAX: usize = 64;
 pub enum Holds {
     /// It has not.
     No,
-    /// It has, and no other key.
+    /// It has, no other record with the key alone has an entry: there is nothing newer.
     Alone,
-    /// It has, among others.
+    /// It has, but another entry may lead to a newer one.
     Among,
 }
 
@@ -133,6 +133,7 @@ impl Index {
     /// `holds` is asked whether the record there has this very key, for entries that have the key's fragment, in no
     /// particular order. A record that has it alone ends the search: an entry that leads there is the key's own, and any
     /// other record with the key that an entry leads to is older. Entries that lie beyond are often in another cache line.
+    /// The caller sees to it that a key has no two entries of its own that lead to such records.
     #[inline]
     pub fn find(&self, hash: KeyHash, mut holds: impl FnMut(Lsn) -> Holds) -> Option<Lsn> {
         let fragment = Fragment::of(hash);

@@ -90,7 +90,8 @@ impl<M: SegmentMemory> Partition<M> {
             match batch.find(key) {
                 Some(op) => {
                     found = Some(op);
-                    if batch.len() == 1 { Holds::Alone } else { Holds::Among }
+                    // A deletion may be one that the leader has let go of, and a newer record have an entry of its own.
+                    if batch.len() == 1 && op.kind == OpKind::Put { Holds::Alone } else { Holds::Among }
                 }
                 None => Holds::No,
             }
