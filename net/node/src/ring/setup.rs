@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
 use std::time::Duration;
 
 use io_uring::IoUring;
@@ -17,6 +18,10 @@ const COMPLETIONS: u32 = 8_192;
 pub(super) const DRAIN_ROUNDS: usize = 20;
 /// See [`DRAIN_ROUNDS`].
 pub(super) const DRAIN_ROUND: Duration = Duration::from_millis(100);
+/// How often a ring is asked for that the kernel has no memory for.
+const TRIES: usize = 20;
+/// The time between two tries.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A set of cpus.
 #[derive(Clone)]
@@ -55,19 +60,33 @@ impl std::fmt::Debug for CpuSet {
 
 /// A ring for the calling thread alone, which runs completions when it asks for them.
 pub(super) fn build(entries: u32) -> Result<IoUring, SetupError> {
-    let io = IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_submit_all()
-        .setup_cqsize(COMPLETIONS.max(entries))
-        .dontfork()
-        .build(entries)
-        .map_err(SetupError::from_setup)?;
+    let make = || {
+        IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS.max(entries))
+            .dontfork()
+            .build(entries)
+    };
+    let io = patiently(make).map_err(SetupError::from_setup)?;
     if !io.params().is_feature_nodrop() {
         return Err(SetupError::KernelTooOld { release: super::error::release(), what: "IORING_FEAT_NODROP" });
     }
     Ok(io)
+}
+
+/// Calls `make` again where there is no memory: nearly all of it may be a cache that the kernel gives back in a moment,
+/// and it does not wait for that itself.
+fn patiently<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..TRIES {
+        match make() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => thread::sleep(AGAIN),
+            other => return other,
+        }
+    }
+    make()
 }
 
 /// Registers what wakes the core, and where workers may run.
@@ -78,4 +97,26 @@ pub(super) fn register(io: &IoUring, eventfd: &OwnedFd, workers: &CpuSet) -> Res
     io.submitter()
         .register_iowq_aff(&workers.to_libc())
         .map_err(|source| SetupError::from_register("the cpus of the ring's workers", source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often it is asked, and what comes of it, where the answers begin with so many errors of this kind.
+    fn asked(errors: usize, errno: i32) -> (usize, Result<(), Option<i32>>) {
+        let mut count = 0;
+        let made = patiently(|| {
+            count += 1;
+            if count <= errors { Err(io::Error::from_raw_os_error(errno)) } else { Ok(()) }
+        });
+        (count, made.map_err(|error| error.raw_os_error()))
+    }
+
+    #[test]
+    fn memory_that_is_given_back_in_a_moment_is_waited_for() {
+        assert_eq!(asked(2, libc::ENOMEM), (3, Ok(())));
+        assert_eq!(asked(usize::MAX, libc::ENOMEM), (TRIES, Err(Some(libc::ENOMEM))));
+        assert_eq!(asked(1, libc::EPERM), (1, Err(Some(libc::EPERM))), "time does not mend this");
+    }
 }
