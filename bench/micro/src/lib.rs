@@ -1,6 +1,6 @@
 //! What Windrow's benchmarks share.
 //!
-//! `cargo bench -p windrow-bench-micro` measures and writes HTML reports to `target/criterion`. With `-- --test`, or
+//! `cargo bench -p windrow-bench-micro` measures and keeps its figures in `target/criterion`. With `-- --test`, or
 //! under `cargo test --benches`, every benchmark runs once at its smallest size, so that it cannot rot.
 
 mod memory;

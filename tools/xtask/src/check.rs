@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::modes::{SHARED_MEMORY, SHARED_NOTHING, SHARED_NOTHING_TESTS, same_features};
 use crate::report::Report;
 use crate::run::{cargo, output, passes};
 use crate::{licences, tidy};
@@ -11,28 +12,34 @@ use crate::{licences, tidy};
 const BARE_TARGET: &str = "x86_64-unknown-none";
 /// The crates that are logic alone.
 const PURE: [&str; 4] = ["-p", "windrow-core", "-p", "windrow-proto"];
-/// The crates that are built in two modes, in the mode that is not the default.
-pub(crate) const SHARED_NOTHING: [&str; 7] =
-    ["-p", "windrow-node", "-p", "windrow-cli", "--no-default-features", "--features", "shared-nothing"];
 
 /// All of them, the quick ones first.
 pub(crate) fn all(report: &mut Report) {
+    quick(report);
+    for (name, command) in thorough() {
+        report.step(name, || passes(command));
+    }
+}
+
+/// Those that compile little or nothing.
+pub(crate) fn quick(report: &mut Report) {
     report.step("formatting", || passes(cargo(&["fmt", "--all", "--check"])));
     tidy::all(report);
     licences::all(report);
+    report.step("features, the same in both modes", same_features);
     pure_crates(report);
-    report.step("clippy, shared-memory", || {
-        passes(cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
-    });
-    report.step("clippy, shared-nothing", || {
-        let args = [&["clippy", "--locked", "--all-targets"], &SHARED_NOTHING[..], &["--", "-D", "warnings"]];
-        passes(cargo(&args.concat()))
-    });
-    report.step("documentation", || {
-        let mut command = cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
-        command.env("RUSTDOCFLAGS", "-D warnings");
-        passes(command)
-    });
+}
+
+/// Those for which the compiler reads everything, by name.
+pub(crate) fn thorough() -> Vec<(&'static str, Command)> {
+    let clippy = |selection: &[&str]| cargo(&[&["clippy", "--locked"], selection, &["--", "-D", "warnings"]].concat());
+    let mut documentation = cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
+    documentation.env("RUSTDOCFLAGS", "-D warnings");
+    vec![
+        ("clippy, shared-memory", clippy(&[&SHARED_MEMORY[..], &["--all-targets"]].concat())),
+        ("clippy, shared-nothing", clippy(&[&SHARED_NOTHING[..], &SHARED_NOTHING_TESTS, &["--examples"]].concat())),
+        ("documentation", documentation),
+    ]
 }
 
 fn pure_crates(report: &mut Report) {

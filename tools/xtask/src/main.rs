@@ -5,9 +5,11 @@
 #![expect(clippy::print_stdout, reason = "a command-line program answers on stdout")]
 
 mod bench;
+mod beside;
 mod check;
 mod fix;
 mod licences;
+mod modes;
 mod nightly;
 mod report;
 mod run;
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
         ["fix"] => Report::over(fix::all),
         ["test", flags @ ..] => match test::Options::parse(flags) {
             Ok(options) => Report::over(|report| {
-                check::all(report);
+                check::quick(report);
                 test::all(report, &options);
             }),
             Err(problem) => usage(&problem),

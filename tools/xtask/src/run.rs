@@ -17,6 +17,12 @@ pub(crate) fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
+/// Where cargo puts what it builds: above the folder in which it put this program.
+pub(crate) fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    program.ancestors().nth(2).map_or_else(|| root().join("target"), Path::to_path_buf)
+}
+
 /// Cargo, the same one that started this program.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -60,27 +66,35 @@ pub(crate) fn output(mut command: Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn show(command: &Command) -> String {
+/// How it is shown to people.
+pub(crate) fn show(command: &Command) -> String {
     let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy();
     format!("{program} {}", args.join(" "))
 }
 
 fn start(command: &mut Command) -> Result<Child, String> {
-    println!("    $ {}", show(command));
+    let shown = show(command);
+    println!("    $ {shown}");
+    spawn(command, &shown)
+}
+
+/// Starts it.
+pub(crate) fn spawn(command: &mut Command, shown: &str) -> Result<Child, String> {
     if in_ci() {
         // A group of its own, so that the whole tree can be ended when the limit is reached. Not where somebody
         // may press Ctrl-C: that reaches only the group in the foreground.
         command.process_group(0);
     }
-    command.spawn().map_err(|error| format!("cannot run {}: {error}", show(command)))
+    command.spawn().map_err(|error| format!("cannot run {shown}: {error}"))
 }
 
 fn in_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-fn finish(mut child: Child, shown: &str) -> Vec<String> {
+/// Waits for it, though not for ever where nobody watches. The error says what went wrong.
+pub(crate) fn finish(mut child: Child, shown: &str) -> Vec<String> {
     let group = child.id();
     let (ended, end) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {

@@ -1,11 +1,13 @@
 //! Every test, in both modes, with the examples and a crash loop.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::check::SHARED_NOTHING;
+use crate::beside::Beside;
+use crate::check;
+use crate::modes::{self, SHARED_MEMORY, SHARED_NOTHING, SHARED_NOTHING_TESTS, TESTS};
 use crate::report::{Report, Tally};
-use crate::run::{cargo, passes, root, watched};
+use crate::run::{cargo, passes, root, target, watched};
 use crate::torture;
 
 /// Rounds of the crash loop where nothing else is asked for.
@@ -48,23 +50,48 @@ impl Options {
     }
 }
 
-/// Runs them all. A run that fails does not stop the others.
+/// Runs them all, and what of the check takes long. A run that fails does not stop the others.
+///
+/// Tests wait much, for disks, kills and timeouts of nodes; beside them runs whatever only compiles. It starts with the
+/// first test: until then, cargo itself works in the build directory, of which it lets go before it runs anything.
 pub(crate) fn all(report: &mut Report, options: &Options) {
-    let whole = ["test", "--locked", "--workspace", "--no-fail-fast"];
-    run(report, options, "tests, shared-memory", &[&whole[..], &["--all-targets"]].concat());
-    run(report, options, "documentation examples", &[&whole[..], &["--doc"]].concat());
+    let tests = cargo(&[&["test", "--locked", "--no-fail-fast"], &SHARED_MEMORY[..], &TESTS].concat());
+    let other_mode = || vec![("build, shared-nothing", shared_nothing_tests(&["--no-run"]))];
+    let building = run(report, options, "tests, shared-memory", tests, other_mode);
     torture::all(report, options.long);
-    let nothing = [&["test", "--locked", "--no-fail-fast", "--all-targets"], &SHARED_NOTHING[..]];
-    run(report, options, "tests, shared-nothing", &nothing.concat());
+    building.finish(report);
+    let checks = || check::thorough().into_iter().chain(examples_built()).collect();
+    let checking = run(report, options, "tests, shared-nothing", shared_nothing_tests(&[]), checks);
     torture::shared_nothing(report, options.long);
+    checking.finish(report);
+    let documented = cargo(&[&["test", "--locked", "--no-fail-fast", "--doc"], &SHARED_MEMORY[..]].concat());
+    run(report, options, "documentation examples", documented, Vec::new).finish(report);
     if options.long {
         report.step("simulator, a node", || simulate(&[]));
         report.step("simulator, replicas", || simulate(&["--cluster"]));
     }
+    run_examples(report);
+}
+
+fn shared_nothing_tests(flags: &[&str]) -> Command {
+    let all = [&["test", "--locked", "--no-fail-fast"], &SHARED_NOTHING[..], &SHARED_NOTHING_TESTS, flags];
+    modes::shared_nothing(&all.concat())
+}
+
+/// Builds the examples of all crates, in both modes.
+fn examples_built() -> [(&'static str, Command); 2] {
+    let build = ["build", "--locked", "--examples"];
+    let nothing = modes::shared_nothing(&[&build[..], &SHARED_NOTHING].concat());
+    let memory = cargo(&[&build[..], &SHARED_MEMORY].concat());
+    [("examples are built, shared-nothing", nothing), ("examples are built, shared-memory", memory)]
+}
+
+/// Runs those of the embedded library.
+fn run_examples(report: &mut Report) {
     for example in examples() {
-        let name = format!("example {example}");
-        // Not what the tests have built: with all targets, cargo makes test programs of examples.
-        report.step(&name, || passes(cargo(&["run", "--locked", "-p", "windrow", "--example", &example])));
+        let mut command = Command::new(target().join("debug/examples").join(&example));
+        command.current_dir(root()).stdin(Stdio::null());
+        report.step(&format!("example {example}"), || passes(command));
     }
 }
 
@@ -75,12 +102,23 @@ fn simulate(kind: &[&str]) -> Vec<String> {
     passes(cargo(&[&args[..], &[&from.to_string()], kind].concat()))
 }
 
-fn run(report: &mut Report, options: &Options, name: &str, args: &[&str]) {
+/// Runs tests and counts them, and starts the steps of `beside` with the first test, or afterwards if there was none.
+fn run(
+    report: &mut Report,
+    options: &Options,
+    name: &str,
+    mut command: Command,
+    beside: impl Fn() -> Vec<(&'static str, Command)>,
+) -> Beside {
     println!("==> {name}");
-    let mut command = cargo(args);
     options.apply(&mut command);
     let mut tally = Tally::default();
-    let problems = watched(command, |line| add(&mut tally, line));
+    let mut started = None;
+    let problems = watched(command, |line| {
+        // Cargo writes to stderr: this is a test program.
+        started.get_or_insert_with(|| Beside::start(beside()));
+        add(&mut tally, line);
+    });
     report.add(tally);
     for problem in &problems {
         println!("{problem}");
@@ -91,6 +129,7 @@ fn run(report: &mut Report, options: &Options, name: &str, args: &[&str]) {
         (false, 0) => report.failed(name),
         (_, _) => report.name_failure(name),
     }
+    started.unwrap_or_else(|| Beside::start(beside()))
 }
 
 /// Adds the numbers of one `test result:` line; any other line changes nothing.
