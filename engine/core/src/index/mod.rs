@@ -161,6 +161,15 @@ impl Index {
         });
     }
 
+    /// Some entry that has the fragment of this hash, nearly always the only one. Looks no further than it must.
+    #[inline]
+    #[must_use]
+    pub fn any_candidate(&self, hash: KeyHash) -> Option<Lsn> {
+        let fragment = Fragment::of(hash);
+        let any = self.page(fragment).find(fragment, ControlFlow::Break);
+        any.break_value().map(|position| position.lsn(self.newest))
+    }
+
     /// Brings what [`Index::find`] reads first for this hash into the processor's cache, without waiting for it.
     ///
     /// Worth it for several hashes in a row, before the first is looked up.

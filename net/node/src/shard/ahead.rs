@@ -107,13 +107,7 @@ pub(super) fn touch(
         partition.prefetch(hash);
     }
     records.clear();
-    for &hash in hashes {
-        partition.for_each_candidate(hash, |lsn| {
-            if lsn >= hot_from {
-                records.push(lsn);
-            }
-        });
-    }
+    records.extend(hashes.iter().filter_map(|&hash| partition.likely_candidate(hash)).filter(|&lsn| lsn >= hot_from));
     let mut seen = 0_u8;
     for &lsn in &*records {
         let Some((base, segment)) = partition.segment_holding(lsn) else { continue };
