@@ -33,8 +33,9 @@ use crate::settings::Durability;
 const SWEEP_BUDGET: usize = 256;
 
 /// While the core has input to execute, a flush of fewer bytes waits for more: each costs the processor some 100 µs,
-/// and starts at once when the core has nothing else to do.
-const FLUSH_LEN_MIN: u64 = 64 << 10;
+/// and starts at once when the core has nothing else to do. Measured with 50 and 100 connections and a pipeline of 16: 5
+/// to 9% more requests a second than with 64 KiB, at 5 to 7% less processor time for each; 128 KiB is no better.
+const FLUSH_LEN_MIN: u64 = 96 << 10;
 /// But it does not wait longer than this.
 const FLUSH_WITHIN: Duration = Duration::from_micros(500);
 
