@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use windrow_bench_micro::{criterion, is_smoke, scrambled, sizes};
-use windrow_core::index::{Holds, Index};
+use windrow_core::index::{Holds, Index, Part};
 use windrow_core::types::{KeyHash, Lsn};
 
 const SIZES: [u64; 4] = [1_000, 100_000, 1_000_000, 10_000_000];
@@ -25,7 +25,7 @@ const fn holds(it_does: bool) -> Holds {
 }
 
 fn insert(index: &mut Index, number: u64) {
-    index.insert(hash(number), Lsn::new((number + 1) * 128));
+    index.insert(hash(number), Lsn::new((number + 1) * 128), Part::default());
 }
 
 fn filled(size: u64) -> Index {
@@ -44,13 +44,13 @@ fn lookups(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("hit", size), |b| {
             b.iter(|| {
                 draw += 1;
-                index.find(pick(draw), |lsn| holds(black_box(lsn) != Lsn::ZERO))
+                index.find(pick(draw), |lsn, _| holds(black_box(lsn) != Lsn::ZERO))
             });
         });
         group.bench_function(BenchmarkId::new("miss", size), |b| {
             b.iter(|| {
                 draw += 1;
-                index.find(absent(draw), |lsn| holds(black_box(lsn) == Lsn::ZERO))
+                index.find(absent(draw), |lsn, _| holds(black_box(lsn) == Lsn::ZERO))
             });
         });
         group.throughput(Throughput::Elements(PREFETCHED));
@@ -59,7 +59,7 @@ fn lookups(c: &mut Criterion) {
                 draw += PREFETCHED;
                 (0..PREFETCHED).for_each(|step| index.prefetch(pick(draw + step)));
                 (0..PREFETCHED)
-                    .filter_map(|step| index.find(pick(draw + step), |lsn| holds(black_box(lsn) != Lsn::ZERO)))
+                    .filter_map(|step| index.find(pick(draw + step), |lsn, _| holds(black_box(lsn) != Lsn::ZERO)))
                     .max()
             });
         });

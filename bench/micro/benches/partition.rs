@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use windrow_bench_micro::{Driver, criterion, key, now, scrambled, sizes};
-use windrow_core::partition::{Change, Op};
+use windrow_bench_micro::{Driver, criterion, is_smoke, key, now, scrambled, sizes};
+use windrow_core::partition::{Change, Op, ScanCursor};
 
 const KEYS: [u64; 2] = [1_000, 1_000_000];
 const VALUE_LENS: [usize; 3] = [16, 100, 4 << 10];
@@ -94,6 +94,55 @@ fn get(c: &mut Criterion) {
     group.finish();
 }
 
+/// As [`filled`], but with so many keys a record.
+fn filled_in_batches(keys: u64, batch: u64) -> Driver {
+    let mut driver = Driver::empty();
+    let change = Change::Put { value: &[7; 100], expires_at: None };
+    for first in (0..keys).step_by(usize::try_from(batch).expect("small")) {
+        // Scattered, so that the order of the keys is not that of the log.
+        let names: Vec<_> = (first..first + batch).map(|number| key(scrambled(1, number) % 1_000_000_000_000)).collect();
+        let mut ops: Vec<_> =
+            names.iter().map(|name| Op { hash: driver.partition.hash(name), key: name, change }).collect();
+        driver.partition.append(now(), &mut ops).expect("there is room");
+        driver.act();
+    }
+    driver.flush();
+    driver
+}
+
+/// Lookups and whole scans of keys that were written together, by how many a record has.
+fn batches(c: &mut Criterion) {
+    let keys = if is_smoke() { 1_000 } else { 200_000 };
+    let mut group = c.benchmark_group("batches");
+    group.sample_size(10);
+    for batch in [1, 100, 1_000] {
+        let driver = filled_in_batches(keys, batch);
+        let mut draw = 0;
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(BenchmarkId::new("get", batch), |b| {
+            b.iter(|| {
+                draw += 1;
+                let key = key(scrambled(1, scrambled(2, draw) % keys) % 1_000_000_000_000);
+                let lookup = driver.partition.get(driver.partition.hash(&key), black_box(&key), now());
+                lookup.entry.map(|entry| entry.value[0])
+            });
+        });
+        group.throughput(Throughput::Elements(keys));
+        for count in [10, 128, 1_000] {
+            group.bench_function(BenchmarkId::new(format!("scan_count_{count}"), batch), |b| {
+                b.iter(|| {
+                    let (mut cursor, mut found) = (Some(ScanCursor::START), 0_u64);
+                    while let Some(from) = cursor {
+                        cursor = driver.partition.scan(from, count, now(), &mut |_| found += 1).next;
+                    }
+                    assert_eq!(found, keys);
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 /// Opening a log that is in memory: verifying every record and building the index.
 fn recovery(c: &mut Criterion) {
     let mut group = c.benchmark_group("recovery");
@@ -118,5 +167,5 @@ fn recovery(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! { name = benches; config = criterion(); targets = append, append_batch, get, recovery }
+criterion_group! { name = benches; config = criterion(); targets = append, append_batch, get, batches, recovery }
 criterion_main!(benches);

@@ -3,29 +3,69 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use windrow_core::partition::ScanCursor;
+use windrow_core::partition::{Entry, LogWalk, Partition, ScanCursor};
+use windrow_core::types::Lsn;
+use windrow_store::MappedSegment;
 
 use crate::error::ReadError;
 use crate::shard::now;
 use crate::store::Windrow;
 use crate::value::Item;
 
-/// Keys looked at in one step.
+/// Keys looked at in one step, during which nobody can write to the partition.
 const STEP: usize = 128;
+
+/// Where a scan is in a partition.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Before its beginning.
+    Start,
+    /// Visiting its keys in the order of the log.
+    Log(LogWalk),
+    /// Visiting its keys in the order of their hashes.
+    Hashes(ScanCursor),
+    /// All of its keys have been visited.
+    End,
+}
+
+impl Place {
+    /// Visits the next keys. Returns where to go on, and what has to be committed before they are shown.
+    fn step(self, partition: &Partition<MappedSegment>, prefix: &[u8], found: &mut VecDeque<Item>) -> (Self, Lsn) {
+        let mut visit = |entry: Entry<'_>| {
+            if entry.key.starts_with(prefix) {
+                found.push_back(Item::new(partition, &entry));
+            }
+        };
+        match self {
+            // The log, unless there is little in it that still counts: then it takes longer to read than the index.
+            Self::Start if partition.is_mostly_live() => (Self::Log(LogWalk::default()), Lsn::ZERO),
+            Self::Start => (Self::Hashes(ScanCursor::START), Lsn::ZERO),
+            Self::Log(mut walk) => {
+                let step = partition.walk(&mut walk, STEP, now(), &mut visit);
+                (if step.is_over { Self::End } else { Self::Log(walk) }, step.wait)
+            }
+            Self::Hashes(cursor) => {
+                let step = partition.scan(cursor, STEP, now(), &mut visit);
+                (step.next.map_or(Self::End, Self::Hashes), step.wait)
+            }
+            Self::End => (Self::End, Lsn::ZERO),
+        }
+    }
+}
 
 /// A walk over all keys, or over those with a prefix. See [`Windrow::scan`].
 pub struct Scan {
     store: Windrow,
     prefix: Vec<u8>,
     partition: usize,
-    cursor: ScanCursor,
+    place: Place,
     found: VecDeque<Item>,
     is_over: bool,
 }
 
 impl Windrow {
-    /// Walks over all keys, partition after partition, each in the order of its keys' **hashes**: not in the order of
-    /// the keys, and not in that of their writing.
+    /// Walks over all keys, partition after partition, in **no order** that can be relied on: within a partition in that
+    /// of the log, or, where most of that has been overwritten, in that of the keys' hashes.
     ///
     /// A key that is there from the beginning of the walk to its end is visited. One that is written, deleted or
     /// expires meanwhile may be visited or not, and one that is written meanwhile may be visited more than once, each
@@ -37,14 +77,14 @@ impl Windrow {
 
     /// Walks over the keys that begin with `prefix`, under the conditions of [`scan`](Self::scan).
     ///
-    /// Every key is looked at, because hashes know nothing of prefixes: this takes as long as a scan.
+    /// Every key is looked at, because neither the log nor the index is sorted by key: this takes as long as a scan.
     #[must_use]
     pub fn scan_prefix(&self, prefix: impl Into<Vec<u8>>) -> Scan {
         Scan {
             store: self.clone(),
             prefix: prefix.into(),
             partition: 0,
-            cursor: ScanCursor::START,
+            place: Place::Start,
             found: VecDeque::new(),
             is_over: false,
         }
@@ -58,23 +98,12 @@ impl Scan {
             self.is_over = true;
             return Ok(());
         };
-        let (cursor, prefix) = (self.cursor, &self.prefix);
-        let (found, next) = shard.read(|partition| {
-            let mut found = VecDeque::new();
-            let step = partition.scan(cursor, STEP, now(), &mut |entry| {
-                if entry.key.starts_with(prefix) {
-                    found.push_back(Item::new(partition, &entry));
-                }
-            });
-            ((found, step.next), step.wait)
-        })?;
-        self.found = found;
-        match next {
-            Some(next) => self.cursor = next,
-            None => {
-                self.partition += 1;
-                self.cursor = ScanCursor::START;
-            }
+        let (place, prefix, found) = (self.place, &self.prefix, &mut self.found);
+        let stepped = shard.read(|partition| place.step(partition, prefix, found));
+        self.place = stepped.inspect_err(|_| self.found.clear())?;
+        if matches!(self.place, Place::End) {
+            self.partition += 1;
+            self.place = Place::Start;
         }
         Ok(())
     }
@@ -101,6 +130,6 @@ impl Iterator for Scan {
 
 impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scan").field("partition", &self.partition).field("cursor", &self.cursor).finish_non_exhaustive()
+        f.debug_struct("Scan").field("partition", &self.partition).field("place", &self.place).finish_non_exhaustive()
     }
 }

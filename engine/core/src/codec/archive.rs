@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the one door to unchecked archives, see `batch_trusted`")]
 
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use rkyv::rancor::Failure;
 use rkyv::ser::allocator::{Arena, SubAllocator};
@@ -226,12 +227,23 @@ impl<'a> Batch<'a> {
     /// The operation on `key`.
     #[must_use]
     pub fn find(self, key: &[u8]) -> Option<OpView<'a>> {
-        match self.ops {
-            [only] => (*only.key == *key).then(|| view(only)),
-            many => {
-                let index = many.binary_search_by(|op| (*op.key).cmp(key)).ok()?;
-                Some(view(&many[index]))
-            }
+        self.find_in(0..self.ops.len(), key)
+    }
+
+    /// The operation on `key`, which most likely is one of those with these numbers: they are looked at first.
+    #[inline]
+    #[must_use]
+    pub fn find_in(self, likely: Range<usize>, key: &[u8]) -> Option<OpView<'a>> {
+        if let [only] = self.ops {
+            return (*only.key == *key).then(|| view(only));
+        }
+        let search = |ops: &'a [ArchivedOp]| {
+            let index = ops.binary_search_by(|op| (*op.key).cmp(key)).ok()?;
+            Some(view(&ops[index]))
+        };
+        match self.ops.get(likely) {
+            Some(ops) if ops.len() < self.ops.len() => search(ops).or_else(|| search(self.ops)),
+            _ => search(self.ops),
         }
     }
 }

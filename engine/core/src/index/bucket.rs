@@ -1,6 +1,6 @@
 //! One cache line of entries.
 
-use super::entry::{Fragment, Position, high, join, low};
+use super::entry::{Fragment, Part, Position, high, join, low};
 
 /// How many entries a bucket holds.
 pub(super) const BUCKET_ENTRIES: usize = 6;
@@ -13,6 +13,7 @@ pub(super) const BUCKET_ENTRIES: usize = 6;
 pub(super) struct Bucket {
     fragments_low: [u32; BUCKET_ENTRIES],
     positions_low: [u32; BUCKET_ENTRIES],
+    /// The high half of the fragment in the low bits, the part in the others.
     fragments_high: [u8; BUCKET_ENTRIES],
     positions_high: [u8; BUCKET_ENTRIES],
     /// Bit `i` says that entry `i` is there.
@@ -24,6 +25,9 @@ pub(super) struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 const FULL: u8 = (1 << BUCKET_ENTRIES) - 1;
+/// The bits of `fragments_high` that are the fragment's.
+const HIGH_BITS: u32 = Fragment::BITS - u32::BITS;
+const HIGH_MASK: u8 = (1 << HIGH_BITS) - 1;
 
 impl Bucket {
     pub(super) const EMPTY: Self = Self {
@@ -47,7 +51,7 @@ impl Bucket {
         // Almost always none or one is left.
         let mut slots = Slots(equal);
         for slot in Slots(equal) {
-            if self.fragments_high[slot] != high(fragment.0) {
+            if self.fragments_high[slot] & HIGH_MASK != high(fragment.0) {
                 slots.0 &= !(1 << slot);
             }
         }
@@ -62,7 +66,7 @@ impl Bucket {
 
     #[inline]
     pub(super) fn fragment(&self, slot: usize) -> Fragment {
-        Fragment(join(self.fragments_low[slot], self.fragments_high[slot]))
+        Fragment(join(self.fragments_low[slot], self.fragments_high[slot] & HIGH_MASK))
     }
 
     #[inline]
@@ -71,7 +75,13 @@ impl Bucket {
     }
 
     #[inline]
-    pub(super) fn set_position(&mut self, slot: usize, position: Position) {
+    pub(super) fn part(&self, slot: usize) -> Part {
+        Part(self.fragments_high[slot] >> HIGH_BITS)
+    }
+
+    #[inline]
+    pub(super) fn set_position(&mut self, slot: usize, position: Position, part: Part) {
+        self.fragments_high[slot] = self.fragments_high[slot] & HIGH_MASK | part.0 << HIGH_BITS;
         self.positions_low[slot] = low(position.0);
         self.positions_high[slot] = high(position.0);
     }
@@ -84,11 +94,11 @@ impl Bucket {
 
     /// Adds an entry, or returns `false` where there is no room.
     #[inline]
-    pub(super) fn insert(&mut self, fragment: Fragment, position: Position) -> bool {
+    pub(super) fn insert(&mut self, fragment: Fragment, position: Position, part: Part) -> bool {
         let Some(slot) = Slots(!self.used & FULL).next() else { return false };
         self.fragments_low[slot] = low(fragment.0);
         self.fragments_high[slot] = high(fragment.0);
-        self.set_position(slot, position);
+        self.set_position(slot, position, part);
         self.used |= 1 << slot;
         true
     }

@@ -1,4 +1,6 @@
-//! What an entry is made of: 40 bits of a key's hash and 40 bits of a log position.
+//! What an entry is made of: 36 bits of a key's hash, 40 bits of a log position, and 4 that say where in the record.
+
+use core::ops::Range;
 
 use crate::types::limits::{PARTITION_LOG_LEN_MAX, RECORD_ALIGN};
 use crate::types::{KeyHash, Lsn};
@@ -6,9 +8,9 @@ use crate::types::{KeyHash, Lsn};
 const ALIGN: u64 = RECORD_ALIGN as u64;
 /// How many positions there are before they come round again.
 const POSITIONS: u64 = PARTITION_LOG_LEN_MAX / ALIGN;
-const _: () = assert!(POSITIONS.is_power_of_two() && POSITIONS == 1 << Fragment::BITS);
+const _: () = assert!(POSITIONS.is_power_of_two() && POSITIONS == 1 << 40);
 
-/// The part of a key's hash that the index keeps: its top 40 bits.
+/// The part of a key's hash that the index keeps: its top 36 bits.
 ///
 /// The index is ordered by it, so a bound on fragments is a place to resume a scan whatever happened meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -16,7 +18,7 @@ pub struct Fragment(pub(super) u64);
 
 impl Fragment {
     /// How many bits a fragment has.
-    pub const BITS: u32 = 40;
+    pub const BITS: u32 = 36;
     /// How many fragments there are: the first cursor past all of them.
     pub const COUNT: u64 = 1 << Self::BITS;
 
@@ -38,6 +40,36 @@ impl Fragment {
         self.0
     }
 }
+
+/// Which sixteenth of its record's operations a key's is among: where to look first. Only a hint: after two keys of one
+/// record that share a fragment were told from one another wrongly, it is another key's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct Part(pub(super) u8);
+
+impl Part {
+    /// How many parts there are.
+    pub const COUNT: usize = 16;
+
+    /// The part that operation `number` of a record with `count` is in.
+    #[must_use]
+    pub const fn of(number: usize, count: usize) -> Self {
+        if number >= count {
+            return Self(0);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "below the number of parts, because number < count")]
+        let part = (number * Self::COUNT / count) as u8;
+        Self(part)
+    }
+
+    /// The operations of a record with `count` that are in this part.
+    #[must_use]
+    pub const fn range(self, count: usize) -> Range<usize> {
+        let part = self.0 as usize;
+        (part * count).div_ceil(Self::COUNT)..((part + 1) * count).div_ceil(Self::COUNT)
+    }
+}
+
+const _: () = assert!(Fragment::BITS + Part::COUNT.ilog2() == 40, "a fragment and a part fill five bytes");
 
 /// A record's LSN divided by the record alignment, modulo 2^40.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,8 @@
 //! The index of a partition: from the hash of a key to where its newest record lies.
 //!
-//! It keeps 40 bits of the hash (a [`Fragment`]) and 40 bits of the position for each key, and no key, so an entry
-//! is a guess that the caller confirms in the log. It owns nothing but memory, is rebuilt by reading the log, and
+//! It keeps 36 bits of the hash (a [`Fragment`]) and 40 bits of the position for each key, and no key, so an entry
+//! is a guess that the caller confirms in the log; and 4 bits that say whereabouts in a record of many operations the
+//! key's is (a [`Part`]), so that not all of them have to be looked at. It owns nothing but memory, is rebuilt by reading the log, and
 //! has no faults of its own.
 //!
 //! Structure: extendible hashing (Fagin et al., 1979). A directory, selected by the first bits of the fragment,
@@ -18,7 +19,7 @@
 //!   of the keys is written again, the entry of the other still leads to a record that has both. That is why
 //!   [`Index::find`] returns the newest record that has the key, unless it meets one that has no other; and why a caller that deletes a key must not
 //!   remove its entry while another candidate leads to a record that has the key: it lets the entry lead to the
-//!   record of the deletion instead. (In a batch of n keys this is met with a chance of about n^2 / 2^41.)
+//!   record of the deletion instead. (In a batch of n keys this is met with a chance of about n^2 / 2^37.)
 
 mod bucket;
 mod entry;
@@ -35,7 +36,7 @@ use core::ops::ControlFlow;
 use entry::Position;
 use page::Page;
 
-pub use entry::Fragment;
+pub use entry::{Fragment, Part};
 pub use shape::Shape;
 
 use crate::types::{KeyHash, Lsn};
@@ -130,18 +131,18 @@ impl Index {
 
     /// The newest record of the key with this hash, of those that the index knows.
     ///
-    /// `holds` is asked whether the record there has this very key, for entries that have the key's fragment, in no
-    /// particular order. A record that has it alone ends the search: an entry that leads there is the key's own, and any
+    /// `holds` is asked whether the record there has this very key, most likely in that part of it, for entries that have
+    /// the key's fragment, in no particular order. A record that has it alone ends the search: an entry that leads there is the key's own, and any
     /// other record with the key that an entry leads to is older. Entries that lie beyond are often in another cache line.
     /// The caller sees to it that a key has no two entries of its own that lead to such records.
     #[inline]
-    pub fn find(&self, hash: KeyHash, mut holds: impl FnMut(Lsn) -> Holds) -> Option<Lsn> {
+    pub fn find(&self, hash: KeyHash, mut holds: impl FnMut(Lsn, Part) -> Holds) -> Option<Lsn> {
         let fragment = Fragment::of(hash);
         let mut found = None;
-        let alone = self.page(fragment).find(fragment, |position| {
+        let alone = self.page(fragment).find(fragment, |position, part| {
             let lsn = position.lsn(self.newest);
             if Some(lsn) > found {
-                match holds(lsn) {
+                match holds(lsn, part) {
                     Holds::No => {}
                     Holds::Among => found = Some(lsn),
                     Holds::Alone => return ControlFlow::Break(lsn),
@@ -155,7 +156,7 @@ impl Index {
     /// Calls `visit` with the position of every entry that has the fragment of this hash, in no particular order.
     pub fn for_each_candidate(&self, hash: KeyHash, mut visit: impl FnMut(Lsn)) {
         let fragment = Fragment::of(hash);
-        let _all = self.page(fragment).find(fragment, |position| {
+        let _all = self.page(fragment).find(fragment, |position, _| {
             visit(position.lsn(self.newest));
             ControlFlow::<()>::Continue(())
         });
@@ -180,11 +181,11 @@ impl Index {
         core::hint::black_box(page.touch(page.home(fragment)));
     }
 
-    /// Adds an entry. It does not look for one of the same key.
+    /// Adds an entry: the key's operation is in this part of the record. It does not look for one of the same key.
     ///
     /// # Panics
     /// If no record can start at `lsn`, because it is not aligned: that is a bug.
-    pub fn insert(&mut self, hash: KeyHash, lsn: Lsn) {
+    pub fn insert(&mut self, hash: KeyHash, lsn: Lsn, part: Part) {
         let fragment = Fragment::of(hash);
         let position = Position::of(lsn);
         let mut number = self.page_number(fragment);
@@ -192,19 +193,19 @@ impl Index {
             self.make_room(number, fragment);
             number = self.page_number(fragment);
         }
-        self.pages[number].insert(fragment, position);
+        self.pages[number].insert(fragment, position, part);
         self.entries += 1;
         self.newest = self.newest.max(lsn);
     }
 
-    /// Lets the entry of a key that leads to `old` lead to `new`; returns `false` where there is no such entry.
+    /// Lets the entry of a key that leads to `old` lead to this part of `new`; returns `false` where there is no such entry.
     ///
     /// # Panics
     /// If no record can start at `old` or `new`, because it is not aligned: that is a bug.
-    pub fn replace(&mut self, hash: KeyHash, old: Lsn, new: Lsn) -> bool {
+    pub fn replace(&mut self, hash: KeyHash, old: Lsn, new: Lsn, part: Part) -> bool {
         let fragment = Fragment::of(hash);
         let number = self.page_number(fragment);
-        let replaced = self.pages[number].replace(fragment, Position::of(old), Position::of(new));
+        let replaced = self.pages[number].replace(fragment, Position::of(old), Position::of(new), part);
         if replaced {
             self.newest = self.newest.max(new);
         }

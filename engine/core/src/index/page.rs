@@ -5,7 +5,7 @@ use alloc::vec;
 use core::ops::ControlFlow;
 
 use super::bucket::{BUCKET_ENTRIES, Bucket};
-use super::entry::{Fragment, Position};
+use super::entry::{Fragment, Part, Position};
 
 /// A small hash table by itself: buckets in the order of the fragments that are at home there, probed linearly.
 ///
@@ -85,25 +85,25 @@ impl Page {
         ControlFlow::Continue(())
     }
 
-    /// Calls `visit` with the position of every entry of `fragment`, until it breaks off.
+    /// Calls `visit` with the position and the part of every entry of `fragment`, until it breaks off.
     #[inline]
     pub(super) fn find<B>(
         &self,
         fragment: Fragment,
-        mut visit: impl FnMut(Position) -> ControlFlow<B>,
+        mut visit: impl FnMut(Position, Part) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         self.search(self.home(fragment), |bucket| {
-            bucket.matches(fragment).try_for_each(|slot| visit(bucket.position(slot)))
+            bucket.matches(fragment).try_for_each(|slot| visit(bucket.position(slot), bucket.part(slot)))
         })
     }
 
     /// Calls `visit` with every entry that is at home in bucket `home`.
-    pub(super) fn at_home(&self, home: usize, mut visit: impl FnMut(Fragment, Position)) {
+    pub(super) fn at_home(&self, home: usize, mut visit: impl FnMut(Fragment, Position, Part)) {
         let _all = self.search(home, |bucket| {
             for slot in bucket.used() {
                 let fragment = bucket.fragment(slot);
                 if self.home(fragment) == home {
-                    visit(fragment, bucket.position(slot));
+                    visit(fragment, bucket.position(slot), bucket.part(slot));
                 }
             }
             ControlFlow::<()>::Continue(())
@@ -134,9 +134,9 @@ impl Page {
 
     /// Adds an entry, for which there must be room.
     #[inline]
-    pub(super) fn insert(&mut self, fragment: Fragment, position: Position) {
+    pub(super) fn insert(&mut self, fragment: Fragment, position: Position, part: Part) {
         let mut at = self.home(fragment);
-        while !self.buckets[at].insert(fragment, position) {
+        while !self.buckets[at].insert(fragment, position, part) {
             self.buckets[at].note_passed();
             at = self.after(at);
         }
@@ -144,9 +144,9 @@ impl Page {
     }
 
     /// Gives an entry another position, or returns `false` where it is not there.
-    pub(super) fn replace(&mut self, fragment: Fragment, old: Position, new: Position) -> bool {
+    pub(super) fn replace(&mut self, fragment: Fragment, old: Position, new: Position, part: Part) -> bool {
         let Some((bucket, slot)) = self.locate(fragment, old) else { return false };
-        self.buckets[bucket].set_position(slot, new);
+        self.buckets[bucket].set_position(slot, new, part);
         true
     }
 
@@ -164,9 +164,9 @@ impl Page {
     }
 
     /// Calls `visit` with every entry, roughly in the order of fragments.
-    fn for_each(&self, mut visit: impl FnMut(Fragment, Position)) {
+    fn for_each(&self, mut visit: impl FnMut(Fragment, Position, Part)) {
         for bucket in &self.buckets {
-            bucket.used().for_each(|slot| visit(bucket.fragment(slot), bucket.position(slot)));
+            bucket.used().for_each(|slot| visit(bucket.fragment(slot), bucket.position(slot), bucket.part(slot)));
         }
     }
 
@@ -174,7 +174,7 @@ impl Page {
     pub(super) fn rebuilt(&self, buckets: usize) -> Self {
         debug_assert!(buckets * BUCKET_ENTRIES > self.entries());
         let mut page = Self::new(buckets, self.depth);
-        self.for_each(|fragment, position| page.insert(fragment, position));
+        self.for_each(|fragment, position, part| page.insert(fragment, position, part));
         page
     }
 
@@ -183,26 +183,25 @@ impl Page {
         let depth = self.depth + 1;
         let is_high = |fragment: Fragment| fragment.get() & (Fragment::COUNT >> depth) != 0;
         let mut high_entries = 0;
-        self.for_each(|fragment, _| high_entries += usize::from(is_high(fragment)));
+        self.for_each(|fragment, _, _| high_entries += usize::from(is_high(fragment)));
         let mut low = Self::new(buckets_for(self.entries() - high_entries), depth);
         let mut high = Self::new(buckets_for(high_entries), depth);
-        self.for_each(
-            |fragment, position| {
-                if is_high(fragment) { high.insert(fragment, position) } else { low.insert(fragment, position) }
-            },
-        );
+        self.for_each(|fragment, position, part| {
+            let page = if is_high(fragment) { &mut high } else { &mut low };
+            page.insert(fragment, position, part);
+        });
         (low, high)
     }
 
     /// Some entry, at or after bucket `home` if possible; `draw` chooses among those of one bucket.
-    pub(super) fn sample(&self, home: usize, draw: u32) -> Option<(Fragment, Position)> {
+    pub(super) fn sample(&self, home: usize, draw: u32) -> Option<(Fragment, Position, Part)> {
         let mut at = home;
         for _ in 0..self.buckets.len() {
             let bucket = &self.buckets[at];
             let count = bucket.used().count();
             if count > 0 {
                 let slot = bucket.used().nth((draw % count) as usize)?;
-                return Some((bucket.fragment(slot), bucket.position(slot)));
+                return Some((bucket.fragment(slot), bucket.position(slot), bucket.part(slot)));
             }
             at = self.after(at);
         }

@@ -1,6 +1,6 @@
 //! Visiting entries in the order of fragments, and drawing one.
 
-use super::{Fragment, Index};
+use super::{Fragment, Index, Part};
 use crate::types::Lsn;
 
 impl Index {
@@ -11,8 +11,14 @@ impl Index {
     /// Within a call the order is not that of fragments.
     ///
     /// A call ends once it has visited `budget` entries, or a few more so as to end between two buckets; where
-    /// there are hardly any entries it ends after as many buckets.
-    pub fn scan(&self, cursor: u64, budget: usize, visit: &mut dyn FnMut(Fragment, Lsn)) -> Option<u64> {
+    /// there are hardly any entries it ends after as many buckets. `visit` returns what more an entry counts for, where it
+    /// takes longer than others.
+    pub fn scan(
+        &self,
+        cursor: u64,
+        budget: usize,
+        visit: &mut dyn FnMut(Fragment, Lsn, Part) -> usize,
+    ) -> Option<u64> {
         let mut from = Fragment::new(cursor)?;
         let mut spent = 0;
         loop {
@@ -22,10 +28,9 @@ impl Index {
             let first_home = if page.entries() == 0 { page.buckets() } else { page.home(from) };
             for home in first_home..page.buckets() {
                 let mut visited = 0;
-                page.at_home(home, |fragment, position| {
+                page.at_home(home, |fragment, position, part| {
                     if fragment >= from {
-                        visited += 1;
-                        visit(fragment, position.lsn(self.newest));
+                        visited += 1 + visit(fragment, position.lsn(self.newest), part);
                     }
                 });
                 spent += visited.max(1);
@@ -45,7 +50,7 @@ impl Index {
     /// Some entry, chosen by `draw`, or `None` where there are none. Every entry is drawn about equally often if
     /// the draws are evenly spread over all 64 bits and the index is not nearly empty.
     #[must_use]
-    pub fn sample(&self, draw: u64) -> Option<(Fragment, Lsn)> {
+    pub fn sample(&self, draw: u64) -> Option<(Fragment, Lsn, Part)> {
         if self.is_empty() {
             return None;
         }
@@ -55,8 +60,8 @@ impl Index {
         loop {
             let page = self.page(from);
             if page.entries() > 0 {
-                let (fragment, position) = page.sample(page.home(from), slot_draw)?;
-                return Some((fragment, position.lsn(self.newest)));
+                let (fragment, position, part) = page.sample(page.home(from), slot_draw)?;
+                return Some((fragment, position.lsn(self.newest), part));
             }
             let next = (from.get() & !(page.span() - 1)) + page.span();
             from = Fragment::new(next % Fragment::COUNT)?;

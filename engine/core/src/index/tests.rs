@@ -5,9 +5,17 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{Fragment, Holds, Index, Shape};
+use super::{Fragment, Holds, Index, Part, Shape};
 use crate::types::limits::PARTITION_LOG_LEN_MAX;
 use crate::types::{KeyHash, Lsn};
+
+/// The bits of a hash that a fragment leaves out.
+const SHIFT: u32 = u64::BITS - Fragment::BITS;
+
+/// The part that the entries of a record are given here.
+fn part(lsn: Lsn) -> Part {
+    Part::of(usize::try_from(lsn.get() / 16 % 16).unwrap(), 16)
+}
 
 /// Every entry as (fragment, LSN), with how often it is there.
 type Model = BTreeMap<(u64, u64), usize>;
@@ -26,7 +34,7 @@ enum Step {
 fn hash() -> impl Strategy<Value = u64> {
     prop_oneof![
         6 => any::<u64>(),
-        3 => (0_u64..64).prop_map(|low| 0xABCD_EF00_0000_0000 | low << 24),
+        3 => (0_u64..64).prop_map(|low| 0xABCD_EF00_0000_0000 | low << SHIFT),
         1 => (0_u64..3).prop_map(|high| high << 62),
         1 => Just(u64::MAX),
     ]
@@ -88,25 +96,25 @@ impl Harness {
         match *step {
             Step::Insert(hash) => {
                 let lsn = self.next_lsn();
-                self.index.insert(KeyHash(hash), lsn);
-                *self.model.entry((hash >> 24, lsn.get())).or_default() += 1;
+                self.index.insert(KeyHash(hash), lsn, part(lsn));
+                *self.model.entry((hash >> SHIFT, lsn.get())).or_default() += 1;
             }
             Step::Replace(pick) => {
                 let Some((fragment, old)) = self.picked(pick) else { return };
                 let new = self.next_lsn();
-                assert!(self.index.replace(KeyHash(fragment << 24), Lsn::new(old), new));
+                assert!(self.index.replace(KeyHash(fragment << SHIFT), Lsn::new(old), new, part(new)));
                 self.forget((fragment, old));
                 *self.model.entry((fragment, new.get())).or_default() += 1;
             }
             Step::Remove(pick) => {
                 let Some((fragment, lsn)) = self.picked(pick) else { return };
-                assert!(self.index.remove(KeyHash(fragment << 24), Lsn::new(lsn)));
+                assert!(self.index.remove(KeyHash(fragment << SHIFT), Lsn::new(lsn)));
                 self.forget((fragment, lsn));
             }
             Step::RemoveAbsent(hash) => {
                 let lsn = self.next_lsn();
                 assert!(!self.index.remove(KeyHash(hash), lsn));
-                assert!(!self.index.replace(KeyHash(hash), lsn, lsn));
+                assert!(!self.index.replace(KeyHash(hash), lsn, lsn, part(lsn)));
             }
             Step::Scan(budget) => self.scan(budget),
             Step::Clear => {
@@ -127,8 +135,10 @@ impl Harness {
             visited: BTreeSet::new(),
         });
         let mut now = Model::new();
-        let next = self.index.scan(scan.cursor, budget, &mut |fragment, lsn| {
+        let next = self.index.scan(scan.cursor, budget, &mut |fragment, lsn, met| {
+            assert_eq!(met, part(lsn));
             *now.entry((fragment.get(), lsn.get())).or_default() += 1;
+            0
         });
         let bound = next.unwrap_or(Fragment::COUNT);
         assert!(bound > scan.cursor, "every call gets on");
@@ -149,24 +159,27 @@ impl Harness {
             by_fragment.entry(fragment).or_default().extend((0..count).map(|_| lsn));
         }
         for (&fragment, lsns) in &by_fragment {
-            let hash = KeyHash(fragment << 24 | 0x5A5A);
+            let hash = KeyHash(fragment << SHIFT | 0x5A5A);
             let mut found = Vec::new();
             self.index.for_each_candidate(hash, |lsn| found.push(lsn.get()));
             found.sort_unstable();
             assert_eq!(&found, lsns, "of fragment {fragment:#x}");
             let oldest = Lsn::new(lsns[0]);
-            assert_eq!(self.index.find(hash, |_| Holds::Among).map(Lsn::get), lsns.last().copied());
-            assert_eq!(self.index.find(hash, |lsn| if lsn == oldest { Holds::Alone } else { Holds::No }), Some(oldest));
-            assert_eq!(self.index.find(hash, |_| Holds::No), None);
+            assert_eq!(self.index.find(hash, |lsn, found| if found == part(lsn) { Holds::Among } else { Holds::No }).map(Lsn::get), lsns.last().copied());
+            assert_eq!(self.index.find(hash, |lsn, _| if lsn == oldest { Holds::Alone } else { Holds::No }), Some(oldest));
+            assert_eq!(self.index.find(hash, |_, _| Holds::No), None);
             let mut asked = 0;
-            let first = self.index.find(hash, |_| {
+            let first = self.index.find(hash, |_, _| {
                 asked += 1;
                 Holds::Alone
             });
             assert!(asked == 1 && first.is_some_and(|lsn| lsns.contains(&lsn.get())), "the search ends");
         }
         for draw in [0, 1, u64::MAX, u64::MAX / 3] {
-            let sample = self.index.sample(draw).map(|(fragment, lsn)| (fragment.get(), lsn.get()));
+            let sample = self.index.sample(draw).map(|(fragment, lsn, met)| {
+                assert_eq!(met, part(lsn));
+                (fragment.get(), lsn.get())
+            });
             assert!(sample.map_or(self.model.is_empty(), |entry| self.model.contains_key(&entry)));
         }
     }
@@ -216,7 +229,7 @@ fn many_equal_fragments_are_slow_but_right() {
         harness.scan(1);
     }
     while let Some((fragment, lsn)) = harness.picked(0) {
-        assert!(harness.index.remove(KeyHash(fragment << 24), Lsn::new(lsn)));
+        assert!(harness.index.remove(KeyHash(fragment << SHIFT), Lsn::new(lsn)));
         harness.forget((fragment, lsn));
     }
     harness.check();
@@ -226,7 +239,7 @@ fn many_equal_fragments_are_slow_but_right() {
 fn a_long_common_prefix_does_not_make_a_huge_directory() {
     let mut harness = Harness::new(2, 0);
     for low in 0..3_000_u64 {
-        harness.apply(&Step::Insert(0xFEDC_BA98_0000_0000 | low << 24));
+        harness.apply(&Step::Insert(0xFEDC_BA98_0000_0000 | low << SHIFT));
     }
     harness.check();
     assert!(harness.index.memory_bytes() < 3_000 * 64, "{} bytes", harness.index.memory_bytes());
@@ -235,7 +248,7 @@ fn a_long_common_prefix_does_not_make_a_huge_directory() {
 #[test]
 fn a_crowded_page_splits_once_the_directory_may_grow() {
     let mut harness = Harness::new(2, 0);
-    let crowd = |low: u64| Step::Insert(0xFEDC_BA98_0000_0000 | low << 24);
+    let crowd = |low: u64| Step::Insert(0xFEDC_BA98_0000_0000 | low << SHIFT);
     (0..500).for_each(|low| harness.apply(&crowd(low)));
     numbers(6).take(20_000).for_each(|hash| harness.apply(&Step::Insert(hash)));
     (500..1_500).for_each(|low| harness.apply(&crowd(low)));
@@ -246,7 +259,7 @@ fn a_crowded_page_splits_once_the_directory_may_grow() {
 fn bytes_per_key_stay_within_sixteen_at_every_size() {
     let mut index = Index::new();
     for (number, hash) in (1_u32..=1_200_000).zip(numbers(2)) {
-        index.insert(KeyHash(hash), Lsn::new(u64::from(number) * 128));
+        index.insert(KeyHash(hash), Lsn::new(u64::from(number) * 128), Part::default());
         if number >= 100_000 && number % 10_000 == 0 {
             let keys = usize::try_from(number).unwrap();
             assert!(index.memory_bytes() <= 16 * keys, "{} bytes for {keys} keys", index.memory_bytes());
@@ -259,14 +272,17 @@ fn a_scan_of_a_nearly_empty_index_ends_its_calls_early() {
     let mut index = Index::new();
     let entries: Vec<_> =
         numbers(3).zip(1..).map(|(hash, number)| (KeyHash(hash), Lsn::new(number * 16))).take(50_000).collect();
-    entries.iter().for_each(|&(hash, lsn)| index.insert(hash, lsn));
+    entries.iter().for_each(|&(hash, lsn)| index.insert(hash, lsn, Part::default()));
     entries.iter().skip(1).for_each(|&(hash, lsn)| assert!(index.remove(hash, lsn)));
     let (mut cursor, mut calls, mut visited) = (Some(0), 0, Vec::new());
     while let Some(from) = cursor {
-        cursor = index.scan(from, 100, &mut |fragment, lsn| visited.push((fragment, lsn)));
+        cursor = index.scan(from, 100, &mut |fragment, lsn, part| {
+            visited.push((fragment, lsn, part));
+            0
+        });
         calls += 1;
     }
-    assert_eq!(visited, [(Fragment::of(entries[0].0), entries[0].1)]);
+    assert_eq!(visited, [(Fragment::of(entries[0].0), entries[0].1, Part::default())]);
     assert!(calls > 1);
     assert_eq!(index.sample(7), Some(visited[0]));
 }
@@ -275,7 +291,7 @@ fn a_scan_of_a_nearly_empty_index_ends_its_calls_early() {
 fn samples_are_spread_over_the_entries() {
     let mut index = Index::new();
     for (hash, number) in numbers(4).zip(1..=1_000) {
-        index.insert(KeyHash(hash), Lsn::new(number * 16));
+        index.insert(KeyHash(hash), Lsn::new(number * 16), Part::default());
     }
     let mut drawn: BTreeMap<u64, u32> = BTreeMap::new();
     for draw in numbers(5).take(100_000) {
@@ -293,11 +309,39 @@ fn an_index_made_for_so_many_entries_hardly_grows() {
         let before = index.memory_bytes();
         assert!(before <= 26 * capacity + 4_096, "{before} bytes for {count} entries");
         for number in 1..=count {
-            index.insert(KeyHash(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)), Lsn::new(number * 16));
+            index.insert(KeyHash(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)), Lsn::new(number * 16), Part::default());
         }
         assert_eq!(index.len(), capacity);
         assert!(index.memory_bytes() <= before + before / 50 + 4_096, "{before} became {}", index.memory_bytes());
         let last = KeyHash(count.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        assert_eq!(index.find(last, |_| Holds::Alone).is_some(), count > 0);
+        assert_eq!(index.find(last, |_, _| Holds::Alone).is_some(), count > 0);
     }
+}
+
+#[test]
+fn an_entry_that_takes_long_ends_a_call_sooner() {
+    let mut index = Index::new();
+    numbers(8).take(10_000).for_each(|hash| index.insert(KeyHash(hash), Lsn::new(16), Part::default()));
+    let visited = |cost: usize| {
+        let mut visited = 0;
+        index.scan(0, 1_000, &mut |_, _, _| {
+            visited += 1;
+            cost
+        });
+        visited
+    };
+    assert!((990..1_010).contains(&visited(0)), "{}", visited(0));
+    assert!((10..20).contains(&visited(99)), "{}", visited(99));
+}
+
+#[test]
+fn every_operation_is_in_the_part_that_it_is_given() {
+    for count in (1..70).chain([1_000, 65_536]) {
+        for number in 0..count {
+            assert!(Part::of(number, count).range(count).contains(&number), "{number} of {count}");
+        }
+        let all: usize = (0..16).map(|part| Part::of(part, 16).range(count).len()).sum();
+        assert_eq!(all, count);
+    }
+    assert_eq!(Part::of(3, 3), Part::default(), "an operation that is not there");
 }

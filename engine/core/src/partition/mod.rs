@@ -12,7 +12,9 @@ mod read;
 mod receive;
 mod replay;
 mod replica;
+mod scan;
 mod surgery;
+mod walk;
 mod write;
 
 use alloc::boxed::Box;
@@ -22,11 +24,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use expiries::Expiries;
 pub use open::{PartitionConfig, RecoveredPartition};
-pub use read::{Entry, Lookup, ScanCursor, ScanStep};
+pub use read::{Entry, Lookup};
 use replay::shares_fragment;
 use replica::Replication;
 pub use replica::{ReplicaAction, Role};
+pub use scan::{ScanCursor, ScanStep};
 pub use surgery::CutError;
+pub use walk::{LogWalk, WalkStep};
 pub use write::{AppendError, Change, Op};
 
 use crate::codec::Chain;

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use super::replay::shares_fragment;
 use super::{Partition, Role, Tombstone};
 use crate::codec::{OpKind, OpView};
+use crate::index::Part;
 use crate::log::{BadBytes, ReceiveError, SegmentMemory, Taken};
 use crate::replication::Verified;
 use crate::types::{KeyHash, Lsn, UnixMillis};
@@ -23,6 +24,7 @@ const HASHES_AHEAD: usize = 32;
 #[derive(Clone, Copy)]
 struct ReceivedOp {
     hash: KeyHash,
+    part: Part,
     kind: OpKind,
     expires_at: Option<UnixMillis>,
     footprint: u32,
@@ -166,16 +168,17 @@ impl<M: SegmentMemory> Partition<M> {
             if op.kind == OpKind::Clear {
                 self.clear_index(end);
             } else {
-                let received = self.read_received(&op);
+                let received = self.read_received(&op, Part::of(index, count));
                 self.apply_received_op(received, lsn, end);
             }
         }
     }
 
-    fn read_received(&self, op: &OpView<'_>) -> ReceivedOp {
+    fn read_received(&self, op: &OpView<'_>, part: Part) -> ReceivedOp {
         let hash = self.seed.hash(op.key);
         ReceivedOp {
             hash,
+            part,
             kind: op.kind,
             expires_at: op.expires_at,
             footprint: op.footprint(),
@@ -221,13 +224,13 @@ impl<M: SegmentMemory> Partition<M> {
         if let Some(at) = op.entry.and_then(|old| old.expires_at) {
             self.expiries.remove(at, op.hash);
         }
-        let is_there = op.entry.is_some_and(|old| self.index.replace(op.hash, old.lsn, lsn));
+        let is_there = op.entry.is_some_and(|old| self.index.replace(op.hash, old.lsn, lsn, op.part));
         if is_there && op.entry.is_some_and(|old| old.is_tombstone) {
             self.indexed_tombstones = self.indexed_tombstones.saturating_sub(1);
         }
         if op.kind == OpKind::Put {
             if !is_there {
-                self.index.insert(op.hash, lsn);
+                self.index.insert(op.hash, lsn, op.part);
             }
             if let Some(segment) = self.log.segment_of_mut(lsn) {
                 segment.add_live(op.footprint);
@@ -283,16 +286,17 @@ impl<M: SegmentMemory> Partition<M> {
         true
     }
 
-    /// Lets the entry of a key that leads to `lsn` lead to what was there before.
+    /// Lets the entry of a key that leads to `lsn` lead to what was there before. Which part of that record it was in is not
+    /// known any more: who looks for it looks in all of them then.
     fn undo(&mut self, hash: KeyHash, lsn: Lsn, kind: OpKind, old: Option<(Lsn, OpKind, u32, Option<UnixMillis>)>) {
         let was_tombstone = kind == OpKind::Delete;
         match old {
             Some((before, OpKind::Put, footprint, expires_at)) => {
-                if self.index.replace(hash, lsn, before) {
+                if self.index.replace(hash, lsn, before, Part::default()) {
                     self.indexed_tombstones = self.indexed_tombstones.saturating_sub(usize::from(was_tombstone));
                 } else {
                     // A deletion that was committed left nothing in the index.
-                    self.index.insert(hash, before);
+                    self.index.insert(hash, before, Part::default());
                 }
                 if let Some(segment) = self.log.segment_of_mut(before) {
                     segment.add_live(footprint);
@@ -303,7 +307,7 @@ impl<M: SegmentMemory> Partition<M> {
             }
             // A deletion stays where an entry of the same fragment may lead to a record with an old version of the key.
             Some((before, ..)) if shares_fragment(&self.index, hash) => {
-                if self.index.replace(hash, lsn, before) {
+                if self.index.replace(hash, lsn, before, Part::default()) {
                     self.indexed_tombstones += usize::from(!was_tombstone);
                 }
             }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::codec::{Batch, OpKind, OpView, Record};
-use crate::index::{Fragment, Index};
+use crate::index::{Fragment, Index, Part};
 use crate::types::{HashSeed, KeyHash, Lsn};
 
 /// Operations whose index entries are brought nearer at the same time: about as many loads as a processor has under way.
@@ -16,6 +16,7 @@ struct Pending {
     lsn: Lsn,
     /// Its number in its record.
     number: usize,
+    part: Part,
     hash: KeyHash,
     kind: OpKind,
     supersedes: Lsn,
@@ -25,10 +26,11 @@ struct Pending {
 }
 
 impl Pending {
-    fn new(lsn: Lsn, number: usize, hash: KeyHash, op: &OpView<'_>) -> Self {
+    fn new(lsn: Lsn, number: usize, count: usize, hash: KeyHash, op: &OpView<'_>) -> Self {
         Self {
             lsn,
             number,
+            part: Part::of(number, count),
             hash,
             kind: op.kind,
             supersedes: op.supersedes,
@@ -103,7 +105,7 @@ impl Replay {
     pub(super) fn apply_batch(&mut self, lsn: Lsn, batch: Batch<'_>) {
         if batch.len() == 1 {
             for op in batch.iter() {
-                self.pending.push(Pending::new(lsn, 0, self.seed.hash(op.key), &op));
+                self.pending.push(Pending::new(lsn, 0, 1, self.seed.hash(op.key), &op));
             }
             if self.pending.len() == PENDING_MAX {
                 self.settle();
@@ -113,7 +115,7 @@ impl Replay {
         self.settle();
         let shared = self.shared_fragments(batch);
         for (number, op) in batch.iter().enumerate() {
-            self.apply_op(Pending::new(lsn, number, self.seed.hash(op.key), &op), &shared);
+            self.apply_op(Pending::new(lsn, number, batch.len(), self.seed.hash(op.key), &op), &shared);
         }
     }
 
@@ -164,7 +166,7 @@ impl Replay {
             self.live.iter_mut().for_each(|(_, bytes)| *bytes = 0);
             return false;
         }
-        let Pending { lsn, hash, .. } = op;
+        let Pending { lsn, hash, part, .. } = op;
         let superseded = op.supersedes != Lsn::ZERO;
         if superseded && op.superseded_len > 0 {
             let bytes = self.live_in(op.supersedes);
@@ -173,7 +175,7 @@ impl Replay {
         match op.kind {
             OpKind::Delete if superseded => {
                 if shares_fragment(&self.index, hash) || shared.binary_search(&Fragment::of(hash)).is_ok() {
-                    let replaced = self.index.replace(hash, op.supersedes, lsn);
+                    let replaced = self.index.replace(hash, op.supersedes, lsn, part);
                     let was_tombstone = op.superseded_len == 0;
                     self.tombstones += usize::from(replaced && !was_tombstone);
                     replaced
@@ -183,12 +185,12 @@ impl Replay {
             }
             OpKind::Put => {
                 // What is superseded may be a deletion, which is not indexed here.
-                let replaced = superseded && self.index.replace(hash, op.supersedes, lsn);
+                let replaced = superseded && self.index.replace(hash, op.supersedes, lsn, part);
                 if replaced {
                     let was_tombstone = op.superseded_len == 0;
                     self.tombstones = self.tombstones.saturating_sub(usize::from(was_tombstone));
                 } else {
-                    self.index.insert(hash, lsn);
+                    self.index.insert(hash, lsn, part);
                 }
                 self.has_expiries |= op.expires;
                 *self.live_in(lsn) += u64::from(op.footprint);

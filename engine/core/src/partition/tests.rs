@@ -1,5 +1,6 @@
 mod expiry;
 mod surgery;
+mod walk;
 
 use alloc::vec::Vec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +143,21 @@ impl Driver {
                 keys.push(String::from_utf8(entry.key.to_vec()).unwrap());
             });
             cursor = step.next;
+        }
+        keys.sort();
+        assert_eq!(self.walked(&mut LogWalk::default(), 3), keys, "the log shows what the index shows");
+        keys
+    }
+
+    /// The keys that a walk over the log visits from here on, in order, in steps of so many operations.
+    fn walked(&self, walk: &mut LogWalk, budget: usize) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut is_over = false;
+        while !is_over {
+            let step = self.partition.walk(walk, budget, self.now(), &mut |entry| {
+                keys.push(String::from_utf8(entry.key.to_vec()).unwrap());
+            });
+            is_over = step.is_over;
         }
         keys.sort();
         keys

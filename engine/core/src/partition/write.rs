@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{Partition, Role, Tombstone};
 use crate::codec::{OP_LEN, OpKind, RecordKind, WriteOp, batch_len, write_batch};
-use crate::index::Holds;
+use crate::index::{Holds, Part};
 use crate::log::{Appended, RoomError, SegmentMemory};
 use crate::types::limits::{BATCH_OPS_MAX, KEY_LEN_MAX};
 use crate::types::{KeyHash, Lsn, UnixMillis};
@@ -103,13 +103,15 @@ impl<M: SegmentMemory> Partition<M> {
             let old = self.superseded(op);
             let write = [write_op(op, old)];
             let appended = self.log.append(RecordKind::Batch, time, body_len, |body| write_batch(&write, body));
-            self.apply(op, old, appended);
+            self.apply(op, old, appended, Part::default());
             return Ok(appended);
         }
         let olds: Vec<Option<Superseded>> = ops.iter().map(|op| self.superseded(op)).collect();
         let writes: Vec<WriteOp<'_>> = ops.iter().zip(&olds).map(|(op, old)| write_op(op, *old)).collect();
         let appended = self.log.append(RecordKind::Batch, time, body_len, |body| write_batch(&writes, body));
-        ops.iter().zip(olds).for_each(|(op, old)| self.apply(op, old, appended));
+        for (number, (op, old)) in ops.iter().zip(olds).enumerate() {
+            self.apply(op, old, appended, Part::of(number, ops.len()));
+        }
         Ok(appended)
     }
 
@@ -153,12 +155,12 @@ impl<M: SegmentMemory> Partition<M> {
         })
     }
 
-    /// Points the index at a record that has just been appended.
+    /// Points the index at a record that has just been appended, and has `op` in this part.
     #[inline]
-    fn apply(&mut self, op: &Op<'_>, old: Option<Superseded>, appended: Appended) {
+    fn apply(&mut self, op: &Op<'_>, old: Option<Superseded>, appended: Appended, part: Part) {
         match old {
             Some(old) => {
-                let replaced = self.index.replace(op.hash, old.lsn, appended.lsn);
+                let replaced = self.index.replace(op.hash, old.lsn, appended.lsn, part);
                 assert!(replaced, "what was found is replaced");
                 if old.is_tombstone {
                     self.indexed_tombstones -= 1;
@@ -166,7 +168,7 @@ impl<M: SegmentMemory> Partition<M> {
                     self.forget(op.hash, old);
                 }
             }
-            None => self.index.insert(op.hash, appended.lsn),
+            None => self.index.insert(op.hash, appended.lsn, part),
         }
         match op.change {
             Change::Put { value, expires_at } => {
@@ -254,7 +256,7 @@ impl<M: SegmentMemory> Partition<M> {
                 return Ok(swept);
             }
             let mut key = mem::take(&mut self.scratch);
-            let found = self.index.find(hash, |lsn| {
+            let found = self.index.find(hash, |lsn, _| {
                 let mut ops = self.log.batch_at(lsn).iter();
                 let expired = ops
                     .find(|op| op.kind == OpKind::Put && op.expires_at == Some(at) && self.seed.hash(op.key) == hash);

@@ -66,14 +66,9 @@ fn random_key<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>, draw: u64) -> 
 /// KEYS: every key of this partition that matches, in one go.
 fn keys<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>) -> Flow {
     let pattern = pattern(run.args.at(1))?;
-    let mut cursor = Some(ScanCursor::START);
     let mut found = Found::new(run.scratch, run.reply.protocol());
-    while let Some(from) = cursor {
-        let step =
-            run.keys.partition.scan(from, SCAN_COUNT_MAX, run.keys.now, &mut |entry| found.add(pattern, entry.key));
-        run.wait = run.wait.max(step.wait);
-        cursor = step.next;
-    }
+    let (partition, now) = (&*run.keys.partition, run.keys.now);
+    run.wait = partition.for_each(now, &mut |entry| found.add(pattern, entry.key));
     found.write(&mut run.reply);
     Ok(())
 }

@@ -1,0 +1,152 @@
+//! Visiting keys in the order of the log.
+//!
+//! A scan in the order of hashes looks up each key somewhere in the log. This reads the log from front to back, each
+//! record once, and asks the index of each operation whether it still is its key's newest. It is the faster of the two
+//! unless most of what is in the log has been overwritten ([`Partition::is_mostly_live`]).
+
+use alloc::vec::Vec;
+
+use super::read::Entry;
+use super::{Partition, ScanCursor};
+use crate::codec::OpView;
+use crate::log::{LogSegment, SegmentMemory};
+use crate::types::limits::SEGMENT_HEADER_LEN;
+use crate::types::{KeyHash, Lsn, UnixMillis};
+
+/// Operations whose index entries are brought nearer at the same time: about as many loads as a processor has under way.
+const AHEAD: usize = 32;
+/// Keys of one step of a scan that nobody interrupts.
+const SCANNED_AT_ONCE: usize = 10_000;
+/// A log of more than this many times the bytes of its live operations is mostly overwritten.
+const LOG_BYTES_PER_LIVE_BYTE: u64 = 8;
+
+/// Where a walk over the log stands.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LogWalk {
+    /// The record to go on with, or the position behind the last.
+    next: Lsn,
+    /// The operation of that record to go on with.
+    op: usize,
+    /// Where the log ended when the walk began.
+    end: Option<Lsn>,
+}
+
+/// One step of a walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WalkStep {
+    /// Everything has been visited.
+    pub is_over: bool,
+    /// Nobody may be shown what was visited before the committed watermark has reached this; see
+    /// [`Lookup::wait`](super::Lookup::wait).
+    pub wait: Lsn,
+}
+
+/// An operation that the walk has come to.
+#[derive(Clone, Copy)]
+struct Passed<'a> {
+    lsn: Lsn,
+    hash: KeyHash,
+    op: OpView<'a>,
+}
+
+impl<M: SegmentMemory> Partition<M> {
+    /// Whether the log has not much more in it than what is current.
+    #[must_use]
+    pub fn is_mostly_live(&self) -> bool {
+        let live: u64 = self.log.segments().map(LogSegment::live_bytes).sum();
+        self.log.appended().since(self.log.start()) / LOG_BYTES_PER_LIVE_BYTE <= live
+    }
+
+    /// Visits keys in the order of the log, from where `walk` stands: those of the next `budget` operations.
+    ///
+    /// A key that is there from the first step to the last is visited, exactly once unless it is written in between. The
+    /// walk ends where the log ended when it began: the newest version of a key that was written since is visited where
+    /// the walk meets an older one.
+    pub fn walk(
+        &self,
+        walk: &mut LogWalk,
+        budget: usize,
+        now: UnixMillis,
+        visit: &mut dyn FnMut(Entry<'_>),
+    ) -> WalkStep {
+        let now = self.observe(now);
+        let mut wait = self.wait_for_absence();
+        if walk.next < self.log.start() || !self.log.is_record_at(walk.next) {
+            // The log was cut meanwhile, or it begins later: nothing is known of what was to come.
+            *walk = LogWalk { next: self.log.start(), op: 0, end: None };
+        }
+        let end = (*walk.end.get_or_insert(self.log.appended())).min(self.log.appended());
+        let mut left = budget;
+        let mut passed: Vec<Passed<'_>> = Vec::with_capacity(AHEAD);
+        while left > 0 {
+            passed.clear();
+            self.pass(walk, end, left.min(AHEAD), &mut passed);
+            if passed.is_empty() {
+                return WalkStep { is_over: true, wait };
+            }
+            left -= passed.len();
+            for &op in &passed {
+                if let Some((lsn, op)) = self.newest_of(op, end) {
+                    wait = wait.max(self.wait_for(lsn));
+                    self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit);
+                }
+            }
+        }
+        WalkStep { is_over: false, wait }
+    }
+
+    /// Visits every key once, in the order that takes less time. Returns what has to be committed before anybody is shown
+    /// what was visited; see [`Lookup::wait`](super::Lookup::wait).
+    pub fn for_each(&self, now: UnixMillis, visit: &mut dyn FnMut(Entry<'_>)) -> Lsn {
+        if self.is_mostly_live() {
+            return self.walk(&mut LogWalk::default(), usize::MAX, now, visit).wait;
+        }
+        let (mut cursor, mut wait) = (Some(ScanCursor::START), Lsn::ZERO);
+        while let Some(from) = cursor {
+            let step = self.scan(from, SCANNED_AT_ONCE, now, visit);
+            (cursor, wait) = (step.next, wait.max(step.wait));
+        }
+        wait
+    }
+
+    /// Takes the next operations of the log, `count` of them or all that there are.
+    fn pass<'a>(&'a self, walk: &mut LogWalk, end: Lsn, count: usize, passed: &mut Vec<Passed<'a>>) {
+        while walk.next < end && passed.len() < count {
+            let Some(segment) = self.log.segment_of(walk.next) else { return };
+            let first = walk.next.max(segment.base().plus(SEGMENT_HEADER_LEN as u64));
+            let Some((lsn, batch)) = segment.batches_from(first).next() else {
+                (walk.next, walk.op) = (segment.base().plus(segment.segment_len()), 0);
+                continue;
+            };
+            if lsn >= end {
+                return;
+            }
+            let from = if lsn == walk.next { walk.op } else { 0 };
+            let upto = batch.len().min(from + count - passed.len());
+            for op in (from..upto).filter_map(|number| batch.get(number)) {
+                let hash = self.seed.hash(op.key);
+                self.index.prefetch(hash);
+                passed.push(Passed { lsn, hash, op });
+            }
+            (walk.next, walk.op) = if upto < batch.len() { (lsn, upto) } else { (self.log.record_end(lsn), 0) };
+        }
+    }
+
+    /// What there is to be shown where the walk has come to `op` of the record at `lsn`: that, if it is the newest of its
+    /// key; a version behind the end of the walk, because nothing else will lead there.
+    fn newest_of<'a>(&'a self, passed: Passed<'a>, end: Lsn) -> Option<(Lsn, OpView<'a>)> {
+        let Passed { lsn, hash, op } = passed;
+        let (mut is_here, mut is_later, mut is_behind) = (false, false, false);
+        self.index.for_each_candidate(hash, |candidate| {
+            is_here |= candidate == lsn;
+            is_later |= candidate > lsn;
+            is_behind |= candidate >= end;
+        });
+        if is_here && !is_later {
+            // No newer record can have the key, and what this one holds of it the index still points to.
+            return Some((lsn, op));
+        }
+        let may_be_shown = is_here || is_behind;
+        may_be_shown.then(|| self.find(hash, op.key)).flatten().filter(|(found, _)| *found == lsn || *found >= end)
+    }
+}
