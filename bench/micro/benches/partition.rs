@@ -100,7 +100,8 @@ fn filled_in_batches(keys: u64, batch: u64) -> Driver {
     let change = Change::Put { value: &[7; 100], expires_at: None };
     for first in (0..keys).step_by(usize::try_from(batch).expect("small")) {
         // Scattered, so that the order of the keys is not that of the log.
-        let names: Vec<_> = (first..first + batch).map(|number| key(scrambled(1, number) % 1_000_000_000_000)).collect();
+        let names: Vec<_> =
+            (first..first + batch).map(|number| key(scrambled(1, number) % 1_000_000_000_000)).collect();
         let mut ops: Vec<_> =
             names.iter().map(|name| Op { hash: driver.partition.hash(name), key: name, change }).collect();
         driver.partition.append(now(), &mut ops).expect("there is room");

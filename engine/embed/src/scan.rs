@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use windrow_core::partition::{Entry, LogWalk, Partition, ScanCursor};
+use windrow_core::partition::{Entry, LogWalk, Partition, ScanCursor, Walked};
 use windrow_core::types::Lsn;
 use windrow_store::MappedSegment;
 
@@ -42,7 +42,13 @@ impl Place {
             Self::Start => (Self::Hashes(ScanCursor::START), Lsn::ZERO),
             Self::Log(mut walk) => {
                 let step = partition.walk(&mut walk, STEP, now(), &mut visit);
-                (if step.is_over { Self::End } else { Self::Log(walk) }, step.wait)
+                let next = match step.walked {
+                    Walked::More => Self::Log(walk),
+                    Walked::All => Self::End,
+                    // From the beginning: what was visited by now may be visited again, and nothing is left out.
+                    Walked::Lost(_) => Self::Hashes(ScanCursor::START),
+                };
+                (next, step.wait)
             }
             Self::Hashes(cursor) => {
                 let step = partition.scan(cursor, STEP, now(), &mut visit);

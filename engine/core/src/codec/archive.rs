@@ -1,9 +1,9 @@
 //! The body of a batch record: an rkyv archive, written in place and read in place.
 //!
-//! The only module of this crate with `unsafe`, in one function: access without a check, for bodies that this
-//! process has itself written, or has read by checksum and then by a checked access.
-#![expect(unsafe_code, reason = "the one door to unchecked archives, see `batch_trusted`")]
+//! The only module of this crate with `unsafe`, in one function: writing a small batch without touching the heap.
+#![expect(unsafe_code, reason = "a scratch on the stack, see `write_batch`")]
 
+use core::cmp::Ordering;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
@@ -149,9 +149,16 @@ pub(crate) fn write_batch(ops: &[WriteOp<'_>], body: &mut [u8]) {
 }
 
 /// A batch of operations, read in place.
+///
+/// Reads by hand what rkyv writes, field by field as docs/formats.md has it, because a page of the log that was verified
+/// may come back from the disk with other bytes. Nothing here relies on what the bytes say: an operation that points out
+/// of its body has an empty key or value, and a number of operations that does not fit is none.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
-    ops: &'a [ArchivedOp],
+    body: &'a [u8],
+    /// Where the operations start; they end where the root does.
+    ops_at: usize,
+    count: usize,
 }
 
 /// One operation of a batch, read in place.
@@ -186,90 +193,147 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn checked(body: &'a [u8]) -> Option<Self> {
         let root = rkyv::access::<ArchivedBatch, Failure>(body).ok()?;
-        let batch = Self { ops: &root.ops };
-        let known = batch.ops.iter().all(|op| {
+        let known = root.ops.iter().all(|op| {
             OpKind::from_bits(op.kind.to_native()).is_some()
                 && UnixMillis::new(op.expires_at_ms.to_native()).is_some()
                 && op.supersedes.to_native().is_multiple_of(RECORD_ALIGN as u64)
         });
-        known.then_some(batch)
+        let batch = Self::trusted(body);
+        // The operations lie in front of the root, where they are looked for from now on.
+        let is_found = root.ops.as_ptr().addr() == body.as_ptr().addr() + batch.ops_at && root.ops.len() == batch.count;
+        (known && is_found).then_some(batch)
+    }
+
+    /// Reads a body that this process wrote, or accepted through [`checked`](Self::checked) after its checksum matched.
+    ///
+    /// Why not by a checked access: every read of a key comes through here, and that costs several times as much
+    /// (bench `record/access`).
+    #[inline]
+    pub(crate) fn trusted(body: &'a [u8]) -> Self {
+        let fits = || {
+            let (rest, root) = body.split_last_chunk::<ROOT_LEN>()?;
+            let count = number(root, 4) as usize;
+            let ops_at = rest.len().checked_sub(count.checked_mul(OP_LEN)?)?;
+            Some(Self { body, ops_at, count })
+        };
+        fits().unwrap_or(Self { body: &[], ops_at: 0, count: 0 })
     }
 
     /// How many operations there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.ops.len()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// The operation of a batch that has just one.
     #[must_use]
+    #[inline]
     pub fn only(self) -> Option<OpView<'a>> {
-        if let [only] = self.ops { Some(view(only)) } else { None }
+        if self.count == 1 { self.get(0) } else { None }
     }
 
     /// The operation number `index`, in the order of their keys.
     #[must_use]
+    #[inline]
     pub fn get(self, index: usize) -> Option<OpView<'a>> {
-        self.ops.get(index).map(view)
+        let (at, op) = self.entry(index)?;
+        let expires_at = match long(op, 16) {
+            0 => None,
+            at => Some(UnixMillis::new(at).unwrap_or(UnixMillis::MAX)),
+        };
+        Some(OpView {
+            key: self.bytes(at, number(op, 0), number(op, 4)),
+            value: self.bytes(at + 8, number(op, 8), number(op, 12)),
+            // A kind that is not known was not written so; a deleted key is the safe reading.
+            kind: OpKind::from_bits(number(op, 36)).unwrap_or(OpKind::Delete),
+            expires_at,
+            supersedes: Lsn::new(long(op, 24)),
+            superseded_len: number(op, 32),
+        })
+    }
+
+    /// The key of operation number `index`.
+    #[inline]
+    fn key(self, index: usize) -> Option<&'a [u8]> {
+        let (at, op) = self.entry(index)?;
+        Some(self.bytes(at, number(op, 0), number(op, 4)))
+    }
+
+    /// Where operation number `index` is described, and the description.
+    #[inline]
+    fn entry(self, index: usize) -> Option<(usize, &'a [u8; OP_LEN])> {
+        if index >= self.count {
+            return None;
+        }
+        let at = self.ops_at + index * OP_LEN;
+        Some((at, self.body.get(at..)?.first_chunk()?))
+    }
+
+    /// The bytes that a relative pointer at `at` and a length stand for; none where they lie outside the body.
+    #[inline]
+    fn bytes(self, at: usize, relative: u32, len: u32) -> &'a [u8] {
+        let range = || {
+            let start = at.checked_add_signed(relative.cast_signed() as isize)?;
+            self.body.get(start..start.checked_add(len as usize)?)
+        };
+        range().unwrap_or(&[])
     }
 
     /// The operations, in the order of their keys.
     pub fn iter(self) -> impl ExactSizeIterator<Item = OpView<'a>> + use<'a> {
-        self.ops.iter().map(view)
+        (0..self.count).map(move |index| self.get(index).expect("below the count"))
     }
 
     /// The operation on `key`.
     #[must_use]
     pub fn find(self, key: &[u8]) -> Option<OpView<'a>> {
-        self.find_in(0..self.ops.len(), key)
+        self.find_in(0..self.count, key)
     }
 
     /// The operation on `key`, which most likely is one of those with these numbers: they are looked at first.
     #[inline]
     #[must_use]
     pub fn find_in(self, likely: Range<usize>, key: &[u8]) -> Option<OpView<'a>> {
-        if let [only] = self.ops {
-            return (*only.key == *key).then(|| view(only));
+        if self.count == 1 {
+            return self.get(0).filter(|only| only.key == key);
         }
-        let search = |ops: &'a [ArchivedOp]| {
-            let index = ops.binary_search_by(|op| (*op.key).cmp(key)).ok()?;
-            Some(view(&ops[index]))
-        };
-        match self.ops.get(likely) {
-            Some(ops) if ops.len() < self.ops.len() => search(ops).or_else(|| search(self.ops)),
-            _ => search(self.ops),
+        let likely = likely.start.min(self.count)..likely.end.min(self.count);
+        let is_all = likely.len() == self.count;
+        match self.search(likely, key) {
+            None if !is_all => self.search(0..self.count, key),
+            found => found,
         }
+    }
+
+    /// The operation on `key` among those with these numbers.
+    fn search(self, among: Range<usize>, key: &[u8]) -> Option<OpView<'a>> {
+        let Range { mut start, mut end } = among;
+        while start < end {
+            let middle = start.midpoint(end);
+            match self.key(middle)?.cmp(key) {
+                Ordering::Less => start = middle + 1,
+                Ordering::Greater => end = middle,
+                Ordering::Equal => return self.get(middle),
+            }
+        }
+        None
     }
 }
 
-fn view(op: &ArchivedOp) -> OpView<'_> {
-    OpView {
-        key: &op.key,
-        value: &op.value,
-        // A kind that is not known cannot come through either door; were it so, a deleted key is the safe reading.
-        kind: OpKind::from_bits(op.kind.to_native()).unwrap_or(OpKind::Delete),
-        expires_at: match op.expires_at_ms.to_native() {
-            0 => None,
-            at => Some(UnixMillis::new(at).unwrap_or(UnixMillis::MAX)),
-        },
-        supersedes: Lsn::new(op.supersedes.to_native()),
-        superseded_len: op.superseded_len.to_native(),
-    }
+/// The number at this offset of an entry or a root.
+#[inline]
+fn number<const LEN: usize>(bytes: &[u8; LEN], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Reads a body that this process wrote, or accepted through [`Batch::checked`] after its checksum matched.
-///
-/// Why unchecked: every read of a key comes through here, and the checked access costs several times as much
-/// (bench `record_access`).
-pub(crate) fn batch_trusted(body: &[u8]) -> Batch<'_> {
-    // SAFETY: callers pass only bodies below the published end of a segment that the partition wrote itself or
-    // that recovery accepted record by record; published bytes never change (invariant of `SegmentMemory`).
-    let root = unsafe { rkyv::access_unchecked::<ArchivedBatch>(body) };
-    Batch { ops: &root.ops }
+/// The long number at this offset of an entry.
+#[inline]
+fn long(bytes: &[u8; OP_LEN], at: usize) -> u64 {
+    u64::from(number(bytes, at)) | u64::from(number(bytes, at + 4)) << 32
 }

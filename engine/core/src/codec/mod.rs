@@ -9,8 +9,8 @@ mod header;
 mod record;
 mod segment;
 
+pub(crate) use archive::write_batch;
 pub use archive::{Batch, OP_LEN, OpKind, OpView, WriteOp, batch_len};
-pub(crate) use archive::{batch_trusted, write_batch};
 pub use header::{Chain, HeaderError, RecordHeader, RecordKind};
 pub use record::{Record, RecordError, read_record};
 pub use segment::{SegmentFooter, SegmentHeader, SegmentHeaderError};

@@ -240,3 +240,47 @@ fn key_of_zero_sum(len: usize) -> LogKey {
     let [k0, k1, k2, k3] = (!(0..len * 8).fold(u32::MAX, back)).to_le_bytes();
     LogKey::new([k0, k1, k2, k3, 0, 0, 0, 0])
 }
+
+#[test]
+fn what_is_read_without_a_check_is_what_was_written() {
+    let names: Vec<_> = (100..140_u32).map(|number| alloc::format!("key{number}")).collect();
+    for count in [1, 2, 3, 16, 17, 40] {
+        let ops: Vec<_> = names[..count].iter().map(|name| op(name.as_bytes(), b"a value")).collect();
+        let memory = record(&ops, 128);
+        let batch = read(&memory, 128).unwrap().batch.unwrap();
+        assert_eq!(batch.len(), count);
+        for (number, (op, found)) in ops.iter().zip(batch.iter()).enumerate() {
+            assert_eq!((found.key, found.value, found.kind), (op.key, op.value, op.kind));
+            assert_eq!(batch.get(number), Some(found));
+            assert_eq!(batch.find(op.key), Some(found));
+            // Wherever it is looked for first.
+            for likely in [0..0, 0..1, number..number + 1, count - 1..count, 3..50, 60..70] {
+                assert_eq!(batch.find_in(likely, op.key), Some(found));
+            }
+        }
+        assert_eq!((batch.get(count), batch.find(b"key"), batch.find_in(0..1, b"other")), (None, None, None));
+        assert_eq!(batch.only().is_some(), count == 1);
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_without_a_check_lies_in_its_body(
+        bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0_u8..4], 0..300),
+        count in 0_u8..9,
+    ) {
+        let mut bytes = bytes;
+        if let Some(root) = bytes.last_chunk_mut::<4>() {
+            *root = u32::from(count).to_le_bytes();
+        }
+        let batch = Batch::trusted(&bytes);
+        let body = bytes.as_ptr_range();
+        prop_assert!(batch.len() <= bytes.len() / OP_LEN);
+        for op in batch.iter() {
+            for part in [op.key, op.value].map(<[u8]>::as_ptr_range) {
+                prop_assert!(part.is_empty() || body.start <= part.start && part.end <= body.end);
+            }
+            prop_assert!(batch.find(op.key).is_none_or(|found| found.key == op.key));
+        }
+    }
+}

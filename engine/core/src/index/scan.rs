@@ -13,12 +13,7 @@ impl Index {
     /// A call ends once it has visited `budget` entries, or a few more so as to end between two buckets; where
     /// there are hardly any entries it ends after as many buckets. `visit` returns what more an entry counts for, where it
     /// takes longer than others.
-    pub fn scan(
-        &self,
-        cursor: u64,
-        budget: usize,
-        visit: &mut dyn FnMut(Fragment, Lsn, Part) -> usize,
-    ) -> Option<u64> {
+    pub fn scan(&self, cursor: u64, budget: usize, visit: &mut dyn FnMut(Fragment, Lsn, Part) -> usize) -> Option<u64> {
         let mut from = Fragment::new(cursor)?;
         let mut spent = 0;
         loop {

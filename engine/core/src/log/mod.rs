@@ -315,7 +315,8 @@ impl<M: SegmentMemory> Log<M> {
 
     /// Where the record at `lsn` ends, a position that the index holds.
     pub(crate) fn record_end(&self, lsn: Lsn) -> Lsn {
-        lsn.plus(self.segment_of(lsn).expect("the index points into the log").record_len_at(lsn))
+        let end = lsn.plus(self.segment_of(lsn).expect("the index points into the log").record_len_at(lsn));
+        end.min(self.appended)
     }
 
     /// Nothing in the log is current any more.

@@ -77,17 +77,16 @@ impl<M: SegmentMemory> Log<M> {
             .then_some(header.prev)
     }
 
-    /// Whether the log goes on at `lsn`: a record stands there, or a segment's header or footer, or it is the end.
-    pub(crate) fn is_record_at(&self, lsn: Lsn) -> bool {
-        let Some(segment) = self.segment_of(lsn).filter(|_| lsn < self.appended) else { return lsn <= self.appended };
-        let published = segment.memory().published_end();
-        let offset = usize::try_from(lsn.since(segment.base())).unwrap_or(published);
-        if offset < SEGMENT_HEADER_LEN || offset as u64 >= segment.records_limit() {
-            return true;
-        }
-        let head = offset.checked_add(RECORD_HEADER_LEN).filter(|&end| end <= published);
-        let head = head.and_then(|end| segment.memory().published(offset..end).first_chunk());
-        head.is_some_and(|head| RecordHeader::decode(head, self.config.key).is_ok_and(|(header, _)| header.lsn == lsn))
+    /// The header of the record at `lsn`, if a whole one stands there; its body is not looked at.
+    pub(crate) fn header_at(&self, lsn: Lsn) -> Option<RecordHeader> {
+        let segment = self.segment_of(lsn)?;
+        let offset = usize::try_from(lsn.since(segment.base())).ok()?;
+        let limit = usize::try_from(segment.records_limit()).ok()?.min(segment.memory().published_end());
+        let end = offset.checked_add(RECORD_HEADER_LEN).filter(|&end| end <= limit)?;
+        let (header, _) =
+            RecordHeader::decode(segment.memory().published(offset..end).first_chunk()?, self.config.key).ok()?;
+        let is_whole = header.lsn == lsn && header.record_len() <= (limit - offset) as u64;
+        is_whole.then_some(header)
     }
 
     /// Looks once more at what stands at `lsn`, where a record starts or ends: the record, or the footer or the header in

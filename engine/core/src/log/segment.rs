@@ -1,7 +1,7 @@
 //! One segment in use.
 
 use super::SegmentMemory;
-use crate::codec::{Batch, Chain, RecordHeader, RecordKind, SegmentFooter, SegmentHeader, batch_trusted, padded};
+use crate::codec::{Batch, Chain, RecordHeader, RecordKind, SegmentFooter, SegmentHeader, padded};
 use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
 use crate::types::{LogKey, Lsn, UnixMillis};
 
@@ -126,7 +126,7 @@ impl<M: SegmentMemory> LogSegment<M> {
     }
 
     /// Where the records may reach to, counted from the start of the segment.
-    pub(super) fn records_limit(&self) -> u64 {
+    pub(crate) fn records_limit(&self) -> u64 {
         self.memory.segment_len() - SEGMENT_FOOTER_LEN as u64
     }
 
@@ -205,7 +205,9 @@ impl<M: SegmentMemory> LogSegment<M> {
     #[inline]
     pub(super) fn batch_at(&self, lsn: Lsn) -> Batch<'_> {
         let start = self.offset_of(lsn) + RECORD_HEADER_LEN;
-        batch_trusted(self.memory.published(start..start + self.body_len_at(lsn)))
+        let end = start + self.body_len_at(lsn);
+        // A length that reaches too far was not written so: the page came back from the disk with other bytes.
+        Batch::trusted(if end <= self.memory.published_end() { self.memory.published(start..end) } else { &[] })
     }
 
     /// The batches of the segment in order, and where they stand.
@@ -217,7 +219,7 @@ impl<M: SegmentMemory> LogSegment<M> {
     pub(crate) fn batches_from(&self, mut next: Lsn) -> impl Iterator<Item = (Lsn, Batch<'_>)> {
         let end = (self.memory.published_end() as u64).min(self.records_limit());
         core::iter::from_fn(move || {
-            while next < self.base.plus(end) {
+            while next.plus(RECORD_HEADER_LEN as u64) <= self.base.plus(end) {
                 let lsn = next;
                 next = lsn.plus(self.record_len_at(lsn));
                 let head = self.memory.published(self.offset_of(lsn)..self.offset_of(lsn) + RECORD_HEADER_LEN);

@@ -30,7 +30,7 @@ use replica::Replication;
 pub use replica::{ReplicaAction, Role};
 pub use scan::{ScanCursor, ScanStep};
 pub use surgery::CutError;
-pub use walk::{LogWalk, WalkStep};
+pub use walk::{LogWalk, WalkStep, Walked};
 pub use write::{AppendError, Change, Op};
 
 use crate::codec::Chain;
@@ -90,6 +90,8 @@ pub struct Partition<M> {
     /// opening or cutting left, behind which deletions are not told from keys that never were.
     cleared_end: Lsn,
     idle_since: Lsn,
+    /// Bytes at the end of the log that are taken to be in memory as they were written.
+    hot_len: u64,
     /// The key of a deletion that the partition itself appends.
     scratch: Vec<u8>,
 }
@@ -213,6 +215,26 @@ impl<M: SegmentMemory> Partition<M> {
     #[must_use]
     pub fn chain_at(&self, lsn: Lsn) -> Option<Chain> {
         self.log.chain_at(lsn)
+    }
+
+    /// Takes only so many bytes at the end of the log to be in memory as they were verified: scans verify what is older
+    /// once more. Without this, all of it is.
+    pub const fn doubt_beyond(&mut self, hot_len: u64) {
+        self.hot_len = hot_len;
+    }
+
+    /// Records before this may have come from the disk since they were verified; `None` where there are none.
+    #[must_use]
+    pub const fn hot_from(&self) -> Option<Lsn> {
+        match self.log.appended().get().checked_sub(self.hot_len) {
+            Some(from) if from > 0 => Some(Lsn::new(from)),
+            _ => None,
+        }
+    }
+
+    /// As [`verify_at`](Self::verify_at), but of a record that is [doubted](Self::doubt_beyond) only.
+    pub(crate) fn verify_doubted(&self, lsn: Lsn) -> Result<(), Damaged> {
+        if self.hot_from().is_some_and(|hot_from| lsn < hot_from) { self.verify_at(lsn) } else { Ok(()) }
     }
 
     /// Looks once more at what stands at `lsn`, where a record starts or ends.

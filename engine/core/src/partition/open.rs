@@ -217,6 +217,7 @@ fn assemble<M: SegmentMemory>(
         expiries: Expiries::default(),
         cleared_end: Lsn::ZERO,
         idle_since: durable,
+        hot_len: u64::MAX,
         scratch: Vec::new(),
     };
     match walked {

@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::read::{Entry, Lookup};
 use super::Partition;
+use super::read::{Entry, Lookup};
 use crate::codec::OpView;
 use crate::index::{Fragment, Part};
-use crate::log::SegmentMemory;
+use crate::log::{Damaged, SegmentMemory};
 use crate::types::{Lsn, UnixMillis};
 
 /// A key in a record of so many operations takes about as long to find as one more key in a record of its own: its
@@ -41,6 +41,8 @@ pub struct ScanStep {
     pub next: Option<ScanCursor>,
     /// Nobody may be shown what was visited before the committed watermark has reached this; see [`Lookup::wait`].
     pub wait: Lsn,
+    /// A record that has been damaged since it was written, and whose keys were left out.
+    pub damage: Option<Damaged>,
 }
 
 /// An entry of the index that a scan has met, of a record of several operations.
@@ -64,23 +66,30 @@ impl<M: SegmentMemory> Partition<M> {
     ) -> ScanStep {
         let now = self.observe(now);
         let mut wait = self.wait_for_absence();
-        // Records of several operations are looked at afterwards, each once, however many of its keys were met.
+        let hot_from = self.hot_from().unwrap_or(Lsn::ZERO);
+        // Records of several operations, or that are to be verified, are looked at afterwards, each once, however many of
+        // its keys were met.
         let mut batches: Vec<Met> = Vec::new();
         let next = self.index.scan(cursor.0, budget, &mut |fragment, lsn, part| {
             wait = wait.max(self.wait_for(lsn));
             let batch = self.log.batch_at(lsn);
             match batch.only() {
-                Some(op) => self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit),
-                None => batches.push(Met { lsn, part, fragment }),
+                Some(op) if lsn >= hot_from => self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit),
+                _ => batches.push(Met { lsn, part, fragment }),
             }
             batch.len() / OPS_PER_UNIT
         });
         batches.sort_unstable();
+        let mut damage = None;
         for met in batches.chunk_by(|a, b| a.lsn == b.lsn) {
             let lsn = met[0].lsn;
+            if let Err(damaged) = self.verify_doubted(lsn) {
+                damage.get_or_insert(damaged);
+                continue;
+            }
             self.current_ops(met, &mut |op| self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit));
         }
-        ScanStep { next: next.map(ScanCursor), wait }
+        ScanStep { next: next.map(ScanCursor), wait, damage }
     }
 
     /// Visits the operations that these entries of one record stand for. `met` is sorted.
@@ -110,8 +119,10 @@ impl<M: SegmentMemory> Partition<M> {
     /// A key drawn at random, as even as the hash is. `draw` is a random number.
     ///
     /// Where nearly all keys have expired and none of those drawn is left, the first of those behind the last one drawn.
-    #[must_use]
-    pub fn random(&self, draw: u64, now: UnixMillis) -> Lookup<'_> {
+    ///
+    /// # Errors
+    /// [`Damaged`]: the key that was drawn is in a record that has been damaged since it was written.
+    pub fn random(&self, draw: u64, now: UnixMillis) -> Result<Lookup<'_>, Damaged> {
         const TRIES: u64 = 64;
         let now = self.observe(now);
         let mut wait = self.wait_for_absence();
@@ -119,13 +130,14 @@ impl<M: SegmentMemory> Partition<M> {
             // Expired keys are passed over; the multiplier spreads the attempts (Knuth, TAOCP 6.4).
             let draw = draw.wrapping_add(attempt).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let Some((fragment, lsn, part)) = self.index.sample(draw) else { break };
+            self.verify_doubted(lsn)?;
             wait = wait.max(self.wait_for(lsn));
             let mut found = None;
             self.current_ops(&[Met { lsn, part, fragment }], &mut |op| {
                 found = found.or(self.live(lsn, op, now, &mut wait));
             });
             if found.is_some() {
-                return Lookup { entry: found, wait };
+                return Ok(Lookup { entry: found, wait });
             }
         }
         self.search(draw, now, wait)
@@ -134,7 +146,7 @@ impl<M: SegmentMemory> Partition<M> {
     /// A key that has not expired, where most have: a later one of those that expire, or one that does not among some
     /// thousands. `wait` is what whoever is told that there is none has to wait for so far.
     #[cold]
-    fn search(&self, draw: u64, now: UnixMillis, mut wait: Lsn) -> Lookup<'_> {
+    fn search(&self, draw: u64, now: UnixMillis, mut wait: Lsn) -> Result<Lookup<'_>, Damaged> {
         /// Entries that are looked at one by one: a core is not to be held up for long.
         const VISITED_MAX: usize = 4_096;
         if let Some((at, hash)) = self.expiries.first_after(now) {
@@ -145,12 +157,13 @@ impl<M: SegmentMemory> Partition<M> {
                 found = found.or(op.filter(|op| self.is_current(hash, op.key, lsn)).map(|op| (lsn, op)));
             });
             if let Some((lsn, op)) = found {
+                self.verify_doubted(lsn)?;
                 wait = wait.max(self.wait_for(lsn));
-                return Lookup { entry: self.live(lsn, op, now, &mut wait), wait };
+                return Ok(Lookup { entry: self.live(lsn, op, now, &mut wait), wait });
             }
         }
         // Were all of those that expire swept, nothing would be left.
-        let mut found = None;
+        let (mut found, mut damage) = (None, None);
         if self.len() > self.expiries.len() as u64 {
             for start in [ScanCursor(draw >> (u64::BITS - Fragment::BITS)), ScanCursor::START] {
                 if found.is_none() {
@@ -158,6 +171,7 @@ impl<M: SegmentMemory> Partition<M> {
                         found.get_or_insert((entry.lsn, self.seed.hash(entry.key)));
                     });
                     wait = wait.max(step.wait);
+                    damage = damage.or(step.damage);
                 }
             }
         }
@@ -166,10 +180,11 @@ impl<M: SegmentMemory> Partition<M> {
             Some((lsn, op))
         });
         if let Some((lsn, op)) = op {
-            return Lookup { entry: self.live(lsn, op, now, &mut wait), wait };
+            return Ok(Lookup { entry: self.live(lsn, op, now, &mut wait), wait });
         }
+        damage.map_or(Ok(()), Err)?;
         // Nothing was found: whoever is told so is told of every deletion, looked at or not.
         let deleted = self.tombstones.back().map_or(Lsn::ZERO, |tombstone| tombstone.end);
-        Lookup { entry: None, wait: wait.max(deleted) }
+        Ok(Lookup { entry: None, wait: wait.max(deleted) })
     }
 }

@@ -1,4 +1,5 @@
 mod expiry;
+mod rot;
 mod surgery;
 mod walk;
 
@@ -152,13 +153,14 @@ impl Driver {
     /// The keys that a walk over the log visits from here on, in order, in steps of so many operations.
     fn walked(&self, walk: &mut LogWalk, budget: usize) -> Vec<String> {
         let mut keys = Vec::new();
-        let mut is_over = false;
-        while !is_over {
+        let mut walked = Walked::More;
+        while walked == Walked::More {
             let step = self.partition.walk(walk, budget, self.now(), &mut |entry| {
                 keys.push(String::from_utf8(entry.key.to_vec()).unwrap());
             });
-            is_over = step.is_over;
+            walked = step.walked;
         }
+        assert_eq!(walked, Walked::All);
         keys.sort();
         keys
     }
@@ -392,7 +394,7 @@ fn random_finds_every_key() {
     driver.apply(&[("key3", Change::Delete)]);
     let mut seen = BTreeSet::new();
     for draw in 0..2_000 {
-        let entry = driver.partition.random(draw, driver.now()).entry.unwrap();
+        let entry = driver.partition.random(draw, driver.now()).unwrap().entry.unwrap();
         seen.insert(entry.key.to_vec());
     }
     assert_eq!(seen.len(), 19);
@@ -406,7 +408,7 @@ fn whoever_draws_nothing_waits_for_every_deletion() {
     driver.flush();
     keys.iter().for_each(|key| driver.apply(&[(key, Change::Delete)]));
     for draw in 0..50 {
-        let lookup = driver.partition.random(draw << 40, driver.now());
+        let lookup = driver.partition.random(draw << 40, driver.now()).unwrap();
         assert_eq!((lookup.entry, lookup.wait), (None, driver.partition.appended()));
     }
 }

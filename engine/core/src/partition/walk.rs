@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use super::read::Entry;
 use super::{Partition, ScanCursor};
-use crate::codec::OpView;
-use crate::log::{LogSegment, SegmentMemory};
+use crate::codec::{OpView, RecordKind};
+use crate::log::{Damaged, LogSegment, SegmentMemory};
 use crate::types::limits::SEGMENT_HEADER_LEN;
 use crate::types::{KeyHash, Lsn, UnixMillis};
 
@@ -31,11 +31,23 @@ pub struct LogWalk {
     end: Option<Lsn>,
 }
 
+/// What there is after a step of a walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Walked {
+    /// More of the log.
+    More,
+    /// Nothing: everything has been visited.
+    All,
+    /// What is not known: where the walk was to go on, there is no whole record. The log was cut meanwhile, or has been
+    /// damaged since it was written. A scan of the index finds what was not visited.
+    Lost(Option<Damaged>),
+}
+
 /// One step of a walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WalkStep {
-    /// Everything has been visited.
-    pub is_over: bool,
+    /// What there is behind it.
+    pub walked: Walked,
     /// Nobody may be shown what was visited before the committed watermark has reached this; see
     /// [`Lookup::wait`](super::Lookup::wait).
     pub wait: Lsn,
@@ -61,7 +73,7 @@ impl<M: SegmentMemory> Partition<M> {
     ///
     /// A key that is there from the first step to the last is visited, exactly once unless it is written in between. The
     /// walk ends where the log ended when it began: the newest version of a key that was written since is visited where
-    /// the walk meets an older one.
+    /// the walk meets an older one. To be given up where it is [lost](Walked::Lost).
     pub fn walk(
         &self,
         walk: &mut LogWalk,
@@ -71,19 +83,12 @@ impl<M: SegmentMemory> Partition<M> {
     ) -> WalkStep {
         let now = self.observe(now);
         let mut wait = self.wait_for_absence();
-        if walk.next < self.log.start() || !self.log.is_record_at(walk.next) {
-            // The log was cut meanwhile, or it begins later: nothing is known of what was to come.
-            *walk = LogWalk { next: self.log.start(), op: 0, end: None };
-        }
-        let end = (*walk.end.get_or_insert(self.log.appended())).min(self.log.appended());
-        let mut left = budget;
+        let end = *walk.end.get_or_insert(self.log.appended());
+        let (mut left, mut walked) = (budget, Walked::More);
         let mut passed: Vec<Passed<'_>> = Vec::with_capacity(AHEAD);
-        while left > 0 {
+        while left > 0 && walked == Walked::More {
             passed.clear();
-            self.pass(walk, end, left.min(AHEAD), &mut passed);
-            if passed.is_empty() {
-                return WalkStep { is_over: true, wait };
-            }
+            walked = self.pass(walk, end, left.min(AHEAD), &mut passed);
             left -= passed.len();
             for &op in &passed {
                 if let Some((lsn, op)) = self.newest_of(op, end) {
@@ -92,44 +97,64 @@ impl<M: SegmentMemory> Partition<M> {
                 }
             }
         }
-        WalkStep { is_over: false, wait }
+        WalkStep { walked, wait }
     }
 
     /// Visits every key once, in the order that takes less time. Returns what has to be committed before anybody is shown
     /// what was visited; see [`Lookup::wait`](super::Lookup::wait).
-    pub fn for_each(&self, now: UnixMillis, visit: &mut dyn FnMut(Entry<'_>)) -> Lsn {
+    ///
+    /// # Errors
+    /// [`Damaged`]: there is a record that has been damaged since it was written.
+    pub fn for_each(&self, now: UnixMillis, visit: &mut dyn FnMut(Entry<'_>)) -> Result<Lsn, Damaged> {
         if self.is_mostly_live() {
-            return self.walk(&mut LogWalk::default(), usize::MAX, now, visit).wait;
+            let step = self.walk(&mut LogWalk::default(), usize::MAX, now, visit);
+            return if let Walked::Lost(Some(damaged)) = step.walked { Err(damaged) } else { Ok(step.wait) };
         }
         let (mut cursor, mut wait) = (Some(ScanCursor::START), Lsn::ZERO);
         while let Some(from) = cursor {
             let step = self.scan(from, SCANNED_AT_ONCE, now, visit);
+            step.damage.map_or(Ok(()), Err)?;
             (cursor, wait) = (step.next, wait.max(step.wait));
         }
-        wait
+        Ok(wait)
     }
 
     /// Takes the next operations of the log, `count` of them or all that there are.
-    fn pass<'a>(&'a self, walk: &mut LogWalk, end: Lsn, count: usize, passed: &mut Vec<Passed<'a>>) {
-        while walk.next < end && passed.len() < count {
-            let Some(segment) = self.log.segment_of(walk.next) else { return };
-            let first = walk.next.max(segment.base().plus(SEGMENT_HEADER_LEN as u64));
-            let Some((lsn, batch)) = segment.batches_from(first).next() else {
+    fn pass<'a>(&'a self, walk: &mut LogWalk, end: Lsn, count: usize, passed: &mut Vec<Passed<'a>>) -> Walked {
+        if walk.next < self.log.start() {
+            (walk.next, walk.op) = (self.log.start(), 0);
+        }
+        while passed.len() < count {
+            if walk.next >= end {
+                return Walked::All;
+            }
+            let Some(segment) = self.log.segment_of(walk.next) else { return Walked::Lost(None) };
+            let lsn = walk.next.max(segment.base().plus(SEGMENT_HEADER_LEN as u64));
+            if lsn.since(segment.base()) >= segment.records_limit() {
                 (walk.next, walk.op) = (segment.base().plus(segment.segment_len()), 0);
                 continue;
-            };
-            if lsn >= end {
-                return;
             }
-            let from = if lsn == walk.next { walk.op } else { 0 };
-            let upto = batch.len().min(from + count - passed.len());
-            for op in (from..upto).filter_map(|number| batch.get(number)) {
-                let hash = self.seed.hash(op.key);
-                self.index.prefetch(hash);
-                passed.push(Passed { lsn, hash, op });
+            // A length that was not written so would lead anywhere.
+            let Some(header) = self.log.header_at(lsn) else { return Walked::Lost(self.verify_at(lsn).err()) };
+            if header.kind == RecordKind::Batch {
+                if let Err(damaged) = self.verify_doubted(lsn) {
+                    return Walked::Lost(Some(damaged));
+                }
+                let batch = self.log.batch_at(lsn);
+                let upto = batch.len().min(walk.op + count - passed.len());
+                for op in (walk.op..upto).filter_map(|number| batch.get(number)) {
+                    let hash = self.seed.hash(op.key);
+                    self.index.prefetch(hash);
+                    passed.push(Passed { lsn, hash, op });
+                }
+                if upto < batch.len() {
+                    (walk.next, walk.op) = (lsn, upto);
+                    continue;
+                }
             }
-            (walk.next, walk.op) = if upto < batch.len() { (lsn, upto) } else { (self.log.record_end(lsn), 0) };
+            (walk.next, walk.op) = (lsn.plus(header.record_len()), 0);
         }
+        Walked::More
     }
 
     /// What there is to be shown where the walk has come to `op` of the record at `lsn`: that, if it is the newest of its

@@ -11,13 +11,15 @@
 //! What has come from the disk may have rotted there, so these records are verified again before they are used: a command
 //! that needs a damaged one is refused.
 //!
-//! Not covered is what goes over many keys without naming them: SCAN, KEYS, RANDOMKEY, the sweep of expired keys.
+//! What goes over many keys without naming them is not read ahead: SCAN, KEYS, RANDOMKEY, the sweep of expired keys. The
+//! first three verify what they read all the same.
 
 use std::io;
 use std::ops::Range;
 
 use windrow_core::log::Damaged;
 use windrow_proto::command::{Command, keys_of};
+use windrow_proto::data::DataError;
 use windrow_proto::resp::{Args, Encoder};
 use windrow_store::{SegmentView, cold_range};
 
@@ -218,10 +220,7 @@ impl<S: ServerCommands> Engine<S> {
         self.parts.server.metrics().error_reply(b"DAMAGED");
         self.parts.hosted[at].rot.note(damage);
         let partition = self.parts.hosted[at].id;
-        encoder.error_fmt(format_args!(
-            "DAMAGED partition {partition}: {damage}. Mend this node's directory with `windrow log repair` from another \
-             replica's, or restore a backup"
-        ));
+        encoder.error_fmt(format_args!("{}", DataError::Damaged { partition, damage: *damage }));
     }
 
     pub(super) fn start_wanted_reads(&mut self, sink: &mut impl DiskSink<SegmentView>) {

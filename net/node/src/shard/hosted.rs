@@ -98,8 +98,6 @@ pub(crate) struct Hosted {
     pub(super) held: Vec<Held>,
     /// Connections of this core that wait until some of these errands are done.
     pub(super) behind: Vec<ConnId>,
-    /// So many bytes at the end of the log are taken to be in memory.
-    hot_len: u64,
     /// It has been reported that no segment can be made.
     refusing: bool,
     /// Bytes of what was cut from the log and is still kept.
@@ -136,7 +134,8 @@ impl Hosted {
     }
 
     /// A partition that is not written here yet.
-    pub(super) fn of(partition: Partition<MappedSegment>, fill: FillMode, hot_len: u64) -> Self {
+    pub(super) fn of(mut partition: Partition<MappedSegment>, fill: FillMode, hot_len: u64) -> Self {
+        partition.doubt_beyond(hot_len);
         Self {
             id: partition.id(),
             partition,
@@ -158,7 +157,6 @@ impl Hosted {
             parked: VecDeque::new(),
             held: Vec::new(),
             behind: Vec::new(),
-            hot_len,
             refusing: false,
             aside_bytes: 0,
             rot: Rot::default(),
@@ -175,8 +173,7 @@ impl Hosted {
     /// Records before this may be on disk only; `None` while the whole log is taken to be in memory.
     #[inline]
     pub(crate) fn hot_from(&self) -> Option<Lsn> {
-        let appended = self.partition.appended().get();
-        (appended > self.hot_len).then(|| Lsn::new(appended - self.hot_len))
+        self.partition.hot_from()
     }
 
     /// A value in the log, which stays where it is until the last handle on it is dropped.

@@ -1,6 +1,10 @@
 //! What a data command can answer instead of doing what it was asked for.
 
-use windrow_core::{log::RoomError, partition::AppendError, types::limits::KEY_LEN_MAX};
+use windrow_core::{
+    log::{Damaged, RoomError},
+    partition::AppendError,
+    types::{PartitionId, limits::KEY_LEN_MAX},
+};
 
 /// Why a command did nothing. The text is the reply, that of Redis where Redis has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -101,6 +105,17 @@ pub enum DataError {
     /// The log refused the write for another reason; nothing was written.
     #[error("ERR nothing was written: {0}")]
     Refused(AppendError),
+    /// A record that the command needs has been damaged since it was written.
+    #[error(
+        "DAMAGED partition {partition}: {damage}. Mend this node's directory with `windrow log repair` from another \
+         replica's, or restore a backup"
+    )]
+    Damaged {
+        /// The partition.
+        partition: PartitionId,
+        /// What is wrong.
+        damage: Damaged,
+    },
     /// A command that works on a whole node stands in a transaction.
     #[error("ERR Command not allowed inside a transaction")]
     NotInTransaction,

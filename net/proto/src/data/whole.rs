@@ -1,8 +1,8 @@
 //! Commands that need no key: each does its part on one partition.
 
 use windrow_core::{
-    log::SegmentMemory,
-    partition::ScanCursor,
+    log::{Damaged, SegmentMemory},
+    partition::{Partition, ScanCursor},
     types::{PartitionId, PartitionMap, limits::PARTITIONS_MAX},
 };
 
@@ -54,7 +54,8 @@ fn flush<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>) -> Flow {
 }
 
 fn random_key<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>, draw: u64) -> Flow {
-    let lookup = run.keys.partition.random(draw, run.keys.now);
+    let partition = &*run.keys.partition;
+    let lookup = partition.random(draw, run.keys.now).map_err(|damage| damaged(partition, damage))?;
     run.wait = lookup.wait;
     match lookup.entry {
         Some(entry) => run.reply.bulk(entry.key),
@@ -68,9 +69,15 @@ fn keys<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>) -> Flow {
     let pattern = pattern(run.args.at(1))?;
     let mut found = Found::new(run.scratch, run.reply.protocol());
     let (partition, now) = (&*run.keys.partition, run.keys.now);
-    run.wait = partition.for_each(now, &mut |entry| found.add(pattern, entry.key));
+    let walked = partition.for_each(now, &mut |entry| found.add(pattern, entry.key));
+    run.wait = walked.map_err(|damage| damaged(partition, damage))?;
     found.write(&mut run.reply);
     Ok(())
+}
+
+/// What a client is told whose command met a damaged record.
+fn damaged<M: SegmentMemory>(partition: &Partition<M>, damage: Damaged) -> Stop {
+    DataError::Damaged { partition: partition.id(), damage }.into()
 }
 
 /// Keys that match, as they will stand in the reply.
@@ -160,6 +167,9 @@ fn scan<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>, map: PartitionMap) -
             found.add(options.pattern, entry.key);
         }
     });
+    if let Some(damage) = step.damage {
+        return Err(damaged(run.keys.partition, damage));
+    }
     run.wait = step.wait;
     let number = u64::from(partition.get());
     let next = match step.next {

@@ -28,7 +28,7 @@ fn what_was_shown_to_have_expired_stays_so() {
     driver.now = 9_000;
     let end = driver.partition.appended();
     let step = driver.partition.scan(ScanCursor::START, 100, driver.now(), &mut |_| panic!("nothing is left"));
-    assert_eq!((step.wait, driver.partition.random(7, driver.now()).wait), (end.plus(1), end.plus(1)));
+    assert_eq!((step.wait, driver.partition.random(7, driver.now()).unwrap().wait), (end.plus(1), end.plus(1)));
     // A write says what time it is as well.
     driver.put("other", "v");
     assert_eq!(driver.wait("later"), driver.partition.appended());
@@ -71,7 +71,7 @@ fn a_draw_finds_the_last_key_among_the_expired() {
     }
     driver.put_until("left", "v", UnixMillis::new(9_000));
     let draw = |driver: &Driver, number: u64| {
-        let drawn = driver.partition.random(number.wrapping_mul(0x9E37_79B9_7F4A_7C15), driver.now()).entry;
+        let drawn = driver.partition.random(number.wrapping_mul(0x9E37_79B9_7F4A_7C15), driver.now()).unwrap().entry;
         drawn.map(|entry| String::from_utf8(entry.key.to_vec()).unwrap())
     };
     driver.now = 6_000;

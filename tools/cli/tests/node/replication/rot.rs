@@ -151,10 +151,15 @@ fn rot_under_a_running_node_is_not_served() {
         let place = bytes.windows(value.len()).position(|window| window == value.as_bytes()).unwrap();
         flip(path, place as u64 + 7);
         let mut client = set.reader(number);
-        for command in [&["GET", "rotten"][..], &["STRLEN", "rotten"], &["EXISTS", "rotten"]] {
+        let named = [&["GET", "rotten"][..], &["STRLEN", "rotten"], &["EXISTS", "rotten"]];
+        let unnamed = [&["KEYS", "*"][..], &["SCAN", "0", "COUNT", "10000"]];
+        for command in named.into_iter().chain(unnamed) {
             let reply = client.call(command);
             assert!(is_error(&reply, "DAMAGED "), "{number}: {reply:?}");
         }
+        let drawn = (0..20_000).map(|_| client.call(&["RANDOMKEY"]));
+        let first_error = drawn.into_iter().find(|drawn| !matches!(drawn, Ok(Reply::Bulk(Some(key))) if key != "rotten"));
+        assert!(is_error(&first_error.expect("one in 201 draws"), "DAMAGED "), "it is drawn, and not shown");
         check(&mut client, "a", 200);
     }
     assert!(is_error(&leader.call(&["APPEND", "rotten", "x"]), "DAMAGED "), "nothing is built on it either");

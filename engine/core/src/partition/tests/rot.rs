@@ -1,0 +1,190 @@
+//! Pages of the log that come back from the disk with other bytes: reads stay within the log and do not panic, and
+//! scans that doubt what they read show nothing that was not written.
+
+use core::cell::OnceCell;
+use core::ops::Range;
+
+use super::*;
+use crate::log::Unverified;
+
+/// Memory whose bytes are others once they have rotted.
+struct Rotting {
+    good: VecMemory,
+    rotten: OnceCell<VecMemory>,
+}
+
+impl Rotting {
+    fn rot(&self, bytes: &[u8]) {
+        let mut rotten = VecMemory::from_bytes(bytes);
+        rotten.publish(self.good.published_end());
+        assert!(self.rotten.set(rotten).is_ok(), "it rots once");
+    }
+}
+
+impl SegmentMemory for Rotting {
+    fn segment_len(&self) -> u64 {
+        self.good.segment_len()
+    }
+
+    fn unverified(&self) -> Unverified<'_> {
+        self.good.unverified()
+    }
+
+    fn published(&self, range: Range<usize>) -> &[u8] {
+        self.rotten.get().unwrap_or(&self.good).published(range)
+    }
+
+    fn published_end(&self) -> usize {
+        self.good.published_end()
+    }
+
+    fn publish(&mut self, end: usize) {
+        self.good.publish(end);
+    }
+
+    fn retract(&mut self, end: usize) {
+        self.good.retract(end);
+    }
+
+    fn write(&mut self, range: Range<usize>) -> &mut [u8] {
+        self.good.write(range)
+    }
+}
+
+const NOW: UnixMillis = UnixMillis::ZERO;
+
+fn act(partition: &mut Partition<Rotting>) {
+    while let Some(action) = partition.poll_action() {
+        match action {
+            Action::Prepare { base, len } => {
+                let good = VecMemory::zeroed(usize::try_from(len).unwrap());
+                partition.handle_prepared(base, Rotting { good, rotten: OnceCell::new() });
+            }
+            Action::WriteSuperblock(superblock) => partition.handle_superblock_written(superblock.generation),
+        }
+    }
+}
+
+/// The number of a key and its value, which says whose it is.
+fn value_of(key: u64) -> String {
+    std::format!("value of {key}")
+}
+
+/// A log of two segments with records of one and of several keys, some of them deleted, overwritten or to expire.
+fn filled() -> Partition<Rotting> {
+    let mut recovered = RecoveredPartition::new(blank_superblock(), CONFIG, Vec::new()).unwrap();
+    recovered.repair();
+    let superblock = recovered.next_superblock().unwrap();
+    let mut partition = recovered.into_writable(superblock);
+    act(&mut partition);
+    partition.start_epoch(NOW).unwrap();
+    let mut number = 0;
+    while partition.log().segments().len() < 2 || partition.log().segments().next_back().unwrap().record_count() < 6 {
+        let count = [1, 1, 3, 20][usize::try_from(number % 4).unwrap()];
+        let names: Vec<(String, String)> =
+            (number..number + count).map(|key| (std::format!("{}", key % 70), value_of(key % 70))).collect();
+        let expires_at = number.is_multiple_of(5).then_some(UnixMillis::MAX);
+        let change = |value| if number % 7 == 6 { Change::Delete } else { Change::Put { value, expires_at } };
+        let mut ops: Vec<Op<'_>> = names
+            .iter()
+            .map(|(key, value)| Op {
+                hash: partition.hash(key.as_bytes()),
+                key: key.as_bytes(),
+                change: change(value.as_bytes()),
+            })
+            .collect();
+        partition.append(NOW, &mut ops).unwrap();
+        act(&mut partition);
+        number += 1;
+    }
+    while let Some(request) = partition.poll_flush() {
+        partition.handle_flushed(request.ticket);
+    }
+    partition
+}
+
+/// Keys and values.
+type Shown = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Reads all that can be read. Returns what the scans showed, and whether one of them met damage.
+fn read_all(partition: &Partition<Rotting>) -> (Shown, bool) {
+    for key in 0..80 {
+        let key = std::format!("{key}");
+        let hash = partition.hash(key.as_bytes());
+        let found = partition.get(hash, key.as_bytes(), NOW);
+        assert!(found.wait <= partition.appended().plus(1));
+        partition
+            .for_each_candidate(hash, |lsn| assert!(partition.verify_at(lsn).is_ok() || lsn < partition.appended()));
+    }
+    let (mut shown, mut damaged) = (Shown::new(), false);
+    let mut cursor = Some(ScanCursor::START);
+    while let Some(from) = cursor {
+        let step = partition.scan(from, 9, NOW, &mut |entry| shown.push((entry.key.to_vec(), entry.value.to_vec())));
+        damaged |= step.damage.is_some();
+        cursor = step.next;
+    }
+    let walk = &mut LogWalk::default();
+    let mut walked = Walked::More;
+    while walked == Walked::More {
+        let step = partition.walk(walk, 9, NOW, &mut |entry| shown.push((entry.key.to_vec(), entry.value.to_vec())));
+        walked = step.walked;
+    }
+    damaged |= matches!(walked, Walked::Lost(Some(_)));
+    damaged |= partition.for_each(NOW, &mut |_| {}).is_err();
+    for draw in 0..16_u64 {
+        match partition.random(draw << 60, NOW) {
+            Ok(drawn) => shown.extend(drawn.entry.map(|entry| (entry.key.to_vec(), entry.value.to_vec()))),
+            Err(_) => damaged = true,
+        }
+    }
+    (shown, damaged)
+}
+
+/// Changes bytes of the first segment, and reads all with and without doubts. Returns whether the damage was noticed.
+fn check(change: impl FnOnce(&mut [u8])) -> bool {
+    let mut partition = filled();
+    let segment = partition.segment(Lsn::ZERO).unwrap();
+    let mut bytes = segment.good.bytes().to_vec();
+    change(&mut bytes);
+    segment.rot(&bytes);
+    read_all(&partition);
+    partition.doubt_beyond(0);
+    let (shown, damaged) = read_all(&partition);
+    for (key, value) in shown {
+        let number: u64 = core::str::from_utf8(&key).unwrap().parse().unwrap();
+        assert_eq!(value, value_of(number).as_bytes());
+    }
+    damaged
+}
+
+#[test]
+fn what_has_not_rotted_is_shown_whole() {
+    assert!(!check(|_| {}));
+    let (shown, damaged) = read_all(&filled());
+    assert!(!damaged && shown.len() > 2 * 30, "{} entries", shown.len());
+}
+
+#[test]
+fn every_byte_may_rot() {
+    let len = filled().segment(Lsn::ZERO).unwrap().good.bytes().len();
+    let noticed = (0..len).step_by(13).filter(|&at| check(|bytes| bytes[at] ^= [0xFF, 1, 0x80][at % 3])).count();
+    assert!(noticed > len / 26, "{noticed} of {len}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn a_page_may_come_back_as_anything(
+        at in 0_usize..4_000,
+        bytes in prop::collection::vec(any::<u8>(), 1..200),
+        small in any::<bool>(),
+    ) {
+        check(|page| {
+            let len = bytes.len().min(page.len() - at);
+            // Small numbers make lengths and pointers that nearly fit.
+            let bytes = bytes[..len].iter().map(|byte| if small { byte % 4 } else { *byte });
+            page[at..at + len].iter_mut().zip(bytes).for_each(|(old, new)| *old = new);
+        });
+    }
+}
