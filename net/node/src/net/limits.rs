@@ -25,6 +25,8 @@ pub const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 pub const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 /// How often deadlines are checked.
 pub const TICK: Duration = Duration::from_millis(100);
+/// Whoever waits until a moment of his own, such as the end of a WAIT, is answered no later than this after it.
+pub const ALARM_MAX: Duration = Duration::from_millis(4);
 /// Deadlines of one connection are checked every so many ticks: a part of the connections at each.
 pub const DEADLINE_TICKS: usize = 10;
 /// A node that shuts down waits so long for its clients to read their last replies.

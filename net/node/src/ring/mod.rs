@@ -68,6 +68,19 @@ pub enum Received {
     Failed(io::Error),
 }
 
+/// A timer of a ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Timer {
+    /// For what is done now and then.
+    Tick,
+    /// For what is due before the next tick.
+    Alarm,
+}
+
+impl Timer {
+    const COUNT: usize = 2;
+}
+
 /// Something that the kernel has done.
 #[derive(Debug)]
 pub enum Completion {
@@ -127,8 +140,8 @@ pub enum Completion {
         /// The number given to [`Ring::watch`].
         ticket: u64,
     },
-    /// The timer has run out.
-    Timer,
+    /// A timer has run out.
+    Timer(Timer),
 }
 
 /// A core's own io_uring. See the module.
@@ -143,8 +156,8 @@ pub struct Ring {
     watches: ManuallyDrop<Slots<watch::WatchOp>>,
     /// Where all reads go, at the same time: nobody looks at what arrives.
     scratch: ManuallyDrop<Pages>,
-    timer: ManuallyDrop<Box<types::Timespec>>,
-    timer_armed: bool,
+    timers: ManuallyDrop<Box<[types::Timespec; Timer::COUNT]>>,
+    timers_armed: [bool; Timer::COUNT],
     /// Operations for which the submission queue had no room. They go first.
     backlog: VecDeque<squeue::Entry>,
     /// Operations whose last completion has not been seen.
@@ -180,8 +193,8 @@ impl Ring {
             #[cfg(feature = "shared-memory")]
             watches: ManuallyDrop::default(),
             scratch: ManuallyDrop::new(scratch),
-            timer: ManuallyDrop::new(Box::new(types::Timespec::new())),
-            timer_armed: false,
+            timers: ManuallyDrop::new(Box::new([types::Timespec::new(); Timer::COUNT])),
+            timers_armed: [false; Timer::COUNT],
             backlog: VecDeque::new(),
             in_flight: 0,
             eventfd,
@@ -282,14 +295,14 @@ impl Ring {
         self.push(entry);
     }
 
-    /// Asks for one [`Completion::Timer`]. Does nothing while one is under way.
-    pub fn arm_timer(&mut self, after: Duration) {
-        if self.timer_armed {
+    /// Asks for one [`Completion::Timer`]. Does nothing while this one is under way.
+    pub fn arm_timer(&mut self, timer: Timer, after: Duration) {
+        let number = timer as usize;
+        if std::mem::replace(&mut self.timers_armed[number], true) {
             return;
         }
-        self.timer_armed = true;
-        **self.timer = types::Timespec::from(after);
-        let entry = opcode::Timeout::new(&raw const **self.timer).build().user_data(Token::Timer.pack());
+        self.timers[number] = types::Timespec::from(after);
+        let entry = opcode::Timeout::new(&raw const self.timers[number]).build().user_data(Token::Timer(timer).pack());
         self.push(entry);
     }
 
@@ -444,9 +457,9 @@ impl Ring {
             Token::Watch { slot } => Some(Completion::Watched { ticket: self.watches.remove(slot).ticket }),
             #[cfg(feature = "shared-nothing")]
             Token::Watch { .. } => None,
-            Token::Timer => {
-                self.timer_armed = false;
-                Some(Completion::Timer)
+            Token::Timer(timer) => {
+                self.timers_armed[timer as usize] = false;
+                Some(Completion::Timer(timer))
             }
             Token::Cancel => None,
         }
@@ -544,7 +557,7 @@ impl Drop for Ring {
                 #[cfg(feature = "shared-memory")]
                 ManuallyDrop::drop(&mut self.watches);
                 ManuallyDrop::drop(&mut self.scratch);
-                ManuallyDrop::drop(&mut self.timer);
+                ManuallyDrop::drop(&mut self.timers);
             }
         }
     }

@@ -183,7 +183,8 @@ fn closing_with_operations_in_flight_ends_them() {
     let conn = ConnId::new(0, 1);
     ring.receive(conn, socket.as_fd());
     ring.send(conn, socket.as_fd(), vec![Part::Bytes(vec![7; 64 << 20])]);
-    ring.arm_timer(Duration::from_secs(3_600));
+    ring.arm_timer(Timer::Tick, Duration::from_secs(3_600));
+    ring.arm_timer(Timer::Alarm, Duration::from_secs(3_600));
     ring.enter().unwrap();
     assert!(ring.drain(), "something could not be cancelled");
     drop(client);
@@ -192,12 +193,18 @@ fn closing_with_operations_in_flight_ends_them() {
 #[test]
 fn the_timer_runs_out_and_wakes() {
     let mut ring = ring();
-    ring.arm_timer(Duration::from_millis(20));
-    ring.enter().unwrap();
-    assert!(ring.may_sleep());
-    let mut count = [0; 8];
-    rustix::io::read(ring.eventfd(), &mut count).unwrap();
-    assert!(matches!(next(&mut ring), Completion::Timer));
+    ring.arm_timer(Timer::Tick, Duration::from_secs(3_600));
+    for _ in 0..2 {
+        ring.arm_timer(Timer::Alarm, Duration::from_millis(20));
+        // Does nothing: one is under way.
+        ring.arm_timer(Timer::Alarm, Duration::from_secs(3_600));
+        ring.enter().unwrap();
+        assert!(ring.may_sleep());
+        let mut count = [0; 8];
+        rustix::io::read(ring.eventfd(), &mut count).unwrap();
+        ring.stay_awake();
+        assert!(matches!(next(&mut ring), Completion::Timer(Timer::Alarm)));
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a completion belongs to, packed into the 64 bits that the kernel hands back.
 
+use super::Timer;
+
 /// A connection's place in its core's slab, and which of the tenants of that place is meant.
 ///
 /// A completion that comes after its connection is gone carries an old generation and is dropped; it can never reach
@@ -66,7 +68,7 @@ pub(super) enum Token {
     Watch {
         slot: u32,
     },
-    Timer,
+    Timer(Timer),
     /// The answer to a cancellation, which nobody waits for.
     Cancel,
 }
@@ -77,7 +79,8 @@ impl Token {
             Self::Accept { listener } => (1, 0, listener),
             Self::Receive(conn) => (2, conn.generation, conn.index),
             Self::Send { slot } => (3, 0, slot),
-            Self::Timer => (4, 0, 0),
+            Self::Timer(Timer::Tick) => (4, 0, 0),
+            Self::Timer(Timer::Alarm) => (11, 0, 0),
             Self::Cancel => (5, 0, 0),
             Self::Read { slot } => (6, 0, slot),
             Self::Ready(conn, Interest::Read) => (7, conn.generation, conn.index),
@@ -98,13 +101,14 @@ impl Token {
             1 => Self::Accept { listener: index },
             2 => Self::Receive(conn),
             3 => Self::Send { slot: index },
-            4 => Self::Timer,
+            4 => Self::Timer(Timer::Tick),
             5 => Self::Cancel,
             6 => Self::Read { slot: index },
             7 => Self::Ready(conn, Interest::Read),
             8 => Self::Ready(conn, Interest::Write),
             9 => Self::ZeroCopy { slot: index },
             10 => Self::Watch { slot: index },
+            11 => Self::Timer(Timer::Alarm),
             _ => panic!("a completion of an operation that was never started: {bits:#018x}"),
         }
     }
@@ -127,7 +131,8 @@ mod tests {
             Token::Ready(conn, Interest::Write),
             Token::ZeroCopy { slot: 5 },
             Token::Watch { slot: 5 },
-            Token::Timer,
+            Token::Timer(Timer::Tick),
+            Token::Timer(Timer::Alarm),
             Token::Cancel,
         ] {
             assert_eq!(Token::unpack(token.pack()), token);

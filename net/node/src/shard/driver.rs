@@ -15,11 +15,11 @@ use super::clients::Clients;
 use super::clock::Clock;
 use super::flusher::{Flush, Flusher};
 use super::handler::{DiskSink, Handler};
-use crate::net::limits::{DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
+use crate::net::limits::{ALARM_MAX, DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
 use crate::net::{Connection, Limits, Listener, Wait, prepare};
 #[cfg(feature = "shared-nothing")]
 use crate::peers::Transport;
-use crate::ring::{Completion, ConnId, Part, Ring};
+use crate::ring::{Completion, ConnId, Part, Ring, Timer};
 use crate::runtime::{EventWaiter, yield_if_needed};
 
 /// Bytes of input after which a round looks at flushes again: some 50 to 100 µs of small commands.
@@ -165,7 +165,8 @@ impl<H: Handler> Driver<H> {
             let instant = Instant::now();
             self.now = Now { unix: self.clock.read(machine_time(), instant), instant };
             self.handler.metrics().counters().loop_rounds.increment();
-            self.ring.arm_timer(TICK);
+            self.ring.arm_timer(Timer::Tick, TICK);
+            self.arm_alarm();
             self.ring.enter()?;
             let mut busy = self.take_flushes();
             let (any, more) = self.take_completions();
@@ -198,6 +199,16 @@ impl<H: Handler> Driver<H> {
                 self.ring.stay_awake();
             }
             yield_if_needed().await;
+        }
+    }
+
+    /// Has the core woken for whoever must be answered before the next tick. Nobody waits so in the steady state.
+    fn arm_alarm(&mut self) {
+        let Some(deadline) = self.handler.deadline() else { return };
+        let left = deadline.saturating_duration_since(self.now.instant);
+        if left < TICK {
+            // An alarm that is under way is not put forward, so none is far away.
+            self.ring.arm_timer(Timer::Alarm, left.min(ALARM_MAX));
         }
     }
 
@@ -235,7 +246,8 @@ impl<H: Handler> Driver<H> {
                     }
                     self.accepted(socket);
                 }
-                Completion::Timer => self.tick(),
+                Completion::Timer(Timer::Tick) => self.tick(),
+                Completion::Timer(Timer::Alarm) => self.handler.settle_due(&mut self.clients, self.now),
                 // No client's connection asks for these.
                 Completion::Ready { .. } | Completion::ZeroCopySent { .. } => {}
             }

@@ -91,6 +91,8 @@ pub(crate) struct Engine<S> {
     /// Tasks of this core for itself.
     pub(super) own_tasks: Vec<(Asker, CoreTask)>,
     pub(super) delayed: Vec<Delayed>,
+    /// When the first of them is due.
+    pub(super) delayed_due: Option<Instant>,
     pub(super) fetches: Fetches,
     pub(super) spare_args: Vec<ArgsBuf>,
     pub(super) ahead: Ahead,
@@ -118,6 +120,7 @@ impl<S: ServerCommands> Engine<S> {
             answered: Vec::new(),
             own_tasks: Vec::new(),
             delayed: Vec::new(),
+            delayed_due: None,
             fetches: Fetches::default(),
             spare_args: Vec::new(),
             ahead: Ahead::default(),
@@ -309,6 +312,24 @@ impl<S: ServerCommands> Handler for Engine<S> {
         self.one_was_read(ticket, result, clients, now);
     }
 
+    #[inline]
+    fn deadline(&self) -> Option<Instant> {
+        let counting = self.parts.hosted.iter().filter_map(|hosted| hosted.count_due);
+        counting.chain(self.delayed_due).min()
+    }
+
+    fn settle_due(&mut self, clients: &mut Clients, now: Now) {
+        let stopping = self.parts.common.is_stopping();
+        for hosted in &mut self.parts.hosted {
+            hosted.settle_counts(now.instant, stopping, &mut self.answered);
+        }
+        for late in self.delayed.extract_if(.., |delayed| stopping || delayed.at <= now.instant) {
+            clients.fulfil(late.conn, late.ticket, late.reply);
+            clients.resume(late.conn);
+        }
+        self.delayed_due = self.delayed.iter().map(|delayed| delayed.at).min();
+    }
+
     fn tick(&mut self, clients: &mut Clients, now: Now) {
         let version = self.parts.node.settings_version();
         if version != self.settings_version {
@@ -324,14 +345,7 @@ impl<S: ServerCommands> Handler for Engine<S> {
         self.show_standbys(now);
         #[cfg(feature = "shared-nothing")]
         self.tick_replicas(clients, now);
-        let stopping = self.parts.common.is_stopping();
-        for hosted in &mut self.parts.hosted {
-            hosted.settle_counts(now.instant, stopping, &mut self.answered);
-        }
-        for late in self.delayed.extract_if(.., |delayed| stopping || delayed.at <= now.instant) {
-            clients.fulfil(late.conn, late.ticket, late.reply);
-            clients.resume(late.conn);
-        }
+        self.settle_due(clients, now);
         let counting: usize = self.parts.hosted.iter().map(Hosted::counting).sum();
         let held_back = (self.delayed.len() + counting) as u64;
         self.parts.server.metrics().counters().clients_blocked.set(held_back);

@@ -376,7 +376,9 @@ impl<S: ServerCommands> Engine<S> {
                 let reply = buffer.split_off(start);
                 let (ticket, silent) = client.expect();
                 let reply = if silent { Vec::new() } else { reply };
-                self.delayed.push(Delayed { at: now.instant + delay, conn: client.id, ticket, reply });
+                let at = now.instant + delay;
+                self.delayed.push(Delayed { at, conn: client.id, ticket, reply });
+                self.delayed_due = Some(self.delayed_due.map_or(at, |due| due.min(at)));
                 self.parts.server.metrics().counters().clients_blocked.set(self.delayed.len() as u64);
                 // What follows waits, too: else wrong passwords could be sent all at once.
                 Step::Wait

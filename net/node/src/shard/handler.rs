@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Instant;
 
 use windrow_core::types::{Lsn, PartitionId, UnixMillis};
 #[cfg(feature = "shared-memory")]
@@ -91,6 +92,14 @@ pub(crate) trait Handler {
 
     /// A read is done. After a failed one, whoever touches what could not be read finds out by himself.
     fn was_read(&mut self, ticket: u64, result: io::Result<()>, clients: &mut Clients, now: Now);
+
+    /// When the earliest of those has to be answered who wait until a moment of their own.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Answers those whose moment has come.
+    fn settle_due(&mut self, _clients: &mut Clients, _now: Now) {}
 
     /// Called every 100 ms.
     fn tick(&mut self, clients: &mut Clients, now: Now);

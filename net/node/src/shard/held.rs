@@ -72,6 +72,7 @@ impl Hosted {
         self.want_flush();
         let end = self.partition.appended();
         self.counting.push(Counting { asker, end, wait, deadline });
+        self.count_due = Some(self.count_due.map_or(deadline, |due| due.min(deadline)));
     }
 
     /// How many wait so.
@@ -96,6 +97,7 @@ impl Hosted {
             }
             !over
         });
+        self.count_due = waiting.iter().map(|one| one.deadline).min();
         self.counting = waiting;
     }
 }

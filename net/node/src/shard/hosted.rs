@@ -71,6 +71,8 @@ pub(crate) struct Hosted {
     pub(super) replicas_flushed: Vec<Lsn>,
     /// Who waits for that.
     pub(super) counting: Vec<Counting>,
+    /// When the first of them has waited long enough.
+    pub(super) count_due: Option<Instant>,
     /// What is needed to write; `None` while another process writes.
     writer: Option<Writer>,
     /// What is needed to follow that process.
@@ -142,6 +144,7 @@ impl Hosted {
             role: Role::Alone,
             replicas_flushed: Vec::new(),
             counting: Vec::new(),
+            count_due: None,
             writer: None,
             #[cfg(feature = "shared-memory")]
             following: None,

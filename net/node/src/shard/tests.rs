@@ -121,6 +121,15 @@ fn all_whom_a_flush_wakes_are_answered_while_somebody_reads() {
 }
 
 #[test]
+fn whoever_waits_until_a_moment_is_answered_when_it_has_come() {
+    let server = Server::start(Limits::default(), false);
+    let mut stream = server.connect();
+    // Nothing else wakes the core: it ends at its handler's moment or never.
+    stream.write_all(b"END-SOON\r\n").unwrap();
+    assert_eq!(read_all(&mut stream), b"+OK\r\n");
+}
+
+#[test]
 fn a_pipeline_of_any_depth_is_answered_in_full() {
     let server = Server::start(Limits::default(), false);
     let mut stream = server.connect();

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "shared-nothing")]
 use windrow_core::replication::{Message, ReplicaId};
@@ -39,6 +40,8 @@ pub(crate) struct Stub {
     durable: u64,
     waiting: Vec<ConnId>,
     held: usize,
+    /// Ends the core then.
+    ends_at: Option<Instant>,
     pub(crate) closed: usize,
 }
 
@@ -56,6 +59,7 @@ impl Stub {
             durable: 0,
             waiting: Vec::new(),
             held: 0,
+            ends_at: None,
             closed: 0,
         }
     }
@@ -110,6 +114,10 @@ impl Handler for Stub {
             let mut wait = Wait::Ready;
             match args.at(0) {
                 b"PING" => encoder.simple("PONG"),
+                b"END-SOON" => {
+                    self.ends_at = Some(now.instant + Duration::from_millis(10));
+                    encoder.ok();
+                }
                 b"HELD" => encoder.count(self.held),
                 b"COUNT" => {
                     let counters = self.metrics.counters();
@@ -175,6 +183,16 @@ impl Handler for Stub {
 
     fn was_read(&mut self, _ticket: u64, _result: io::Result<()>, _clients: &mut Clients, _now: Now) {
         unreachable!("its values are not on disk")
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.ends_at
+    }
+
+    fn settle_due(&mut self, _clients: &mut Clients, now: Now) {
+        if self.ends_at.is_some_and(|at| at <= now.instant) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
     }
 
     fn tick(&mut self, _clients: &mut Clients, _now: Now) {}
