@@ -15,7 +15,8 @@
 //!   batch of requests that one connection sent together. The execution time of a request is its batch's divided by
 //!   the number of requests in it. Arrival and release are off by up to the length of a round: a few microseconds
 //!   when idle, and the time to execute one batch of every connection under load.
-//! - For the slow log, commands are timed one by one, except GET and SET.
+//! - For the slow log, commands are timed one by one, except GET and small SET, which are so in the second after a
+//!   batch that took longer than what is logged.
 //! - `replied` is what the client sees, less the network.
 //! - Histograms have two significant digits, so a quantile is off by less than one percent, and reach readers with
 //!   the next tick or two.

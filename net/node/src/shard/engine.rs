@@ -90,6 +90,10 @@ pub(crate) struct Engine<S> {
     pub(super) answered: Vec<Answer>,
     /// Tasks of this core for itself.
     pub(super) own_tasks: Vec<(Asker, CoreTask)>,
+    /// Every command is timed by itself until then, because some took long together.
+    pub(super) watched_until: Option<Instant>,
+    /// Whether that is so for the commands that are executed now.
+    pub(super) times_all: bool,
     pub(super) delayed: Vec<Delayed>,
     /// When the first of them is due.
     pub(super) delayed_due: Option<Instant>,
@@ -119,6 +123,8 @@ impl<S: ServerCommands> Engine<S> {
             gatherings: Slots::default(),
             answered: Vec::new(),
             own_tasks: Vec::new(),
+            watched_until: None,
+            times_all: false,
             delayed: Vec::new(),
             delayed_due: None,
             fetches: Fetches::default(),

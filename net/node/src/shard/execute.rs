@@ -28,7 +28,10 @@ pub(super) const LARGE_LEN_MIN: usize = 32 << 10;
 /// A SET of so many bytes is timed by itself: from here on, reading the clock twice is lost in the copying.
 const TIMED_VALUE_LEN: usize = 16 << 10;
 
-/// Whether a command never takes long by itself, so that it is not timed: two readings of the clock cost as much as it.
+/// After commands that took long together, each is timed by itself for so long: also those that hardly ever do.
+const WATCHED_FOR: Duration = Duration::from_secs(1);
+
+/// Whether a command hardly ever takes long by itself, so that it is not timed: two readings of the clock cost as much as it.
 #[inline]
 fn is_quick(command: &Command, args: Args<'_>) -> bool {
     match command.id {
@@ -49,12 +52,17 @@ impl<S: ServerCommands> Engine<S> {
     ) -> Progress {
         let started = Instant::now();
         self.arrived = started;
+        self.times_all = self.watched_until.is_some_and(|until| started < until);
         let queued = started.saturating_duration_since(now.instant);
         let before = connection.session.traffic.commands;
         let progress = self.execute_all(connection, input, pool, now);
         let count = connection.session.traffic.commands - before;
         if count > 0 {
-            let took = started.elapsed() / u32::try_from(count).unwrap_or(u32::MAX);
+            let all_took = started.elapsed();
+            if self.parts.server.slow_threshold().is_some_and(|threshold| all_took >= threshold) {
+                self.watched_until = Some(started + WATCHED_FOR);
+            }
+            let took = all_took / u32::try_from(count).unwrap_or(u32::MAX);
             let metrics = self.parts.server.metrics();
             for (command, count) in self.counts.drain(..) {
                 metrics.executed(command, Outcome::Done, took, count);
@@ -215,7 +223,7 @@ impl<S: ServerCommands> Engine<S> {
             client.reply(|encoder| encoder.error("NOAUTH Authentication required."))
         } else if client.session.in_multi() && !ends_multi(command) {
             self.queue(client, command, args)
-        } else if is_quick(command, args) {
+        } else if !self.times_all && is_quick(command, args) {
             self.data_or_server(client, command, args)
         } else {
             self.timed(client, command, args)
