@@ -18,7 +18,7 @@ const INPUT_LEN_MAX: u64 = 2048;
 
 /// What Miri runs: tests that touch `unsafe` code, or shared memory, and need no system that Miri lacks.
 const MIRI_RUNS: [(&str, &[&str]); 1] = [
-    // The archive with its one unchecked access, records and segment headers around it, and what reads them back. The
+    // The archive with the scratch it is written from, records and segment headers around it, and what reads them back. The
     // tests that flip every bit take half an hour here, and nothing that the others do not.
     (
         "the codec and the superblock",
