@@ -24,7 +24,7 @@ use windrow_node::net::Listener;
 use windrow_node::peers::{
     Host, LargeWay, Outbox, PeerAddress, Piece, Range, Room, Secret, Times, Transport, WireConfig,
 };
-use windrow_node::ring::{CpuSet, Mapped, Ring};
+use windrow_node::ring::{CpuSet, Mapped, Ring, Timer};
 use windrow_proto::replication::Layout;
 use windrow_store::{FillMode, MappedSegment, SegmentView, create_segment};
 
@@ -96,7 +96,7 @@ fn run(mut transport: Transport, mut core: Core, done: impl Fn(&Transport, &Core
         }
         if !transport.run(&mut ring, &mut core, Instant::now()) {
             // Whether it is done may depend on the other end alone.
-            ring.arm_timer(Duration::from_millis(10));
+            ring.arm_timer(Timer::Tick, Duration::from_millis(10));
             if ring.may_sleep() {
                 rustix::io::read(ring.eventfd(), &mut [0; 8])?;
             }

@@ -158,7 +158,8 @@ fn rot_under_a_running_node_is_not_served() {
             assert!(is_error(&reply, "DAMAGED "), "{number}: {reply:?}");
         }
         let drawn = (0..20_000).map(|_| client.call(&["RANDOMKEY"]));
-        let first_error = drawn.into_iter().find(|drawn| !matches!(drawn, Ok(Reply::Bulk(Some(key))) if key != "rotten"));
+        let first_error =
+            drawn.into_iter().find(|drawn| !matches!(drawn, Ok(Reply::Bulk(Some(key))) if key != "rotten"));
         assert!(is_error(&first_error.expect("one in 201 draws"), "DAMAGED "), "it is drawn, and not shown");
         check(&mut client, "a", 200);
     }
