@@ -167,7 +167,7 @@ impl Index {
     #[must_use]
     pub fn any_candidate(&self, hash: KeyHash) -> Option<Lsn> {
         let fragment = Fragment::of(hash);
-        let any = self.page(fragment).find(fragment, ControlFlow::Break);
+        let any = self.page(fragment).find(fragment, |position, _| ControlFlow::Break(position));
         any.break_value().map(|position| position.lsn(self.newest))
     }
 

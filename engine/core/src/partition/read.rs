@@ -2,7 +2,7 @@
 
 use super::{AppendError, Partition};
 use crate::codec::{OpKind, OpView};
-use crate::index::{Holds, Part};
+use crate::index::Holds;
 use crate::log::SegmentMemory;
 use crate::types::{KeyHash, Lsn, UnixMillis};
 
