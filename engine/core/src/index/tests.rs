@@ -165,8 +165,16 @@ impl Harness {
             found.sort_unstable();
             assert_eq!(&found, lsns, "of fragment {fragment:#x}");
             let oldest = Lsn::new(lsns[0]);
-            assert_eq!(self.index.find(hash, |lsn, found| if found == part(lsn) { Holds::Among } else { Holds::No }).map(Lsn::get), lsns.last().copied());
-            assert_eq!(self.index.find(hash, |lsn, _| if lsn == oldest { Holds::Alone } else { Holds::No }), Some(oldest));
+            assert_eq!(
+                self.index
+                    .find(hash, |lsn, found| if found == part(lsn) { Holds::Among } else { Holds::No })
+                    .map(Lsn::get),
+                lsns.last().copied()
+            );
+            assert_eq!(
+                self.index.find(hash, |lsn, _| if lsn == oldest { Holds::Alone } else { Holds::No }),
+                Some(oldest)
+            );
             assert_eq!(self.index.find(hash, |_, _| Holds::No), None);
             let mut asked = 0;
             let first = self.index.find(hash, |_, _| {
