@@ -69,6 +69,8 @@ pub struct Partition<M> {
     superblock: Superblock,
     superblock_in_flight: Option<u64>,
     superblock_wanted: bool,
+    /// What superblocks say from this generation on has to be in both slots. Zero: nothing has.
+    both_slots_from: u64,
     /// Everything below is committed; never beyond what is durable here.
     committed: Lsn,
     /// What only a partition with replicas has.
@@ -363,7 +365,7 @@ impl<M: SegmentMemory> Partition<M> {
         if let Some((base, len)) = self.log.poll_prepare() {
             return Some(Action::Prepare { base, len });
         }
-        if self.superblock_wanted && self.superblock_in_flight.is_none() {
+        if self.superblock_owed() && self.superblock_in_flight.is_none() {
             self.superblock_wanted = false;
             self.superblock.generation += 1;
             let end = self.superblock.cut.unwrap_or(Lsn::new(u64::MAX));
@@ -423,7 +425,12 @@ impl<M: SegmentMemory> Partition<M> {
     /// Whether the driver still owes the completion of a superblock write.
     #[must_use]
     pub const fn superblock_pending(&self) -> bool {
-        self.superblock_wanted || self.superblock_in_flight.is_some()
+        self.superblock_owed() || self.superblock_in_flight.is_some()
+    }
+
+    /// Whether one more superblock is to be written.
+    const fn superblock_owed(&self) -> bool {
+        self.superblock_wanted || self.superblock.generation <= self.both_slots_from
     }
 
     /// Why no further segment could be prepared, if that is so: writes fail.

@@ -206,6 +206,7 @@ fn assemble<M: SegmentMemory>(
         superblock,
         superblock_in_flight: None,
         superblock_wanted: false,
+        both_slots_from: 0,
         committed: durable,
         replication: None,
         clock: AtomicU64::new(time.get()),

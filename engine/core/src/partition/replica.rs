@@ -36,7 +36,7 @@ pub enum Role {
 /// What a partition with replicas wants, and has done. Poll for it after every `handle_*`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ReplicaAction {
-    /// A superblock with the promise of this ticket is durable: tell
+    /// The promise of this ticket is durable, in both slots of the superblock: tell
     /// [`Replica::handle_superblock_written`](crate::replication::Replica::handle_superblock_written).
     PromiseWritten {
         /// That of [`Partition::write_promised`].
@@ -85,9 +85,9 @@ pub(super) struct Replication {
     is_leader: bool,
     /// What the protocol says is committed, flushed here or not.
     pub(super) committed_told: Lsn,
-    /// Promises on their way, and the generation of the superblock that holds each.
+    /// Promises on their way, and from which generation of the superblock on each is in it.
     promises: VecDeque<(u64, u64)>,
-    /// The generation of the superblock that says that nothing is written here any more.
+    /// From which generation on the superblock says that nothing is written here any more.
     follows_from: Option<u64>,
     pub(super) surgery: Option<Surgery>,
 }
@@ -103,10 +103,12 @@ impl<M: SegmentMemory> Partition<M> {
             is_leader: false,
             committed_told: committed,
             promises: VecDeque::new(),
-            follows_from: None,
+            // The other slot may still say that the log is this replica's own.
+            follows_from: Some(self.superblock.generation),
             surgery: None,
         };
         self.replication = Some(Box::new(replication));
+        self.both_slots_from = self.superblock.generation;
     }
 
     /// Who may write this partition.
@@ -133,7 +135,7 @@ impl<M: SegmentMemory> Partition<M> {
         self.advance_committed();
     }
 
-    /// Has a promise made durable. It goes out with the next superblock, and comes back as
+    /// Has a promise made durable. It goes out with the next two superblocks, and comes back as
     /// [`ReplicaAction::PromiseWritten`].
     ///
     /// # Panics
@@ -141,23 +143,29 @@ impl<M: SegmentMemory> Partition<M> {
     pub fn write_promised(&mut self, ticket: u64, promised: Promised) {
         assert!(promised.promised >= self.superblock.promised, "a promise is never taken back");
         self.superblock.set_promise(promised);
-        // The one in flight was encoded before; whatever comes after it holds this.
-        let generation = self.superblock.generation + 1;
-        self.superblock_wanted = true;
+        let generation = self.want_both_slots();
         self.replication().promises.push_back((ticket, generation));
     }
 
-    /// The newest generation of the superblock that is durable.
-    pub(super) fn durable_generation(&self) -> u64 {
-        self.superblock.generation - u64::from(self.superblock_in_flight.is_some())
+    /// Has what the superblock says now written to both of its slots. A slot that rots takes nothing with it then that
+    /// somebody was told of. Returns from which generation on it is said.
+    pub(super) const fn want_both_slots(&mut self) -> u64 {
+        // The one in flight was encoded before; whatever comes after it holds this.
+        self.both_slots_from = self.superblock.generation + 1;
+        self.both_slots_from
+    }
+
+    /// What this generation of the superblock says, the next one says as well, and both are durable.
+    pub(super) fn settled_generation(&self) -> u64 {
+        (self.superblock.generation - u64::from(self.superblock_in_flight.is_some())).saturating_sub(1)
     }
 
     /// What this partition wants as a replica, and has done. Ask again until there is nothing.
     pub fn poll_replica(&mut self) -> Option<ReplicaAction> {
-        let durable = self.durable_generation();
+        let settled = self.settled_generation();
         let replication = self.replication.as_mut()?;
         if let Some(&(ticket, generation)) = replication.promises.front()
-            && generation <= durable
+            && generation <= settled
         {
             replication.promises.pop_front();
             return Some(ReplicaAction::PromiseWritten { ticket });
@@ -170,8 +178,8 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// Whether the superblock does not say yet that what is in the log from now on was written elsewhere.
     pub(super) fn awaits_following(&self) -> bool {
-        let durable = self.durable_generation();
-        self.replication.as_ref().is_some_and(|one| one.follows_from.is_some_and(|generation| generation > durable))
+        let settled = self.settled_generation();
+        self.replication.as_ref().is_some_and(|one| one.follows_from.is_some_and(|generation| generation > settled))
     }
 
     /// This replica leads: appends the record that starts `epoch`, alone and before any other.
@@ -203,7 +211,7 @@ impl<M: SegmentMemory> Partition<M> {
         if self.superblock.own_epoch != Superblock::OTHERS_ONLY {
             self.superblock.own_epoch = Superblock::OTHERS_ONLY;
             replication.follows_from = Some(generation);
-            self.superblock_wanted = true;
+            self.want_both_slots();
         }
     }
 

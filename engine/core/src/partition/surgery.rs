@@ -136,7 +136,7 @@ impl<M: SegmentMemory> Partition<M> {
     /// What a cut that is under way needs, or that it is done.
     pub(super) fn poll_surgery(&mut self) -> Option<ReplicaAction> {
         self.settle_surgery();
-        let generation = self.durable_generation();
+        let generation = self.settled_generation();
         let surgery = self.replication().surgery.as_mut()?;
         let label = surgery.label;
         match (&mut surgery.step, surgery.kind) {
@@ -173,14 +173,13 @@ impl<M: SegmentMemory> Partition<M> {
                     }
                     Kind::Cut(_) | Kind::Reset { .. } => self.note(kind),
                 },
-                Step::Noting { generation } if self.durable_generation() >= *generation => {
+                Step::Noting { generation } if self.settled_generation() >= *generation => {
                     let bases = self.operate(kind);
                     if bases.is_empty() { Step::Settling } else { Step::Move { bases } }
                 }
                 Step::Settling if !self.log.owes_flush() && !self.log.is_discarding() => {
                     self.superblock.cut = None;
-                    self.superblock_wanted = true;
-                    Step::Forgetting { generation: self.superblock.generation + 1 }
+                    Step::Forgetting { generation: self.want_both_slots() }
                 }
                 _ => return,
             };
@@ -198,8 +197,7 @@ impl<M: SegmentMemory> Partition<M> {
                 self.superblock.cut = Some(start);
             }
         }
-        self.superblock_wanted = true;
-        Step::Noting { generation: self.superblock.generation + 1 }
+        Step::Noting { generation: self.want_both_slots() }
     }
 
     /// Cuts in memory. Returns the segments to be put aside.

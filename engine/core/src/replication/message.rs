@@ -171,10 +171,10 @@ pub enum Refusal {
     /// The candidate's log is empty, and the sender's is not.
     #[error("an empty replica does not lead replicas with data")]
     EmptyCandidate,
-    /// The sender knows nothing: its promise would mean nothing.
-    #[error("the replica is new and knows nothing of what was committed")]
+    /// The sender knows nothing, or does not hold all that it once vouched for: its promise would mean nothing.
+    #[error("the replica is new, or being restored, and does not say what was committed")]
     Blank,
-    /// The sender's log is longer than the candidate's, or once was.
+    /// The sender's log is longer than the candidate's.
     #[error("the replica's log reaches further: {0}")]
     Longer(Position),
     /// The sender heard from its leader not long ago.

@@ -103,6 +103,14 @@ pub enum Event {
         /// The epoch that it led.
         epoch: Epoch,
     },
+    /// This replica leads because an operator wants it to, whatever others have. What was committed and is not in its log
+    /// is lost: everything behind `kept`, and what others hold instead of it.
+    Forced {
+        /// In which epoch.
+        epoch: Epoch,
+        /// Where its log ends.
+        kept: Position,
+    },
     /// This replica follows a leader.
     Following {
         /// Whom.

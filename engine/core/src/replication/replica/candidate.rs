@@ -64,6 +64,10 @@ impl Candidate {
     pub(super) const fn epoch(&self) -> Epoch {
         self.epoch
     }
+
+    pub(super) const fn is_forced(&self) -> bool {
+        matches!(self.promotion, Promotion::LosingCommittedWrites)
+    }
 }
 
 impl Replica {
@@ -135,7 +139,7 @@ impl Replica {
         let position = self.position();
         let Role::Candidate(candidate) = &mut self.role else { return };
         candidate.position = position;
-        if candidate.promotion == Promotion::LosingCommittedWrites {
+        if candidate.is_forced() {
             return self.win();
         }
         self.tick_candidate(now);

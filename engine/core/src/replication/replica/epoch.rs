@@ -120,7 +120,7 @@ impl Replica {
 
     /// Why a candidate gets no promise, whatever its epoch.
     fn denies(&self, now: Moment, from: ReplicaId, request: &PromiseRequest) -> Option<Refusal> {
-        let position = self.vouched();
+        let position = self.position();
         let candidate_is_empty = request.position.lsn == Lsn::ZERO;
         if !self.config.is_voter(self.config.id) || !self.config.is_voter(from) {
             Some(Refusal::NotAVoter)
@@ -130,6 +130,10 @@ impl Replica {
             Some(Refusal::Blank)
         } else if position > request.position {
             Some(Refusal::Longer(position))
+        } else if self.vouched() > request.position {
+            // It does not hold what it once vouched for, and it may be that nobody does: a leader that it began to follow
+            // need not have kept the record that its epoch begins with. So it does not say who reaches further.
+            Some(Refusal::Blank)
         } else if self.lease_runs(now, from) {
             Some(Refusal::LeaseRunning)
         } else {

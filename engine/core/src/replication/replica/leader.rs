@@ -11,7 +11,7 @@ use crate::replication::history::Common;
 use crate::replication::limits::RANGE_LEN_MAX;
 use crate::replication::message::{Ack, Body, Heartbeat, Hello, LogEnd, Refusal};
 use crate::replication::output::{Event, Output};
-use crate::replication::types::{CommitRule, Moment, ReplicaId};
+use crate::replication::types::{CommitRule, Moment, Position, ReplicaId};
 use crate::types::Lsn;
 
 /// A replica that leads.
@@ -57,6 +57,10 @@ impl Replica {
     pub(super) fn begin_leading(&mut self, now: Moment) {
         let peers = self.config.peers().map(|id| (id, Peer::new())).collect();
         let turn = self.config.id;
+        if matches!(&self.role, Role::Candidate(candidate) if candidate.is_forced()) {
+            let kept = Position { epoch: self.log.history.epoch_at(self.log.end), lsn: self.log.end };
+            self.event(Event::Forced { epoch: self.promised.promised, kept });
+        }
         self.role = Role::Leader(Leader { first_end: None, peers, heartbeat_at: now, turn });
         self.outputs.push_back(Output::Lead { epoch: self.promised.promised });
         self.tick_leader(now);

@@ -171,12 +171,54 @@ fn a_replica_below_its_floor_leads_not_and_promises_only_whoever_reaches_it() {
     let forced = replica.handle_promote(Promotion::LosingCommittedWrites);
     assert_eq!(forced, Err(PromoteError::Restoring { floor: position(1, 128) }));
     replica.handle_message(at(900), id(2), request(9, position(1, 96)));
-    let longer = Refusal::Longer(position(1, 128));
-    assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Refuse(longer))], "longer than its own log, and too short");
+    let own = Body::Refuse(Refusal::Blank);
+    assert_eq!(sent(&outputs(&mut replica)), [(id(2), own)], "longer than its own log, and too short");
     replica.handle_message(at(901), id(2), request(9, position(1, 128)));
     let (number, _) = ticket(&outputs(&mut replica));
     replica.handle_superblock_written(at(902), number);
     assert_eq!(sent(&outputs(&mut replica)), [(id(2), Body::Promise { position: position(1, 128) })]);
+}
+
+#[test]
+fn a_promotion_by_force_says_what_it_keeps() {
+    let mut replica = replica(1, 1);
+    let epoch = replica.handle_promote(Promotion::LosingCommittedWrites).unwrap();
+    for _ in 0..2 {
+        let (number, _) = ticket(&outputs(&mut replica));
+        replica.handle_superblock_written(at(1), number);
+    }
+    let forced = Output::Event(Event::Forced { epoch, kept: position(1, 64) });
+    let told: Vec<Output> = outputs(&mut replica);
+    let (said, leads) = (told.iter().position(|one| *one == forced), told.contains(&Output::Lead { epoch }));
+    assert!(said.is_some() && leads, "{told:?}");
+}
+
+/// A voter lost its disk and began to follow a leader that was gone before anybody had the record of its epoch: nobody
+/// ever reaches the floor that it took then. Whoever holds what there is leads with everybody's word.
+#[test]
+fn a_floor_that_nobody_reaches_keeps_nobody_from_leading_who_has_everything() {
+    let epoch = Epoch::new;
+    let whole = Promised { promised: epoch(1), epoch: epoch(1), floor: None };
+    let floor = Some(position(82, 64));
+    let lost = Promised { promised: epoch(82), epoch: epoch(82), floor };
+    let rule = CommitRule::Quorum;
+    let empty = LogState::empty(ORIGIN);
+    let mut lost = Replica::new(config(3, 3, rule), empty, lost, at(0)).unwrap();
+    lost.handle_message(at(900), id(1), request(97, position(1, 64)));
+    assert_eq!(sent(&outputs(&mut lost)), [(id(1), Body::Refuse(Refusal::Blank))]);
+    let mut candidate = Replica::new(config(1, 3, rule), one_record(1), whole, at(0)).unwrap();
+    let asked = candidate.handle_promote(Promotion::Safe).unwrap();
+    let (number, _) = ticket(&outputs(&mut candidate));
+    candidate.handle_superblock_written(at(900), number);
+    outputs(&mut candidate);
+    let says = |body| Message { epoch: asked, body };
+    candidate.handle_message(at(901), id(3), says(Body::Refuse(Refusal::Blank)));
+    assert_eq!(candidate.role(), RoleKind::Candidate, "the other one may have more");
+    candidate.handle_message(at(902), id(2), says(Body::Promise { position: position(1, 64) }));
+    let (number, promised) = ticket(&outputs(&mut candidate));
+    assert_eq!(promised.epoch, asked);
+    candidate.handle_superblock_written(at(903), number);
+    assert_eq!(candidate.role(), RoleKind::Leader);
 }
 
 /// Raft, figure 8: a record of an older epoch on a majority can still be overruled.

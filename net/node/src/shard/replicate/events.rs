@@ -44,6 +44,13 @@ impl<S: ServerCommands> Engine<S> {
                 self.parts.hosted[at].filling.forget_leader();
                 tracing::info!(%partition, %leader, %epoch, "follows");
             }
+            Event::Forced { epoch, kept } => tracing::warn!(
+                %partition,
+                %epoch,
+                kept = kept.lsn.get(),
+                "leads by force: what was confirmed and is not in this log is lost, everything behind `kept` and what \
+                 others hold instead of it"
+            ),
             Event::AskedToLead { by } => {
                 tracing::info!(%partition, %by, "the leader hands over to this replica");
                 self.promote(at, Promotion::Safe, replicas);

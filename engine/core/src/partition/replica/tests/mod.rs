@@ -178,8 +178,9 @@ fn a_deletion_that_the_leader_has_let_go_of_leaves_nothing_behind() {
 }
 
 #[test]
-fn promises_are_told_of_once_a_superblock_that_holds_them_is_durable() {
+fn promises_are_told_of_once_both_slots_of_the_superblock_hold_them() {
     let mut node = Node::new(1, SMALL);
+    node.act();
     let promise = |epoch| Promised { promised: Epoch::new(epoch), epoch: Epoch::new(1), floor: None };
     node.partition.write_promised(1, promise(1));
     let Some(crate::partition::Action::WriteSuperblock(first)) = node.superblock_wanted() else { panic!("no write") };
@@ -187,11 +188,17 @@ fn promises_are_told_of_once_a_superblock_that_holds_them_is_durable() {
     node.partition.write_promised(3, promise(3));
     assert_eq!(node.partition.poll_replica(), None);
     node.partition.handle_superblock_written(first.generation);
-    assert_eq!(node.partition.poll_replica(), Some(ReplicaAction::PromiseWritten { ticket: 1 }));
+    assert_eq!(node.partition.poll_replica(), None, "if this slot rots, the other one takes the promise back");
     assert_eq!(node.partition.poll_replica(), None, "the others came after it was encoded");
     let Some(crate::partition::Action::WriteSuperblock(second)) = node.superblock_wanted() else { panic!("no write") };
     assert_eq!((first.promised, second.promised), (Epoch::new(1), Epoch::new(3)));
+    assert_eq!(first.slot(), 1 - second.slot());
     node.partition.handle_superblock_written(second.generation);
+    assert_eq!(node.partition.poll_replica(), Some(ReplicaAction::PromiseWritten { ticket: 1 }));
+    assert_eq!(node.partition.poll_replica(), None, "the others came after the first was encoded");
+    let Some(crate::partition::Action::WriteSuperblock(third)) = node.superblock_wanted() else { panic!("no write") };
+    node.partition.handle_superblock_written(third.generation);
+    assert_eq!(node.superblock_wanted(), None);
     assert_eq!(node.partition.poll_replica(), Some(ReplicaAction::PromiseWritten { ticket: 2 }));
     assert_eq!(node.partition.poll_replica(), Some(ReplicaAction::PromiseWritten { ticket: 3 }));
 }
