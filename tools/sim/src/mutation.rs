@@ -46,6 +46,8 @@ pub enum Mutation {
     ReplyAtDurable,
     /// A leader that is told that it leads no longer goes on.
     KeepLeading,
+    /// A promise is given before it is durable.
+    PromiseBeforeDurable,
     /// Segments that were to be moved aside stay where they are.
     SkipMoveAside,
 }
@@ -60,6 +62,7 @@ impl Mutation {
                 | Self::ServeWithoutLease
                 | Self::ReplyAtDurable
                 | Self::KeepLeading
+                | Self::PromiseBeforeDurable
                 | Self::SkipMoveAside
         )
     }
@@ -67,7 +70,7 @@ impl Mutation {
 
 impl Mutation {
     /// All of them, with their names on the command line.
-    pub const ALL: [(&'static str, Self); 21] = [
+    pub const ALL: [(&'static str, Self); 22] = [
         ("release-at-submitted", Self::ReleaseAtSubmitted),
         ("release-at-once", Self::ReleaseAtOnce),
         ("absence-does-not-wait", Self::AbsenceDoesNotWait),
@@ -88,6 +91,7 @@ impl Mutation {
         ("serve-without-lease", Self::ServeWithoutLease),
         ("reply-at-durable", Self::ReplyAtDurable),
         ("keep-leading", Self::KeepLeading),
+        ("promise-before-durable", Self::PromiseBeforeDurable),
         ("skip-move-aside", Self::SkipMoveAside),
     ];
 

@@ -85,6 +85,13 @@ fn replicas_stay_the_same_and_every_fault_has_hit() {
         "deposed",
         "cut-by-leader",
         "read-without-lease",
+        "newest-superblock-lost",
+        "older-superblock-lost",
+        "both-superblocks-lost",
+        "led-by-force",
+        "lost-by-force",
+        "loss-refused",
+        "loss-permitted",
     ] {
         assert!(total.faults.get(kind).is_some_and(|&count| count > 0), "no {kind} in {total}");
     }

@@ -2,6 +2,7 @@
 
 use windrow_core::types::{Epoch, Lsn};
 
+use super::committed::Part;
 use super::node::id;
 use super::{World, index};
 use crate::model::State;
@@ -13,79 +14,173 @@ impl World {
         let leader = *self.leaders.entry(epoch).or_insert(at);
         assert_eq!(leader, at, "epoch {epoch} has two leaders");
         // A candidate may find only late that it has won: it then leads in an epoch that is over.
-        let earlier = self.committed_in.range(..epoch).map(|(_, upto)| *upto).max().unwrap_or(Lsn::ZERO);
-        self.check_agrees(at, earlier, "leads without a committed record");
+        let is_forced = self.committed.forced.contains_key(&epoch);
+        let earlier: Vec<(Epoch, Part)> = self.committed.by_epoch.range(..epoch).map(|(e, part)| (*e, *part)).collect();
+        for (of, part) in earlier.into_iter().rev() {
+            let owed = self.committed.owed(of, part, epoch);
+            self.check_agrees(at, Part { upto: owed, ..part }, "leads without a committed record");
+            if owed < part.upto && is_forced {
+                self.stats.fault("lost-by-force");
+            }
+            if self.committed.forced.is_empty() {
+                break;
+            }
+        }
     }
 
-    /// The log of a replica is that of all, up to here.
-    fn check_agrees(&mut self, at: usize, upto: Lsn, otherwise: &str) {
+    /// Whether the log of a replica begins with what is committed.
+    fn agrees(&mut self, at: usize, part: Part) -> bool {
         let node = &mut self.nodes[at];
-        if node.agreed >= upto {
-            return;
+        node.agreed.resize(self.committed.lines.len(), Lsn::ZERO);
+        let from = node.agreed[part.line];
+        if from >= part.upto {
+            return true;
         }
-        let end = node.copy.truth.appended;
-        assert!(end >= upto, "node {at} {otherwise}: its log ends at {end}, committed is {upto}");
-        let from = node.agreed;
-        let range = index(from)..index(upto);
-        assert!(
-            node.copy.truth.bytes(from, upto) == self.committed[range],
-            "node {at} {otherwise}: its bytes differ between {from} and {upto}"
-        );
-        node.agreed = upto;
+        let has = node.copy.truth.appended >= part.upto
+            && node.copy.truth.bytes(from, part.upto) == self.committed.lines[part.line][index(from)..index(part.upto)];
+        if has {
+            node.agreed[part.line] = part.upto;
+        }
+        has
+    }
+
+    fn check_agrees(&mut self, at: usize, part: Part, otherwise: &str) {
+        let has = self.agrees(at, part);
+        let end = self.nodes[at].copy.truth.appended;
+        assert!(has, "node {at} {otherwise}: its log ends at {end}, of what is committed it has not {}", part.upto);
+    }
+
+    /// The line with which the log of a replica begins, up to here.
+    fn line_of(&mut self, at: usize, upto: Lsn) -> Option<Part> {
+        let lines = 0..self.committed.lines.len();
+        let parts = lines.map(|line| Part { line, upto });
+        let long_enough: Vec<Part> =
+            parts.filter(|part| self.committed.lines[part.line].len() >= index(upto)).collect();
+        long_enough.into_iter().find(|part| self.agrees(at, *part))
     }
 
     /// A replica says that everything below `upto` is committed.
     pub(super) fn check_committed(&mut self, at: usize, upto: Lsn) {
-        let known = Lsn::new(self.committed.len() as u64);
         self.trace.event("committed", &[at as u64, upto.get()]);
-        if upto <= known {
-            return self.check_agrees(at, upto, "calls committed what others do not have");
-        }
-        assert!(
-            self.nodes[at].is_leader(),
-            "node {at} follows and knows that {upto} is committed before its leader does"
-        );
-        self.check_agrees(at, known, "commits on another log");
-        let node = &self.nodes[at];
-        assert!(node.copy.truth.appended >= upto, "node {at} commits what it has not written");
-        let new = node.copy.truth.bytes(known, upto);
-        self.committed.extend(new);
-        self.nodes[at].agreed = upto;
         let epoch = self.nodes[at].protocol().current_epoch();
-        self.committed_in.insert(epoch, upto);
-        self.check_copies(upto);
+        let leads = self.nodes[at].is_leader();
+        if let Some(part) = self.line_of(at, upto) {
+            if leads && self.committed.by_epoch.get(&epoch).is_none_or(|known| known.upto < upto) {
+                self.committed.by_epoch.insert(epoch, part);
+            }
+            return;
+        }
+        assert!(leads, "node {at} follows and calls {upto} committed, which no leader does");
+        assert!(self.nodes[at].copy.truth.appended >= upto, "node {at} commits what it has not written");
+        let pieces = &self.nodes[at].copy.truth.pieces;
+        let covers_own = pieces.iter().rev().any(|piece| piece.epoch == epoch && piece.end <= upto);
+        assert!(covers_own, "node {at} counts flushes of older epochs alone: {upto} can still be overruled");
+        let part = self.extend_line(at, upto);
+        self.committed.by_epoch.insert(epoch, part);
+        if self.committed.lines.len() > 1 {
+            self.committed.check_contradictions(epoch, part);
+        }
+        self.check_copies(part);
+    }
+
+    /// Adds what a leader has committed to the line that its log begins with, or begins another one.
+    fn extend_line(&mut self, at: usize, upto: Lsn) -> Part {
+        let lens = self.committed.lines.iter().map(|line| Lsn::new(line.len() as u64)).enumerate();
+        let mut whole: Vec<Part> = lens.map(|(line, upto)| Part { line, upto }).collect();
+        whole.sort_by_key(|part| std::cmp::Reverse(part.upto));
+        let longest = whole.into_iter().find(|part| part.upto <= upto && self.agrees(at, *part));
+        let known = longest.unwrap_or_else(|| {
+            let is_first = self.committed.lines.is_empty();
+            assert!(is_first || !self.committed.forced.is_empty(), "node {at} commits {upto} on another log");
+            self.committed.lines.push(Vec::new());
+            self.stats.fault(if is_first { "first-commit" } else { "parted-by-force" });
+            Part { line: self.committed.lines.len() - 1, upto: Lsn::ZERO }
+        });
+        let new = self.nodes[at].copy.truth.bytes(known.upto, upto);
+        self.committed.lines[known.line].extend(new);
+        let part = Part { upto, ..known };
+        self.check_agrees(at, part, "commits what it has not written");
+        part
     }
 
     /// As many voters as the rule asks for have everything below `upto` on their disks, byte by byte.
-    fn check_copies(&mut self, upto: Lsn) {
-        let mut copies = 0;
-        for at in 0..self.swarm.voters {
-            let node = &mut self.nodes[at];
-            node.copy.truth.advance_persisted(&node.copy.disk);
-            let has = node.copy.truth.persisted >= upto && node.copy.truth.appended >= upto;
-            let from = node.agreed.min(upto);
-            if has && node.copy.truth.bytes(from, upto) == self.committed[index(from)..index(upto)] {
-                node.agreed = node.agreed.max(upto);
-                copies += 1;
+    fn check_copies(&mut self, part: Part) {
+        let copies = (0..self.swarm.voters).filter(|&at| self.has_on_disk(at, part)).count();
+        let (upto, wanted) = (part.upto, self.swarm.copies());
+        assert!(copies >= wanted, "{upto} counts as committed, and {copies} disks have it instead of {wanted}");
+    }
+
+    fn has_on_disk(&mut self, at: usize, part: Part) -> bool {
+        let node = &mut self.nodes[at];
+        node.copy.truth.advance_persisted(&node.copy.disk);
+        node.copy.truth.persisted >= part.upto && self.agrees(at, part)
+    }
+
+    /// The bound on damage: each committed record is on the disk of a voter that can be read, but for what a promotion by
+    /// force has lost by name.
+    pub(super) fn check_kept(&mut self) {
+        let Some((&newest, _)) = self.leaders.last_key_value() else { return };
+        let parts: Vec<(Epoch, Part)> = self.committed.by_epoch.iter().rev().map(|(e, part)| (*e, *part)).collect();
+        for (epoch, part) in parts {
+            let part = Part { upto: self.committed.owed(epoch, part, newest), ..part };
+            let is_kept = (0..self.swarm.voters).any(|at| self.nodes[at].is_readable() && self.has_on_disk(at, part));
+            assert!(is_kept, "nobody has a good copy of {} of epoch {epoch}, which nobody gave up", part.upto);
+            if self.committed.forced.is_empty() {
+                break;
             }
         }
-        let wanted = self.swarm.copies();
-        assert!(copies >= wanted, "{upto} counts as committed, and {copies} disks have it instead of {wanted}");
     }
 
     /// A reply goes out.
     pub(super) fn check_confirmed(&mut self, at: usize, depends_on: Lsn) {
-        let known = Lsn::new(self.committed.len() as u64);
-        assert!(depends_on <= known, "node {at} shows {depends_on}, committed is {known}");
-        self.check_agrees(at, depends_on, "shows what is not committed");
+        if depends_on == Lsn::ZERO {
+            return;
+        }
+        let Some(part) = self.line_of(at, depends_on) else {
+            panic!("node {at} shows {depends_on}, which is not committed");
+        };
+        let epoch = self.nodes[at].protocol().current_epoch();
+        let leads = self.nodes[at].is_leader();
+        let own = self.committed.by_epoch.get(&epoch).filter(|own| leads && own.upto >= depends_on);
+        let own = own.map(|own| (epoch, Part { upto: depends_on, ..*own }));
+        let (epoch, part) = own.or_else(|| self.committed.first_epoch_of(part)).expect("somebody has committed it");
+        let shown = self.committed.shown.entry(epoch).or_insert(part);
+        if shown.upto < depends_on {
+            *shown = part;
+        }
     }
 
-    /// A leader reads from its memory: nobody has been told of anything newer.
+    /// A leader reads from its memory: nobody has been told of anything newer. One that a promotion by force took no
+    /// notice of may go on until it hears of that.
     pub(super) fn check_recent(&mut self, at: usize) {
-        let appended = self.nodes[at].partition().appended();
-        let confirmed = self.confirmed;
-        assert!(appended >= confirmed, "node {at} serves reads at {appended}, others were shown {confirmed}");
-        self.check_agrees(at, confirmed, "serves reads from another log");
+        let epoch = self.nodes[at].protocol().current_epoch();
+        let shown: Vec<(Epoch, Part)> = self.committed.shown.iter().map(|(of, part)| (*of, *part)).collect();
+        for (of, part) in shown {
+            let upto = if of <= epoch {
+                self.committed.owed(of, part, epoch)
+            } else if self.committed.forced_between(epoch, of).next().is_some() {
+                continue;
+            } else {
+                part.upto
+            };
+            self.check_agrees(at, Part { upto, ..part }, "serves reads without what others were shown");
+        }
+    }
+
+    /// A replica is told to cut its log at `to`: what is committed goes only if a promotion by force has lost it, and what
+    /// this replica knows to be committed only if the operator has said so to it as well.
+    pub(super) fn check_cut(&mut self, at: usize, to: Lsn) {
+        let epoch = self.nodes[at].protocol().current_epoch();
+        let pieces = &self.nodes[at].copy.truth.pieces;
+        let next = pieces.iter().find(|piece| piece.start >= to && piece.epoch > Epoch::ZERO).map(|piece| piece.end);
+        let Some(part) = next.and_then(|end| self.line_of(at, end)) else { return };
+        let bytes = self.committed.lines[part.line][..index(part.upto)].to_vec();
+        for (&of, other) in &self.committed.by_epoch {
+            if other.upto >= part.upto && self.committed.lines[other.line].starts_with(&bytes) {
+                let owed = self.committed.owed(of, Part { upto: part.upto, ..*other }, epoch);
+                assert!(owed < part.upto, "node {at} is to cut what epoch {of} has committed, from {to} on");
+            }
+        }
     }
 
     /// What a replica holds is what its log says.
@@ -106,13 +201,17 @@ impl World {
 
     /// The end of a run: every replica has the same log, the same state, and all that was confirmed.
     pub(super) fn check_end(&mut self) {
-        let all = Lsn::new(self.committed.len() as u64);
-        assert!(self.confirmed <= all, "what was confirmed is committed");
+        let newest = *self.leaders.last_key_value().expect("somebody leads").0;
+        let parts: Vec<(Epoch, Part)> = self.committed.by_epoch.iter().map(|(of, part)| (*of, *part)).collect();
         for at in 0..self.nodes.len() {
-            self.check_agrees(at, all, "has not all that was committed");
+            for &(of, part) in &parts {
+                let upto = self.committed.owed(of, part, newest);
+                self.check_agrees(at, Part { upto, ..part }, "has not all that was committed");
+            }
             self.compare_state(at);
             self.nodes[at].copy.check_feed();
         }
+        self.check_kept();
         let keys = |at: usize| {
             let keys = self.nodes[at].copy.state.keys.iter();
             keys.map(|(key, stored)| (key.clone(), stored.value.clone())).collect::<Vec<_>>()

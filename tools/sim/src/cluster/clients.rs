@@ -171,7 +171,6 @@ impl World {
             let depends_on = first.depends_on;
             self.nodes[at].pending.pop_front();
             self.check_confirmed(at, depends_on);
-            self.confirmed = self.confirmed.max(depends_on);
             self.stats.replies += 1;
         }
     }

@@ -29,6 +29,10 @@ impl World {
     /// A process is about to start: its disk may be worse than it was.
     pub(super) fn damage(&mut self, at: usize) {
         self.settle_damage();
+        self.break_superblock(at);
+        if self.nodes[at].copy.disk.read_superblock().is_err() {
+            return;
+        }
         if self.nodes[at].rot.is_some() {
             // The witness that was there at the start before may be gone: it was not flushed, and the power went.
             self.nodes[at].read_disk();
@@ -47,6 +51,22 @@ impl World {
         }
     }
 
+    /// One slot of the superblock is lost, or both: of one the other has all that was promised, and both are refused.
+    fn break_superblock(&mut self, at: usize) {
+        if self.healed || !self.rng.percent(self.swarm.rot_superblock_percent) {
+            return;
+        }
+        let node = &mut self.nodes[at];
+        let Some(broken) = node.copy.disk.break_slot(&mut self.rng) else { return };
+        self.stats.fault(if broken.was_newest { "newest-superblock-lost" } else { "older-superblock-lost" });
+        self.trace.note(|| format!("node {at}: one superblock is lost, the newest: {}", broken.was_newest));
+        if self.rng.percent(10) {
+            self.stats.fault("both-superblocks-lost");
+            node.broken.push(node.copy.disk.break_other_slot(&broken, &mut self.rng));
+        }
+        node.broken.push(broken);
+    }
+
     /// Recovery has refused what is on the disk: it goes, or somebody puts right what has rotted.
     pub(super) fn replace(&mut self, at: usize) {
         self.stats.fault("corruption-refused");
@@ -61,7 +81,7 @@ impl World {
     /// Whoever has everything again is damaged no longer.
     fn settle_damage(&mut self) {
         let Some(at) = self.damaged else { return };
-        let committed = self.committed.len() as u64;
+        let committed = self.committed.newest().map_or(0, |part| part.upto.get());
         let node = &self.nodes[at];
         let is_whole = node.protocol.as_ref().is_some_and(|protocol| !protocol.is_restoring());
         if is_whole && node.rot.is_none() && node.vouched.get() >= committed {
@@ -126,6 +146,9 @@ impl World {
     fn mend(&mut self, at: usize) {
         self.stats.fault("damage-taken-back");
         let node = &mut self.nodes[at];
+        for broken in node.broken.drain(..) {
+            node.copy.disk.mend_slot(&broken);
+        }
         let Some(rot) = node.rot.take() else { return };
         node.copy.disk.file_mut(rot.base).expect("it was there when it rotted").restore(rot.start, &rot.before);
     }
@@ -142,12 +165,17 @@ impl World {
         if self.nodes.iter().any(is(RoleKind::Candidate)) || leaders.len() > 1 || leaders.iter().any(is_stale) {
             return false;
         }
-        if index(self.nodes[at].vouched) > self.committed.len() {
+        // What a promotion by force has lost may be all that somebody has, and whoever forgets such a promotion repeats it.
+        if !self.committed.forced.is_empty() {
+            return false;
+        }
+        let committed = self.committed.lines.first().cloned().unwrap_or_default();
+        if index(self.nodes[at].vouched) > committed.len() {
             return false;
         }
         let mut has_copy = false;
         for other in (0..self.swarm.voters).filter(|&other| other != at) {
-            has_copy |= self.nodes[other].has_on_disk(&self.committed);
+            has_copy |= self.nodes[other].has_on_disk(&committed);
             if self.nodes[other].copy.truth.persisted == Lsn::ZERO {
                 return false;
             }
@@ -162,8 +190,9 @@ impl World {
         copy.config = node.copy.config;
         node.copy = copy;
         node.rot = None;
+        node.broken.clear();
         node.vouched = Lsn::ZERO;
-        node.agreed = Lsn::ZERO;
+        node.agreed.clear();
         self.queue.retain(|_, event| !matches!(event, Event::Message { from, to, .. } if *from == at || *to == at));
         self.nodes.iter_mut().for_each(|node| drop(node.inbound.remove(&at)));
         self.damaged = Some(at);
@@ -175,6 +204,6 @@ impl Node {
     fn has_on_disk(&mut self, bytes: &[u8]) -> bool {
         self.copy.truth.advance_persisted(&self.copy.disk);
         let upto = Lsn::new(bytes.len() as u64);
-        self.rot.is_none() && self.copy.truth.persisted >= upto && self.copy.truth.bytes(Lsn::ZERO, upto) == bytes
+        self.is_readable() && self.copy.truth.persisted >= upto && self.copy.truth.bytes(Lsn::ZERO, upto) == bytes
     }
 }

@@ -3,10 +3,10 @@
 use windrow_core::log::{LogSegment, PrepareFailure};
 use windrow_core::partition::{Action, ReplicaAction, Role};
 use windrow_core::replication::{Body, Event as ProtocolEvent, Message, Output};
-use windrow_core::types::{Epoch, Lsn};
+use windrow_core::types::Lsn;
 
 use super::faults::Fault;
-use super::node::id;
+use super::node::{Loss, id};
 use super::receive::Take;
 use super::{Event, Job, World};
 use crate::disk::SimMemory;
@@ -70,9 +70,17 @@ impl World {
             Output::Flush { .. } => {}
             Output::WriteSuperblock { ticket, promised } => {
                 self.nodes[at].copy.engine().write_promised(ticket, promised);
+                if self.is(Mutation::PromiseBeforeDurable) {
+                    let moment = self.nodes[at].moment(self.now);
+                    self.nodes[at].protocol().handle_superblock_written(moment, ticket);
+                }
             }
             Output::Cut { to } => {
                 self.stats.fault("cut-by-leader");
+                if to < self.nodes[at].protocol().committed() {
+                    assert_eq!(self.nodes[at].loss, Loss::Permitted, "node {at} cuts what it knows, from {to} on");
+                    self.stats.fault("loss-permitted");
+                }
                 self.lower(at, to);
                 self.nodes[at].copy.engine().begin_cut(to).unwrap_or_else(|error| panic!("cut at {to}: {error}"));
             }
@@ -119,7 +127,12 @@ impl World {
             ProtocolEvent::TwoLeaders { epoch, other } => panic!("node {at}: epoch {epoch} is also that of {other}"),
             ProtocolEvent::BadPeer { peer } => panic!("node {at} calls {peer} a bad peer"),
             ProtocolEvent::OtherCluster { .. } => panic!("there is one cluster"),
-            ProtocolEvent::WouldLoseCommitted { to, committed } => panic!("cut at {to}, committed is {committed}"),
+            ProtocolEvent::WouldLoseCommitted { to, .. } => self.ask_to_permit(at, to),
+            ProtocolEvent::Forced { epoch, kept } => {
+                self.stats.fault("led-by-force");
+                let log = self.nodes[at].copy.truth.bytes(Lsn::ZERO, kept.lsn);
+                self.committed.forced.insert(epoch, log);
+            }
             ProtocolEvent::PromotionFailed { .. } => self.stats.fault("promotion-failed"),
             _ => {}
         }
@@ -127,17 +140,8 @@ impl World {
 
     /// What is above `to` is about to be cut: it counts as vouched for no longer.
     fn lower(&mut self, at: usize, to: Lsn) {
+        self.check_cut(at, to);
         let node = &mut self.nodes[at];
-        let next = node.copy.truth.pieces.iter().find(|piece| piece.start >= to && piece.epoch > Epoch::ZERO);
-        if let Some(next) = next.map(|piece| piece.start..piece.end)
-            && next.end.get() <= self.committed.len() as u64
-        {
-            let range = super::index(next.start)..super::index(next.end);
-            assert!(
-                node.copy.truth.bytes(next.start, next.end) != self.committed[range],
-                "node {at} is to cut what is committed, from {to} on"
-            );
-        }
         node.vouched = node.vouched.min(to);
         node.cutting = Some(to);
         node.pending.clear();
@@ -150,7 +154,7 @@ impl World {
         let appended = copy.engine().appended();
         if appended < copy.truth.appended {
             copy.rebuild(appended, false, self.step);
-            self.nodes[at].agreed = self.nodes[at].agreed.min(appended);
+            self.nodes[at].agreed.iter_mut().for_each(|agreed| *agreed = (*agreed).min(appended));
         }
         let copy = &mut self.nodes[at].copy;
         let new = copy.observe(self.step, false, &mut self.rng);
@@ -184,6 +188,7 @@ impl World {
         let delay = self.around(self.swarm.flush_us);
         self.trace.note(|| format!("node {at}: {action:?}"));
         match action {
+            ReplicaAction::PromiseWritten { .. } if self.is(Mutation::PromiseBeforeDurable) => {}
             ReplicaAction::PromiseWritten { ticket } => {
                 self.nodes[at].protocol().handle_superblock_written(moment, ticket);
             }
@@ -191,6 +196,8 @@ impl World {
                 self.nodes[at].copy.check_tail();
                 self.compare(at);
                 self.nodes[at].cutting = None;
+                self.nodes[at].loss = Loss::Refused;
+                self.check_kept();
                 self.nodes[at].protocol().handle_cut(moment, to, chain);
             }
             ReplicaAction::ResetDone { start } => {
@@ -216,6 +223,7 @@ impl World {
                 let chain = node.partition().log().chain();
                 node.protocol().handle_appended(appended.end, chain);
                 self.stats.fault("led");
+                self.isolate_new_leader(at);
                 self.observe(at);
                 true
             }

@@ -1,13 +1,17 @@
 //! Faults, and the operator who moves leadership about.
 
 use windrow_core::replication::Promotion;
+use windrow_core::types::Lsn;
 
+use super::node::Loss;
 use super::{Event, World};
 use crate::mutation::Mutation;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
     Promote,
+    /// The operator has one lead with what it has.
+    Force,
     PowerCut,
     PowerCutAll,
     Kill,
@@ -18,6 +22,15 @@ pub(super) enum Fault {
     Isolate,
     PairCut,
     Reset,
+    /// This replica, which has just come to lead.
+    IsolateNewLeader {
+        node: usize,
+    },
+    /// The operator lets this replica cut what it knows to be committed.
+    Permit {
+        node: usize,
+        life: u64,
+    },
     /// This replica, if this is still its life, amid something that it writes.
     Amid {
         node: usize,
@@ -26,8 +39,9 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Promote,
+        Self::Force,
         Self::PowerCut,
         Self::PowerCutAll,
         Self::Kill,
@@ -45,6 +59,7 @@ impl World {
     fn every(&self, fault: Fault) -> Option<u64> {
         match fault {
             Fault::Promote => self.swarm.promote_us,
+            Fault::Force => self.swarm.force_us,
             Fault::PowerCut => self.swarm.power_cut_us,
             Fault::PowerCutAll => self.swarm.power_cut_all_us,
             Fault::Kill => self.swarm.kill_us,
@@ -55,7 +70,7 @@ impl World {
             Fault::Isolate => self.swarm.isolate_us,
             Fault::PairCut => self.swarm.pair_cut_us,
             Fault::Reset => self.swarm.reset_us,
-            Fault::Amid { .. } => None,
+            Fault::Amid { .. } | Fault::Permit { .. } | Fault::IsolateNewLeader { .. } => None,
         }
     }
 
@@ -84,7 +99,13 @@ impl World {
         match fault {
             Fault::Promote => {
                 let best = if self.rng.percent(60) { self.best() } else { None };
-                self.promote(best.unwrap_or(at));
+                self.promote(best.unwrap_or(at), Promotion::Safe);
+            }
+            Fault::Force => self.promote(at, Promotion::LosingCommittedWrites),
+            Fault::Permit { node, life } => {
+                if self.nodes[node].life == life {
+                    self.permit(node);
+                }
             }
             Fault::PowerCut => self.crash(at, true),
             Fault::PowerCutAll => {
@@ -113,13 +134,11 @@ impl World {
                 self.network.directions[at][other].blocked_until = until;
             }
             Fault::Isolate => {
-                self.stats.fault("isolated");
-                let until = self.now + self.rng.within(10_000..1_500_000);
-                for other in 0..self.nodes.len() {
-                    self.network.directions[at][other].blocked_until = until;
-                    self.network.directions[other][at].blocked_until = until;
-                }
+                let leads = self.nodes.iter().position(super::node::Node::is_leader);
+                let is_aimed = self.rng.percent(self.swarm.isolate_leader_percent);
+                self.isolate(leads.filter(|_| is_aimed).unwrap_or(at));
             }
+            Fault::IsolateNewLeader { node } => self.isolate(node),
             Fault::PairCut => {
                 let other = self.rng.index(self.nodes.len());
                 self.stats.fault("pair-cut");
@@ -141,6 +160,24 @@ impl World {
                     self.reset(at, other);
                 }
             }
+        }
+    }
+
+    /// Nothing gets from this replica to the others, or from them to it.
+    fn isolate(&mut self, at: usize) {
+        self.stats.fault("isolated");
+        let until = self.now + self.rng.within(10_000..self.swarm.cut_off_us);
+        for other in 0..self.nodes.len() {
+            self.network.directions[at][other].blocked_until = until;
+            self.network.directions[other][at].blocked_until = until;
+        }
+    }
+
+    /// Somebody has come to lead: others may not hear of it for long.
+    pub(super) fn isolate_new_leader(&mut self, node: usize) {
+        if self.rng.percent(self.swarm.isolate_new_leader_percent) {
+            let delay = self.rng.within(0..4 * (self.swarm.delay_us + self.swarm.flush_us));
+            self.schedule(delay, Event::Fault(Fault::IsolateNewLeader { node }));
         }
     }
 
@@ -173,12 +210,37 @@ impl World {
         up.max_by_key(|&at| self.nodes[at].protocol.as_ref().map(windrow_core::replication::Replica::position))
     }
 
-    fn promote(&mut self, at: usize) {
+    /// A replica does not cut what it knows to be committed, because a promotion by force has lost it: sooner or later the
+    /// operator says that it may.
+    pub(super) fn ask_to_permit(&mut self, at: usize, to: Lsn) {
+        self.check_cut(at, to);
+        if self.nodes[at].loss == Loss::Permitted {
+            return;
+        }
+        if self.healed {
+            return self.permit(at);
+        }
+        if self.nodes[at].loss == Loss::Asked {
+            return;
+        }
+        self.stats.fault("loss-refused");
+        self.nodes[at].loss = Loss::Asked;
+        let delay = self.rng.log_uniform(1_000..2_000_000);
+        let life = self.nodes[at].life;
+        self.schedule(delay, Event::Fault(Fault::Permit { node: at, life }));
+    }
+
+    fn permit(&mut self, at: usize) {
+        self.nodes[at].loss = Loss::Permitted;
+        self.nodes[at].protocol().permit_loss();
+    }
+
+    fn promote(&mut self, at: usize, promotion: Promotion) {
         if !self.nodes[at].is_up() || self.nodes[at].paused_until > self.now {
             return;
         }
-        if self.nodes[at].protocol().handle_promote(Promotion::Safe).is_ok() {
-            self.stats.fault("promotion");
+        if self.nodes[at].protocol().handle_promote(promotion).is_ok() {
+            self.stats.fault(if promotion == Promotion::Safe { "promotion" } else { "promotion-by-force" });
         }
         self.pump(at);
     }
@@ -188,7 +250,7 @@ impl World {
         if !self.nodes.iter().any(super::node::Node::is_leader)
             && let Some(best) = self.best()
         {
-            self.promote(best);
+            self.promote(best, Promotion::Safe);
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod checks;
 mod clients;
+mod committed;
 mod damage;
 mod drive;
 mod faults;
@@ -31,6 +32,7 @@ use crate::replica::Replica;
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::trace::Trace;
+use committed::Committed;
 use faults::Fault;
 use network::Network;
 use node::{Node, Opening, id};
@@ -91,13 +93,8 @@ pub(crate) struct World {
     network: Network,
     generator: Generator,
     ctx: Ctx,
-    /// Every byte that was ever committed.
-    committed: Vec<u8>,
-    /// The newest record that somebody has been shown.
-    confirmed: Lsn,
+    committed: Committed,
     leaders: BTreeMap<Epoch, usize>,
-    /// How far the leader of each epoch has committed.
-    committed_in: BTreeMap<Epoch, Lsn>,
     /// What the log wants of the bytes behind the message that is being handled.
     received: Option<Take>,
     healed: bool,
@@ -128,10 +125,8 @@ impl World {
             network: Network::new(count),
             generator: Generator::new(swarm.commands.clone(), keys),
             ctx,
-            committed: Vec::new(),
-            confirmed: Lsn::ZERO,
+            committed: Committed::default(),
             leaders: BTreeMap::new(),
-            committed_in: BTreeMap::new(),
             received: None,
             healed: false,
             damaged: None,
@@ -251,7 +246,7 @@ impl World {
         self.damage(at);
         let fuse = self.rng.percent(self.swarm.crash_in_open_percent).then(|| self.rng.within(1..6));
         match self.nodes[at].recover(self.now, self.step, fuse) {
-            Opening::Open => {}
+            Opening::Open => self.check_kept(),
             Opening::Cut => {
                 self.stats.fault("cut-in-open");
                 self.trace.note(|| format!("node {at}: the power goes while it starts"));

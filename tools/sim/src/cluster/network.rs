@@ -47,6 +47,9 @@ impl Network {
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: ReplicaId, message: &Message, payload: &[u8]) {
+        let promised = self.nodes[from].copy.disk.promised();
+        let epoch = message.epoch;
+        assert!(epoch <= promised, "node {from} speaks of epoch {epoch}, and its disk keeps {promised} in each slot");
         let to = self.peer(to);
         let mut bytes = Vec::new();
         encode(PartitionId::new(0), message, &mut bytes);

@@ -9,7 +9,7 @@ use windrow_core::types::{Epoch, Lsn, UnixMillis};
 
 use super::damage::Rot;
 use super::receive::Inbound;
-use crate::disk::SimMemory;
+use crate::disk::{BrokenSlot, SimMemory};
 use crate::replica::Replica;
 use crate::rng::Rng;
 use crate::truth::Witness;
@@ -45,10 +45,24 @@ pub(super) struct Node {
     pub(super) vouched: Lsn,
     /// Where its log is being cut: nothing above counts as vouched for any more.
     pub(super) cutting: Option<Lsn>,
-    /// Up to here its log is known to be that of all.
-    pub(super) agreed: Lsn,
+    /// Up to here its log is known to begin with each line of what is committed.
+    pub(super) agreed: Vec<Lsn>,
+    /// The operator has been told that it would lose what it knows to be committed, or has permitted that.
+    pub(super) loss: Loss,
     /// What has rotted on its disk since it was opened.
     pub(super) rot: Option<Rot>,
+    /// Slots of its superblock that were lost since it was opened.
+    pub(super) broken: Vec<BrokenSlot>,
+}
+
+/// What becomes of committed records that a leader by force lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Loss {
+    /// A replica that knows them keeps them.
+    Refused,
+    /// The operator will permit it to cut them.
+    Asked,
+    Permitted,
 }
 
 /// What came of reading a disk at a start.
@@ -83,8 +97,10 @@ impl Node {
             disk_full: false,
             vouched: Lsn::ZERO,
             cutting: None,
-            agreed: Lsn::ZERO,
+            agreed: Vec::new(),
+            loss: Loss::Refused,
             rot: None,
+            broken: Vec::new(),
         }
     }
 
@@ -106,6 +122,11 @@ impl Node {
         self.protocol.as_mut().expect("the process runs")
     }
 
+    /// Whether what is on its disk can be read.
+    pub(super) fn is_readable(&self) -> bool {
+        self.rot.is_none() && self.copy.disk.read_superblock().is_ok()
+    }
+
     pub(super) fn is_leader(&self) -> bool {
         self.protocol.as_ref().is_some_and(|protocol| protocol.role() == RoleKind::Leader)
     }
@@ -123,6 +144,7 @@ impl Node {
         self.copy.preparing = None;
         self.inbound.clear();
         self.cutting = None;
+        self.loss = Loss::Refused;
         self.lead = None;
         self.pending.clear();
     }
@@ -130,7 +152,7 @@ impl Node {
     /// What recovery must find: the log up to the first piece that is not whole on the disk, or to where it was to be
     /// cut; and what bears witness to how far it was flushed.
     pub(super) fn found_end(&self) -> (Lsn, Witness) {
-        let superblock = self.copy.disk.read_superblock().expect("one slot at most is ever torn");
+        let superblock = self.copy.disk.read_superblock().expect("both slots are refused before");
         let end = self.copy.truth.whole_end(&self.copy.disk);
         let witness = self.copy.truth.witness(&self.copy.disk, &superblock);
         (superblock.cut.map_or(end, |cut| cut.min(end)), witness)
@@ -145,8 +167,11 @@ impl Node {
 
     /// The log that is on the disk, if it is to be believed.
     fn open(&mut self) -> Option<RecoveredPartition<SimMemory>> {
+        let Ok(superblock) = self.copy.disk.read_superblock() else {
+            assert_eq!(self.broken.len(), 2, "one of two superblocks can be read");
+            return None;
+        };
         let (end, witness) = self.found_end();
-        let superblock = self.copy.disk.read_superblock().expect("read before");
         let segments = self.copy.disk.files().map(|file| (file.base, SimMemory::map(file.cache()))).collect();
         match RecoveredPartition::new(superblock, self.copy.config, segments) {
             Ok(recovered) => {
@@ -179,12 +204,13 @@ impl Node {
         }
         let Some(mut recovered) = self.open() else { return Opening::Refused };
         self.rot = None;
+        self.broken.clear();
         let todo = recovered.repair();
         let superblock = recovered.replica_superblock();
         let (partition, mut log) = recovered.into_replica(superblock);
         let end = partition.appended().min(self.copy.truth.appended);
         self.copy.rebuild(end, true, step);
-        self.agreed = self.agreed.min(end);
+        self.agreed.iter_mut().for_each(|agreed| *agreed = (*agreed).min(end));
         self.copy.partition = Some(partition);
         let unseen = self.copy.observe(step, false, &mut Rng::new(step));
         for piece in &self.copy.truth.pieces[unseen] {

@@ -27,6 +27,7 @@ pub(super) struct ClusterSwarm {
     pub(super) prepare_us: u64,
     /// Mean time between faults of each kind; `None`: this kind does not happen in this run.
     pub(super) promote_us: Option<u64>,
+    pub(super) force_us: Option<u64>,
     pub(super) power_cut_us: Option<u64>,
     pub(super) power_cut_all_us: Option<u64>,
     pub(super) kill_us: Option<u64>,
@@ -35,6 +36,11 @@ pub(super) struct ClusterSwarm {
     pub(super) disk_full_us: Option<u64>,
     pub(super) one_way_cut_us: Option<u64>,
     pub(super) isolate_us: Option<u64>,
+    /// How long somebody is cut off at most, and how often that is whoever leads.
+    pub(super) cut_off_us: u64,
+    pub(super) isolate_leader_percent: u64,
+    /// Whoever comes to lead is cut off a moment later.
+    pub(super) isolate_new_leader_percent: u64,
     pub(super) pair_cut_us: Option<u64>,
     pub(super) reset_us: Option<u64>,
     /// How long a process stays away.
@@ -53,6 +59,8 @@ pub(super) struct ClusterSwarm {
     /// While a process is away, bits of its log rot, or its disk is lost.
     pub(super) rot_percent: u64,
     pub(super) lose_disk_percent: u64,
+    /// The same of one slot of its superblock, or of both.
+    pub(super) rot_superblock_percent: u64,
     /// Replicas make segments of different lengths, and of others after a restart.
     pub(super) resize_percent: u64,
     /// Reads go to any replica that many times in a hundred.
@@ -82,7 +90,7 @@ impl ClusterSwarm {
         commands.value_len_max = commands.value_len_max.min(4 << 10);
         commands.keys = commands.keys.min(60);
         let lease_ms = rng.log_uniform(60..400);
-        Self {
+        let mut swarm = Self {
             voters: *rng.pick(&[1, 2, 3, 3, 3, 3, 4, 5]),
             learners: *rng.pick(&[0, 0, 0, 1]),
             rule: *rng.pick(&[CommitRule::Quorum, CommitRule::Quorum, CommitRule::Quorum, CommitRule::All]),
@@ -99,6 +107,7 @@ impl ClusterSwarm {
             flush_us: rng.log_uniform(50..20_000),
             prepare_us: rng.log_uniform(100..50_000),
             promote_us: sometimes(rng, 85, 100_000..2_000_000),
+            force_us: sometimes(rng, 20, 300_000..4_000_000),
             power_cut_us: sometimes(rng, 60, 200_000..3_000_000),
             power_cut_all_us: sometimes(rng, 20, 500_000..4_000_000),
             kill_us: sometimes(rng, 50, 200_000..3_000_000),
@@ -106,6 +115,9 @@ impl ClusterSwarm {
             clock_jump_us: sometimes(rng, 25, 100_000..2_000_000),
             disk_full_us: sometimes(rng, 15, 300_000..3_000_000),
             one_way_cut_us: sometimes(rng, 40, 100_000..2_000_000),
+            cut_off_us: 1_500_000,
+            isolate_leader_percent: 0,
+            isolate_new_leader_percent: *rng.pick(&[0, 0, 0, 20]),
             isolate_us: sometimes(rng, 50, 200_000..2_000_000),
             pair_cut_us: sometimes(rng, 40, 100_000..2_000_000),
             reset_us: sometimes(rng, 50, 20_000..1_000_000),
@@ -119,11 +131,59 @@ impl ClusterSwarm {
             crash_amid_ppm: rarely(rng, 50, 200_000),
             crash_in_cut_ppm: *rng.pick(&[0, 50_000, 200_000, 400_000]),
             rot_percent: *rng.pick(&[0, 0, 20, 60]),
+            rot_superblock_percent: *rng.pick(&[0, 0, 20, 60]),
             lose_disk_percent: *rng.pick(&[0, 0, 0, 30]),
             resize_percent: *rng.pick(&[0, 0, 30]),
             follower_read_percent: *rng.pick(&[0, 10, 30]),
             commands,
+        };
+        match rng.within(0..16) {
+            0 => swarm.hurry_promises(rng),
+            1 => swarm.cut_off_leaders(rng),
+            _ => {}
         }
+        swarm
+    }
+
+    /// Replicas crash while they promise, are back at once, and the old leader is heard again just then.
+    fn hurry_promises(&mut self, rng: &mut Rng) {
+        self.change_leaders(rng);
+        self.flush_us = rng.within(2_000..10_000);
+        self.delay_us = rng.within(20..1_000);
+        self.crash_amid_ppm = 300_000;
+        self.down_us = rng.within(500..4_000);
+        self.isolate_us = Some(rng.within(60_000..200_000));
+        self.isolate_leader_percent = 80;
+    }
+
+    /// One leader after another is cut off before others have the record that its epoch begins with, while there is more
+    /// to send than fits the window.
+    fn cut_off_leaders(&mut self, rng: &mut Rng) {
+        self.change_leaders(rng);
+        self.flush_us = rng.within(200..3_000);
+        self.delay_us = rng.within(500..4_000);
+        self.window_len = 4 << 10;
+        self.think_us = 500;
+        self.clients = 4;
+        self.commands.value_len_max = 4 << 10;
+        self.isolate_new_leader_percent = 80;
+    }
+
+    /// What both have in common: three voters, short leases, and promotions all the time.
+    fn change_leaders(&mut self, rng: &mut Rng) {
+        (self.voters, self.learners, self.rule) = (3, 0, CommitRule::Quorum);
+        self.datagrams = true;
+        self.lease_ms = 60;
+        self.heartbeat_ms = 5;
+        self.retry_ms = 5;
+        self.cut_off_us = rng.within(80_000..200_000);
+        self.promote_us = Some(rng.within(30_000..120_000));
+        self.force_us = None;
+        self.disk_full_us = None;
+        self.pause_us = None;
+        self.loss_ppm = 0;
+        self.rot_percent = 0;
+        self.lose_disk_percent = 0;
     }
 
     /// How many voters must have a record on their disks before it may count as committed.
@@ -138,6 +198,7 @@ impl ClusterSwarm {
     pub(super) fn heal(&mut self) {
         let kinds = [
             &mut self.promote_us,
+            &mut self.force_us,
             &mut self.power_cut_us,
             &mut self.power_cut_all_us,
             &mut self.kill_us,
@@ -158,8 +219,10 @@ impl ClusterSwarm {
         self.crash_in_open_percent = 0;
         self.crash_amid_ppm = 0;
         self.crash_in_cut_ppm = 0;
+        self.isolate_new_leader_percent = 0;
         self.rot_percent = 0;
         self.lose_disk_percent = 0;
+        self.rot_superblock_percent = 0;
         // Whoever comes back does so soon.
         self.down_us = self.down_us.min(100_000);
         self.delay_us = self.delay_us.min(2_000);

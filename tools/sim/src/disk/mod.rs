@@ -42,6 +42,13 @@ impl Default for Slot {
     }
 }
 
+/// A slot of a superblock that was broken, and what stood there.
+pub(crate) struct BrokenSlot {
+    index: usize,
+    before: [u8; SUPERBLOCK_LEN],
+    pub(crate) was_newest: bool,
+}
+
 /// One flush on its way: the pages as they were when it began.
 pub(crate) struct Flush {
     pub(crate) pages: Vec<(Lsn, FlushedPage)>,
@@ -205,6 +212,49 @@ impl PartitionDisk {
         let at = rng.index(SUPERBLOCK_LEN);
         self.slots[victim].durable[at] ^= 1 << rng.index(8);
         true
+    }
+
+    /// Breaks a slot of the superblock, the newer one in half of the cases: a bit flips, the sector is lost, or something
+    /// else stands there. Returns what to put back, unless the other slot cannot be read: then nothing has changed.
+    pub(crate) fn break_slot(&mut self, rng: &mut Rng) -> Option<BrokenSlot> {
+        if self.writing.is_some() || self.slots.iter().any(|slot| slot.cached.is_some()) || !self.slots_intact() {
+            return None;
+        }
+        let index = rng.index(2);
+        let before = self.slots[index].durable;
+        let slot = &mut self.slots[index].durable;
+        match rng.within(0..4) {
+            0 => *slot = [0; SUPERBLOCK_LEN],
+            1 => slot.iter_mut().for_each(|byte| *byte = rng.next().to_le_bytes()[0]),
+            _ => slot[rng.index(SUPERBLOCK_LEN)] ^= 1 << rng.index(8),
+        }
+        let newest = self.newest_slot(&before, index);
+        Some(BrokenSlot { index, before, was_newest: newest })
+    }
+
+    fn newest_slot(&self, before: &[u8; SUPERBLOCK_LEN], index: usize) -> bool {
+        let generation = |bytes: &[u8]| Superblock::decode(bytes).map_or(0, |superblock| superblock.generation);
+        generation(before) > generation(&self.slots[1 - index].durable)
+    }
+
+    /// Breaks the other slot, too.
+    pub(crate) fn break_other_slot(&mut self, broken: &BrokenSlot, rng: &mut Rng) -> BrokenSlot {
+        let index = 1 - broken.index;
+        let before = self.slots[index].durable;
+        self.slots[index].durable[rng.index(SUPERBLOCK_LEN)] ^= 1 << rng.index(8);
+        BrokenSlot { index, before, was_newest: !broken.was_newest }
+    }
+
+    /// The epoch that is promised whichever slot of the superblock is lost.
+    pub(crate) fn promised(&self) -> Epoch {
+        let promised = |slot: &Slot| Superblock::decode(&slot.durable).map_or(Epoch::ZERO, |one| one.promised);
+        let [first, second] = &self.slots;
+        promised(first).min(promised(second))
+    }
+
+    /// Puts back what stood in a slot.
+    pub(crate) fn mend_slot(&mut self, broken: &BrokenSlot) {
+        self.slots[broken.index].durable = broken.before;
     }
 
     /// Whether both slots of the superblock can be read: only then one of them may be broken or in the making.
