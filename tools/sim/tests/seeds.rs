@@ -140,8 +140,9 @@ fn known_bugs_are_found() {
         (Mutation::SplitTransactions, 20),
         (Mutation::AckBeforeFlush, 10),
         (Mutation::ReplyAtDurable, 10),
-        (Mutation::ServeWithoutLease, 150),
+        (Mutation::ServeWithoutLease, 200),
         (Mutation::KeepLeading, 10),
+        (Mutation::PromiseBeforeDurable, 10),
         (Mutation::SkipMoveAside, 60),
     ] {
         let kind = if mutation.is_of_cluster() { Kind::Cluster } else { Kind::Node };
