@@ -253,6 +253,11 @@ fn repair(
     empty: Vec<&SegmentFile>,
     report: &mut OpenReport,
 ) -> Result<(), OpenError> {
+    // Whoever was killed amid the write may have left it in the page cache only: after a power cut, an older superblock
+    // would call the log damaged that has been cut by this one.
+    if superblock.cut.is_some() {
+        dir.write_superblock(superblock)?;
+    }
     let todo = recovered.repair();
     for base in &todo.flush {
         if let Some(view) = views.get(base) {

@@ -244,7 +244,7 @@ impl World {
             self.nodes[at].copy.config.segment_len = 4096 * self.rng.within(1..5);
         }
         self.damage(at);
-        let fuse = self.rng.percent(self.swarm.crash_in_open_percent).then(|| self.rng.within(1..6));
+        let fuse = self.rng.percent(self.swarm.crash_in_open_percent).then(|| self.rng.within(1..7));
         match self.nodes[at].recover(self.now, self.step, fuse) {
             Opening::Open => self.check_kept(),
             Opening::Cut => {

@@ -205,6 +205,13 @@ impl Node {
         let Some(mut recovered) = self.open() else { return Opening::Refused };
         self.rot = None;
         self.broken.clear();
+        // A log is cut by a superblock that is on the disk, not in the page cache only.
+        if self.copy.disk.read_superblock().is_ok_and(|superblock| superblock.cut.is_some()) {
+            self.copy.disk.flush_superblock();
+        }
+        if burns() {
+            return Opening::Cut;
+        }
         let todo = recovered.repair();
         let superblock = recovered.replica_superblock();
         let (partition, mut log) = recovered.into_replica(superblock);

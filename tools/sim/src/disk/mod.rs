@@ -245,6 +245,15 @@ impl PartitionDisk {
         BrokenSlot { index, before, was_newest: !broken.was_newest }
     }
 
+    /// What the cache has of the superblock is written and flushed.
+    pub(crate) fn flush_superblock(&mut self) {
+        for slot in &mut self.slots {
+            if let Some(cached) = slot.cached.take() {
+                slot.durable = cached;
+            }
+        }
+    }
+
     /// The epoch that is promised whichever slot of the superblock is lost.
     pub(crate) fn promised(&self) -> Epoch {
         let promised = |slot: &Slot| Superblock::decode(&slot.durable).map_or(Epoch::ZERO, |one| one.promised);
