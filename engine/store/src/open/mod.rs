@@ -253,10 +253,11 @@ fn repair(
     empty: Vec<&SegmentFile>,
     report: &mut OpenReport,
 ) -> Result<(), OpenError> {
-    // Whoever was killed amid the write may have left it in the page cache only: after a power cut, an older superblock
-    // would call the log damaged that has been cut by this one.
+    // Whoever was killed may have left the note of a cut in one slot only, or in the page cache: were it lost after the
+    // log is cut, the older superblock would call the log damaged.
     if superblock.cut.is_some() {
         dir.write_superblock(superblock)?;
+        dir.write_superblock(&Superblock { generation: superblock.generation + 1, ..*superblock })?;
     }
     let todo = recovered.repair();
     for base in &todo.flush {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use windrow_core::partition::{Partition, RecoveredPartition};
 use windrow_core::recovery::RecoveryError;
 use windrow_core::replication::{Config, Moment, Replica as Protocol, ReplicaId, RoleKind};
+use windrow_core::superblock::Superblock;
 use windrow_core::types::{Epoch, Lsn, UnixMillis};
 
 use super::damage::Rot;
@@ -205,9 +206,16 @@ impl Node {
         let Some(mut recovered) = self.open() else { return Opening::Refused };
         self.rot = None;
         self.broken.clear();
-        // A log is cut by a superblock that is on the disk, not in the page cache only.
-        if self.copy.disk.read_superblock().is_ok_and(|superblock| superblock.cut.is_some()) {
+        // A log is cut once both slots say so, on the disk and not in the page cache only.
+        if let Ok(superblock) = self.copy.disk.read_superblock()
+            && superblock.cut.is_some()
+        {
             self.copy.disk.flush_superblock();
+            if burns() {
+                return Opening::Cut;
+            }
+            self.copy.disk.begin_superblock(Superblock { generation: superblock.generation + 1, ..superblock });
+            self.copy.disk.complete_superblock(None);
         }
         if burns() {
             return Opening::Cut;
