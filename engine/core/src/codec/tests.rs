@@ -50,11 +50,14 @@ fn read(memory: &VecMemory, offset: usize) -> Result<Record<'_>, RecordError> {
     read_record(memory.unverified(), BASE, PARTITION, KEY, offset, memory.bytes().len())
 }
 
+/// Operations, and bytes of a value, at most: few where an interpreter looks at each access, which takes hours else.
+const DRAWN: (usize, usize) = if cfg!(miri) { (4, 24) } else { (40, 300) };
+
 proptest! {
     #[test]
     fn what_is_written_is_read(
         pairs in prop::collection::btree_map(
-            prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(any::<u8>(), 0..300), 1..40,
+            prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(any::<u8>(), 0..DRAWN.1), 1..DRAWN.0,
         ),
         place in 8_usize..40,
     ) {

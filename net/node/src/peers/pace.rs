@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_what_the_link_takes_in_a_moment() {
-        assert_eq!(after_batches(12, 1 << 20), BATCH_LEN_MAX);
+        assert_eq!(after_batches(16, 1 << 20), BATCH_LEN_MAX);
         assert_eq!(after_batches(20, 125), BATCH_LEN_MIN, "1 Mbit/s");
         let middling = after_batches(50, 12_500);
         assert!((64 << 10..=512 << 10).contains(&middling), "100 Mbit/s: {middling}");
