@@ -2,8 +2,8 @@
 //!
 //! It keeps 36 bits of the hash (a [`Fragment`]) and 40 bits of the position for each key, and no key, so an entry
 //! is a guess that the caller confirms in the log; and 4 bits that say whereabouts in a record of many operations the
-//! key's is (a [`Part`]), so that not all of them have to be looked at. It owns nothing but memory, is rebuilt by reading the log, and
-//! has no faults of its own.
+//! key's is (a [`Part`]), so that not all of them have to be looked at. It owns nothing but memory, is rebuilt by reading
+//! the log, and has no faults of its own.
 //!
 //! Structure: extendible hashing (Fagin et al., 1979). A directory, selected by the first bits of the fragment,
 //! names a page; a page is a table of cache-line buckets in the order of fragments, probed linearly, with counters
@@ -17,8 +17,8 @@
 //!   LSN. The caller sees to that.
 //! - Two keys of one record whose fragments are equal have two equal entries, which cannot be told apart. When one
 //!   of the keys is written again, the entry of the other still leads to a record that has both. That is why
-//!   [`Index::find`] returns the newest record that has the key, unless it meets one that has no other; and why a caller that deletes a key must not
-//!   remove its entry while another candidate leads to a record that has the key: it lets the entry lead to the
+//!   [`Index::find`] returns the newest record that has the key, unless it meets one that has no other; and why a caller
+//!   that deletes a key must not remove its entry while another candidate leads to a record that has the key: it lets the entry lead to the
 //!   record of the deletion instead. (In a batch of n keys this is met with a chance of about n^2 / 2^37.)
 
 mod bucket;
@@ -50,7 +50,7 @@ const DIRECTORY_ENTRIES_PER_PAGE_MAX: usize = 64;
 pub enum Holds {
     /// It has not.
     No,
-    /// It has, no other record with the key alone has an entry: there is nothing newer.
+    /// It has, and nothing newer has: the search is over.
     Alone,
     /// It has, but another entry may lead to a newer one.
     Among,
@@ -132,8 +132,9 @@ impl Index {
     /// The newest record of the key with this hash, of those that the index knows.
     ///
     /// `holds` is asked whether the record there has this very key, most likely in that part of it, for entries that have
-    /// the key's fragment, in no particular order. A record that has it alone ends the search: an entry that leads there is the key's own, and any
-    /// other record with the key that an entry leads to is older. Entries that lie beyond are often in another cache line.
+    /// the key's fragment, in no particular order. A record that has it alone ends the search: an entry that leads there is
+    /// the key's own, and any other record with the key that an entry leads to is older. Entries that lie beyond are often
+    /// in another cache line.
     /// The caller sees to it that a key has no two entries of its own that lead to such records.
     #[inline]
     pub fn find(&self, hash: KeyHash, mut holds: impl FnMut(Lsn, Part) -> Holds) -> Option<Lsn> {

@@ -69,6 +69,8 @@ pub(crate) struct Connection {
     pub(crate) broken: bool,
     /// It is in the list of connections whose output may have something to send.
     pub(crate) dirty: bool,
+    /// It is among those whose wait for a flush is over.
+    pub(crate) woken: bool,
     /// It is registered to be woken when its front reply is committed.
     pub(crate) waiting: bool,
     /// When the command that is not yet whole began to arrive.
@@ -95,6 +97,7 @@ impl Connection {
             closing: false,
             broken: false,
             dirty: false,
+            woken: false,
             waiting: false,
             command_began: None,
             output_soft_since: None,

@@ -12,7 +12,8 @@ pub(crate) struct Clients {
     pub(crate) pool: Pool,
     /// Connections whose output may have something to send, or that may be closed.
     pub(crate) dirty: Vec<ConnId>,
-    /// Connections whose wait for a flush is over. Many are at a time, so that each round looks at some of them only.
+    /// Connections whose wait for a flush is over, each once. Many are at a time, so that each round looks at some of
+    /// them only.
     pub(crate) woken: VecDeque<ConnId>,
     /// Connections that had stalled and may go on.
     pub(crate) resumed: Vec<ConnId>,
@@ -52,8 +53,21 @@ impl Clients {
     pub(crate) fn wake(&mut self, id: ConnId) {
         if let Some(connection) = self.slab.get_mut(id) {
             connection.waiting = false;
-            self.woken.push_back(id);
+            // It may be among them still: something that it has sent was a reason to send to it before its turn.
+            if !connection.woken {
+                connection.woken = true;
+                self.woken.push_back(id);
+            }
         }
+    }
+
+    /// The next of those whose wait for a flush is over.
+    pub(crate) fn next_woken(&mut self) -> Option<ConnId> {
+        let id = self.woken.pop_front()?;
+        if let Some(connection) = self.slab.get_mut(id) {
+            connection.woken = false;
+        }
+        Some(id)
     }
 }
 
@@ -65,13 +79,30 @@ mod tests {
     use super::*;
     use crate::shard::Session;
 
-    #[test]
-    fn only_who_waits_for_a_command_is_resumed() {
+    fn connected(clients: &mut Clients) -> ConnId {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1);
         let session = Session::new(1, address, address, Instant::now());
-        let mut clients = Clients::default();
         let socket = tempfile::tempfile().unwrap().into();
-        let id = clients.slab.insert_with(|id| Connection::new(id, socket, session));
+        clients.slab.insert_with(|id| Connection::new(id, socket, session))
+    }
+
+    /// A client with a long pipeline waits for flush after flush while its turn is still to come.
+    #[test]
+    fn who_is_woken_again_before_his_turn_has_one_turn() {
+        let mut clients = Clients::default();
+        let (id, other) = (connected(&mut clients), connected(&mut clients));
+        clients.wake(id);
+        clients.wake(other);
+        clients.wake(id);
+        assert_eq!([clients.next_woken(), clients.next_woken(), clients.next_woken()], [Some(id), Some(other), None]);
+        clients.wake(id);
+        assert_eq!(clients.next_woken(), Some(id));
+    }
+
+    #[test]
+    fn only_who_waits_for_a_command_is_resumed() {
+        let mut clients = Clients::default();
+        let id = connected(&mut clients);
         let stall = |clients: &mut Clients, stalled| clients.slab.get_mut(id).unwrap().stalled = stalled;
         clients.resume(id);
         assert!(clients.resumed.is_empty());

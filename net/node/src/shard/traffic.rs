@@ -115,7 +115,7 @@ impl<H: Handler> Driver<H> {
         }
         let mixed = self.at_once.is_some_and(|last| self.now.instant.saturating_duration_since(last) < AT_ONCE_WITHIN);
         for _ in 0..if mixed { SENDS_PER_ROUND } else { usize::MAX } {
-            let Some(id) = self.clients.woken.pop_front() else { break };
+            let Some(id) = self.clients.next_woken() else { break };
             self.settle(id);
         }
         let Clients { dirty, woken, resumed, .. } = &self.clients;
