@@ -8,10 +8,11 @@ mod common;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Node, ok};
+use common::{Node, ok, run};
 use rustix::fs::{Advice, fadvise};
 use tempfile::{TempDir, tempdir_in};
 
@@ -232,4 +233,41 @@ fn commands_on_many_keys_wait_for_all_of_them_and_keep_their_order() {
         assert!(after.iter().all(|value| value == "after"), "a write was not seen");
     }
     assert!(metrics.cold_reads() > reads || !is_on_disk(dir.path()));
+}
+
+/// Flips a bit of the record that has this value.
+fn rot(dir: &Path, value: &[u8]) {
+    let entries = std::fs::read_dir(dir.join("partition-0000")).unwrap().map(|entry| entry.unwrap().path());
+    let segments = entries.filter(|path| path.extension().is_some_and(|it| it == "seg"));
+    let found = segments.filter_map(|path| {
+        let bytes = std::fs::read(&path).unwrap();
+        Some((bytes.windows(value.len()).position(|window| window == value)?, path))
+    });
+    let (at, path) = found.min().expect("it was written");
+    File::options().write(true).open(path).unwrap().write_all_at(&[value[0] ^ 0x10], at as u64).unwrap();
+}
+
+fn damaged_segments(connection: &mut redis::Connection) -> u64 {
+    let info: String = ok(connection, "INFO persistence");
+    let line = info.lines().find_map(|line| line.strip_prefix("damaged_segments:")).unwrap();
+    line.parse().unwrap()
+}
+
+#[test]
+fn damage_is_counted_whichever_command_meets_it() {
+    for command in ["GET key", "SCAN 0", "RANDOMKEY", "KEYS *"] {
+        let dir = data_dir();
+        let settings = [("hot-memory-percent", "0"), ("cores", "1"), ("partitions", "1")];
+        let node = Node::start(dir.path(), &settings);
+        let mut connection = node.connect();
+        ok::<()>(&mut connection, "SET key value-that-rots");
+        assert_eq!(damaged_segments(&mut connection), 0);
+        rot(dir.path(), b"value-that-rots");
+        let error = run::<redis::Value>(&mut connection, command).unwrap_err();
+        assert_eq!(error.code(), Some("DAMAGED"), "{command}: {error}");
+        let since = Instant::now();
+        while damaged_segments(&mut connection) != 1 {
+            assert!(since.elapsed() < Duration::from_secs(30), "{command}: it is never counted");
+        }
+    }
 }

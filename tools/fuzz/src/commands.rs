@@ -52,6 +52,7 @@ fn run(node: &mut Node, mut execute: impl FnMut(&mut Node, &mut Vec<u8>) -> Outc
                 return check_wait(node, wait);
             }
             Outcome::Large { wait, .. } => return check_wait(node, wait),
+            Outcome::Damaged(damage) => panic!("nothing is ever damaged here: {damage}"),
             Outcome::NotData => return assert!(out.is_empty()),
             Outcome::Retry => {
                 assert!(out.is_empty());

@@ -87,6 +87,11 @@ impl<S: ServerCommands> Engine<S> {
                         self.parts.server.metrics().reply(command, args.args().len(), &reply);
                         Done::Answered { result: Outcome::Reply(reply), spent: args, end: wait }
                     }
+                    DataOutcome::Damaged(damage) => {
+                        hosted.rot.note(&damage);
+                        self.parts.server.metrics().reply(command, args.args().len(), &reply);
+                        Done::Answered { result: Outcome::Reply(reply), spent: args, end: Lsn::ZERO }
+                    }
                     DataOutcome::Retry => Done::Again(What::Command { command, args, reply }),
                     DataOutcome::NotData | DataOutcome::Large { .. } => {
                         unreachable!("only data commands go to partitions, and no value is large enough")
@@ -173,7 +178,11 @@ impl<S: ServerCommands> Engine<S> {
                 Done::Answered { result: Outcome::Reply(reply), spent: ArgsBuf::new(), end: wait }
             }
             DataOutcome::Retry => Done::Again(What::Transaction(package)),
-            DataOutcome::NotData | DataOutcome::Large { .. } => unreachable!("a transaction is neither"),
+            DataOutcome::Damaged(_) | DataOutcome::NotData | DataOutcome::Large { .. } => {
+                unreachable!(
+                    "a transaction has named keys only, whose records were looked at before, and no value for itself"
+                )
+            }
         }
     }
 

@@ -327,6 +327,12 @@ impl<S: ServerCommands> Engine<S> {
                 client.finish(start, wait_for(hosted, wait, durability));
                 Step::Next
             }
+            DataOutcome::Damaged(damage) => {
+                hosted.rot.note(&damage);
+                self.parts.server.metrics().reply(command, args.len(), &buffer[start..]);
+                client.finish(start, Wait::Ready);
+                Step::Next
+            }
             DataOutcome::Retry => {
                 hosted.stall(client.id);
                 Step::Again

@@ -206,7 +206,11 @@ impl<S: ServerCommands> Engine<S> {
                 client.session.transaction = Some(Box::new(unpack(hosted.id, package, route)));
                 Step::Again
             }
-            DataOutcome::NotData | DataOutcome::Large { .. } => unreachable!("a transaction is neither"),
+            DataOutcome::Damaged(_) | DataOutcome::NotData | DataOutcome::Large { .. } => {
+                unreachable!(
+                    "a transaction has named keys only, whose records were looked at before, and no value for itself"
+                )
+            }
         }
     }
 

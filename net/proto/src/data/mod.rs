@@ -29,7 +29,7 @@ mod tests;
 use alloc::vec::Vec;
 
 use windrow_core::{
-    log::SegmentMemory,
+    log::{Damaged, SegmentMemory},
     partition::Partition,
     types::{Lsn, PartitionMap, UnixMillis},
 };
@@ -97,6 +97,9 @@ pub enum Outcome {
         /// The value. [`Partition::segment_holding`] its start has all of it.
         value: LogRange,
     },
+    /// A record has been damaged since it was written: nothing was done, and the reply, an error that says so, has been
+    /// written and may go out at once. To be told to operators, too.
+    Damaged(Damaged),
     /// The log cannot take a write yet: nothing was done and nothing was written. Run the command again once a
     /// segment has been prepared.
     Retry,
@@ -151,8 +154,11 @@ pub fn execute<M: SegmentMemory>(
         Err(Stop::Error(error)) => {
             out.truncate(start);
             Encoder::new(out, ctx.protocol).error_fmt(format_args!("{error}"));
-            // What was read may have decided that this is an error.
-            Outcome::Done { wait }
+            match error {
+                DataError::Damaged { damage, .. } => Outcome::Damaged(damage),
+                // What was read may have decided that this is an error.
+                _ => Outcome::Done { wait },
+            }
         }
     }
 }

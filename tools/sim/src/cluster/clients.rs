@@ -81,6 +81,7 @@ impl World {
                 self.stats.fault("log-not-ready");
                 return self.pump(at);
             }
+            Outcome::Damaged(damage) => panic!("{request:?} meets {damage}, which no copy in memory has"),
             Outcome::NotData => panic!("{request:?} is no command on data"),
         };
         self.stats.operations += 1;

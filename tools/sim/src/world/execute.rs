@@ -172,6 +172,7 @@ impl World {
                 assert!(self.end_command(at).is_none(), "what is to be run again does nothing");
                 return None;
             }
+            Outcome::Damaged(damage) => panic!("{request:?} meets {damage}, which no copy in memory has"),
             Outcome::NotData => panic!("{request:?} is no command on data"),
         };
         let written = self.end_command(at);

@@ -122,6 +122,7 @@ impl Bench {
                     assert_eq!(self.partition.appended(), before, "nothing is done by what is to be run again");
                     self.act();
                 }
+                Outcome::Damaged(damage) => panic!("{text:?} meets {damage}"),
                 Outcome::NotData => panic!("{text:?} is not about data"),
             }
         }
