@@ -46,7 +46,7 @@ impl Place {
                     Walked::More => Self::Log(walk),
                     Walked::All => Self::End,
                     // From the beginning: what was visited by now may be visited again, and nothing is left out.
-                    Walked::Lost(_) => Self::Hashes(ScanCursor::START),
+                    Walked::Lost => Self::Hashes(ScanCursor::START),
                 };
                 (next, step.wait)
             }

@@ -5,7 +5,7 @@ use core::ops::Range;
 use thiserror::Error;
 
 use super::{BadBytes, Log, LogSegment, ReadError, SegmentMemory, Unverified};
-use crate::codec::{Chain, RecordHeader, SegmentFooter, SegmentHeader, read_record};
+use crate::codec::{Chain, RecordError, RecordHeader, SegmentFooter, SegmentHeader, read_record};
 use crate::types::Lsn;
 use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
 
@@ -77,16 +77,26 @@ impl<M: SegmentMemory> Log<M> {
             .then_some(header.prev)
     }
 
-    /// The header of the record at `lsn`, if a whole one stands there; its body is not looked at.
-    pub(crate) fn header_at(&self, lsn: Lsn) -> Option<RecordHeader> {
-        let segment = self.segment_of(lsn)?;
-        let offset = usize::try_from(lsn.since(segment.base())).ok()?;
-        let limit = usize::try_from(segment.records_limit()).ok()?.min(segment.memory().published_end());
-        let end = offset.checked_add(RECORD_HEADER_LEN).filter(|&end| end <= limit)?;
-        let (header, _) =
-            RecordHeader::decode(segment.memory().published(offset..end).first_chunk()?, self.config.key).ok()?;
-        let is_whole = header.lsn == lsn && header.record_len() <= (limit - offset) as u64;
-        is_whole.then_some(header)
+    /// The header of the record that was written at `lsn` of this segment; its body is not looked at.
+    ///
+    /// # Errors
+    /// [`Damaged`]: no whole one stands there.
+    pub(crate) fn header_in(&self, segment: &LogSegment<M>, lsn: Lsn) -> Result<RecordHeader, Damaged> {
+        let base = segment.base();
+        let offset = lsn.since(base);
+        let damaged = |cause: RecordError| Damaged { base, offset, cause: cause.into() };
+        let limit = segment.records_limit().min(segment.memory().published_end() as u64);
+        let end = offset.saturating_add(RECORD_HEADER_LEN as u64);
+        let (Ok(from), Ok(to), true) = (usize::try_from(offset), usize::try_from(end), end <= limit) else {
+            return Err(damaged(RecordError::NoRoom));
+        };
+        let head = segment.memory().published(from..to).first_chunk().ok_or(damaged(RecordError::NoRoom))?;
+        let (header, _) = RecordHeader::decode(head, self.config.key).map_err(|cause| damaged(cause.into()))?;
+        if header.lsn != lsn {
+            return Err(damaged(RecordError::Misplaced { partition: header.partition, lsn: header.lsn }));
+        }
+        let (len, room) = (header.record_len(), limit - offset);
+        if len > room { Err(damaged(RecordError::Length { len, room })) } else { Ok(header) }
     }
 
     /// Looks once more at what stands at `lsn`, where a record starts or ends: the record, or the footer or the header in

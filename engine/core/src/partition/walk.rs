@@ -39,8 +39,8 @@ pub enum Walked {
     /// Nothing: everything has been visited.
     All,
     /// What is not known: where the walk was to go on, there is no whole record. The log was cut meanwhile, or has been
-    /// damaged since it was written. A scan of the index finds what was not visited.
-    Lost(Option<Damaged>),
+    /// damaged since it was written. A scan of the index finds what was not visited, and says what is damaged.
+    Lost,
 }
 
 /// One step of a walk.
@@ -90,12 +90,7 @@ impl<M: SegmentMemory> Partition<M> {
             passed.clear();
             walked = self.pass(walk, end, left.min(AHEAD), &mut passed);
             left -= passed.len();
-            for &op in &passed {
-                if let Some((lsn, op)) = self.newest_of(op, end) {
-                    wait = wait.max(self.wait_for(lsn));
-                    self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit);
-                }
-            }
+            self.show(&passed, end, now, &mut wait, visit);
         }
         WalkStep { walked, wait }
     }
@@ -107,8 +102,7 @@ impl<M: SegmentMemory> Partition<M> {
     /// [`Damaged`]: there is a record that has been damaged since it was written.
     pub fn for_each(&self, now: UnixMillis, visit: &mut dyn FnMut(Entry<'_>)) -> Result<Lsn, Damaged> {
         if self.is_mostly_live() {
-            let step = self.walk(&mut LogWalk::default(), usize::MAX, now, visit);
-            return if let Walked::Lost(Some(damaged)) = step.walked { Err(damaged) } else { Ok(step.wait) };
+            return self.for_each_in_log(now, visit);
         }
         let (mut cursor, mut wait) = (Some(ScanCursor::START), Lsn::ZERO);
         while let Some(from) = cursor {
@@ -117,6 +111,35 @@ impl<M: SegmentMemory> Partition<M> {
             (cursor, wait) = (step.next, wait.max(step.wait));
         }
         Ok(wait)
+    }
+
+    /// Visits every key once, in the order of the log. Nothing is written meanwhile, so no place in it can be lost: where
+    /// there is no whole record, one has been damaged.
+    fn for_each_in_log(&self, now: UnixMillis, visit: &mut dyn FnMut(Entry<'_>)) -> Result<Lsn, Damaged> {
+        let now = self.observe(now);
+        let mut wait = self.wait_for_absence();
+        let end = self.log.appended();
+        let mut passed: Vec<Passed<'_>> = Vec::with_capacity(AHEAD);
+        for segment in self.log.segments() {
+            let mut walk = LogWalk { next: segment.base(), ..LogWalk::default() };
+            let behind = segment.base().plus(segment.segment_len());
+            while walk.next < behind {
+                passed.clear();
+                self.pass_in(segment, &mut walk, end, AHEAD, &mut passed)?;
+                self.show(&passed, end, now, &mut wait, visit);
+            }
+        }
+        Ok(wait)
+    }
+
+    /// Visits those of these operations that are the newest of their keys.
+    fn show(&self, passed: &[Passed<'_>], end: Lsn, now: UnixMillis, wait: &mut Lsn, visit: &mut dyn FnMut(Entry<'_>)) {
+        for &op in passed {
+            if let Some((lsn, op)) = self.newest_of(op, end) {
+                *wait = (*wait).max(self.wait_for(lsn));
+                self.live(lsn, op, now, wait).into_iter().for_each(&mut *visit);
+            }
+        }
     }
 
     /// Takes the next operations of the log, `count` of them or all that there are.
@@ -128,18 +151,36 @@ impl<M: SegmentMemory> Partition<M> {
             if walk.next >= end {
                 return Walked::All;
             }
-            let Some(segment) = self.log.segment_of(walk.next) else { return Walked::Lost(None) };
+            let Some(segment) = self.log.segment_of(walk.next) else { return Walked::Lost };
+            // What is taken for damage may as well be the middle of a record that was written since the log was cut.
+            if self.pass_in(segment, walk, end, count, passed).is_err() {
+                return Walked::Lost;
+            }
+        }
+        Walked::More
+    }
+
+    /// Takes the next operations of this segment, until there are `count`; behind the last, the walk goes on in the next
+    /// segment.
+    fn pass_in<'a>(
+        &'a self,
+        segment: &'a LogSegment<M>,
+        walk: &mut LogWalk,
+        end: Lsn,
+        count: usize,
+        passed: &mut Vec<Passed<'a>>,
+    ) -> Result<(), Damaged> {
+        let upto = end.min(segment.base().plus(segment.records_limit()));
+        while passed.len() < count {
             let lsn = walk.next.max(segment.base().plus(SEGMENT_HEADER_LEN as u64));
-            if lsn.since(segment.base()) >= segment.records_limit() {
+            if lsn >= upto {
                 (walk.next, walk.op) = (segment.base().plus(segment.segment_len()), 0);
-                continue;
+                return Ok(());
             }
             // A length that was not written so would lead anywhere.
-            let Some(header) = self.log.header_at(lsn) else { return Walked::Lost(self.verify_at(lsn).err()) };
+            let header = self.log.header_in(segment, lsn)?;
             if header.kind == RecordKind::Batch {
-                if let Err(damaged) = self.verify_doubted(lsn) {
-                    return Walked::Lost(Some(damaged));
-                }
+                self.verify_doubted(lsn)?;
                 let batch = self.log.batch_at(lsn);
                 let upto = batch.len().min(walk.op + count - passed.len());
                 for op in (walk.op..upto).filter_map(|number| batch.get(number)) {
@@ -154,7 +195,7 @@ impl<M: SegmentMemory> Partition<M> {
             }
             (walk.next, walk.op) = (lsn.plus(header.record_len()), 0);
         }
-        Walked::More
+        Ok(())
     }
 
     /// What there is to be shown where the walk has come to `op` of the record at `lsn`: that, if it is the newest of its

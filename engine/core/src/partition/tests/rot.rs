@@ -52,6 +52,8 @@ impl SegmentMemory for Rotting {
 }
 
 const NOW: UnixMillis = UnixMillis::ZERO;
+/// Keys of a log that is filled.
+const KEYS: usize = 33;
 
 fn act(partition: &mut Partition<Rotting>) {
     while let Some(action) = partition.poll_action() {
@@ -129,8 +131,12 @@ fn read_all(partition: &Partition<Rotting>) -> (Shown, bool) {
         let step = partition.walk(walk, 9, NOW, &mut |entry| shown.push((entry.key.to_vec(), entry.value.to_vec())));
         walked = step.walked;
     }
-    damaged |= matches!(walked, Walked::Lost(Some(_)));
-    damaged |= partition.for_each(NOW, &mut |_| {}).is_err();
+    damaged |= walked == Walked::Lost;
+    let mut count = 0;
+    let is_whole = partition.for_each(NOW, &mut |_| count += 1).is_ok();
+    assert!(partition.is_mostly_live(), "it walks over the log");
+    assert!(!is_whole || count == KEYS || partition.hot_from().is_none(), "{count} keys, and no word of damage");
+    damaged |= !is_whole;
     for draw in 0..16_u64 {
         match partition.random(draw << 60, NOW) {
             Ok(drawn) => shown.extend(drawn.entry.map(|entry| (entry.key.to_vec(), entry.value.to_vec()))),
