@@ -31,7 +31,8 @@ pub enum Route {
     One {
         /// The partition.
         partition: PartitionId,
-        /// The slot of its first key; `None` where it has no key.
+        /// The slot of its first key; `None` where it has no key, and where one partition has all slots and the unit is
+        /// the partition, so that nobody asks.
         slot: Option<Slot>,
     },
     /// Several, each for its own keys: [`split`](super::split) it.
@@ -46,6 +47,9 @@ pub enum Route {
 #[must_use]
 #[inline]
 pub fn route(command: &'static Command, args: Args<'_>, map: PartitionMap, unit: Unit) -> Route {
+    if unit == Unit::Partition && map.count() == 1 && keys_of(command, args).next().is_some() {
+        return Route::One { partition: PartitionId::new(0), slot: None };
+    }
     let mut keys = keys_of(command, args).map(|found| Slot::of(found.key));
     let Some(slot) = keys.next() else { return route_without_keys(command, args, map) };
     let partition = map.partition_of(slot);
