@@ -26,7 +26,7 @@ pub enum OpenError {
     /// One of its partitions.
     #[error(transparent)]
     Partition(#[from] windrow_store::OpenError),
-    /// The helper thread could not be started.
+    /// A helper thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
 }

@@ -27,7 +27,7 @@ pub(crate) struct Gate {
 struct State {
     flushing: bool,
     committed: Lsn,
-    /// Counts the results of the helper thread.
+    /// Counts the results of the helper threads.
     events: u64,
     /// Why the last segment could not be prepared.
     refusal: Option<Arc<PrepareError>>,
@@ -124,12 +124,12 @@ impl Gate {
         self.lock().end.clone().map_or(Ok(()), Err)
     }
 
-    /// How many results of the helper thread there have been. Ask before looking at the partition.
+    /// How many results of the helper threads there have been. Ask before looking at the partition.
     pub(crate) fn events(&self) -> u64 {
         self.lock().events
     }
 
-    /// There was a result of the helper thread.
+    /// There was a result of a helper thread.
     pub(crate) fn event(&self, refusal: Option<PrepareError>) {
         let mut state = self.lock();
         state.events += 1;
@@ -138,7 +138,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Waits for a result of the helper thread after the first `seen`.
+    /// Waits for a result of a helper thread after the first `seen`.
     pub(crate) fn wait_event(&self, seen: u64) -> Result<(), ReadError> {
         let mut state = self.lock();
         while state.events == seen {

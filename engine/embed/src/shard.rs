@@ -1,6 +1,6 @@
 //! One partition, shared by many threads.
 //!
-//! Locks, in the order in which they are taken: the partition, then the helper thread's queue; the gate is taken
+//! Locks, in the order in which they are taken: the partition, then the helper threads' queue; the gate is taken
 //! alone. No lock is held while anything is flushed or prepared.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -310,7 +310,7 @@ impl Shard {
         Ok(committed.unwrap_or_else(|| self.gate.committed()))
     }
 
-    /// Gives the helper thread what the partition asks for.
+    /// Gives the helper threads what the partition asks for.
     fn submit_actions(&self, partition: &mut Partition<MappedSegment>) {
         let Some(Writer { dir, fill, background, .. }) = &self.writer else { return };
         while let Some(action) = partition.poll_action() {
@@ -323,7 +323,7 @@ impl Shard {
         }
     }
 
-    /// Takes in what the helper thread has done. Called on that thread.
+    /// Takes in what the helper threads have done. Called on those threads.
     fn take_results(&self) {
         let Some(Writer { background, .. }) = &self.writer else { return };
         let next = || background.lock().unwrap_or_else(PoisonError::into_inner).poll();

@@ -65,7 +65,8 @@ impl Windrow {
         let Some(map) = PartitionMap::new(data_dir.identity().partitions) else {
             unreachable!("an identity has one to 1024 partitions")
         };
-        let background = if options.read_only { None } else { Some(Background::start().map_err(OpenError::Thread)?) };
+        let background =
+            if options.read_only { None } else { Some(Background::start(&[]).map_err(OpenError::Thread)?) };
         let mut shards = Vec::new();
         let mut reports = Vec::new();
         for id in (0..map.count()).map(windrow_core::types::PartitionId::new) {

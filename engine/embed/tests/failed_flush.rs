@@ -97,7 +97,7 @@ fn after_a_failed_flush_nothing_is_confirmed_and_the_next_opening_believes_the_d
     let options = Options::new().segment_len(256 << 10).segments_ahead(1).fill(FillMode::Write4K);
     let db = options.open(&path).unwrap();
     db.put("before", vec![1; 10_000]).unwrap();
-    // The helper thread is done with the segment ahead, and everything it wrote is on the disk.
+    // The helper threads are done with the segment ahead, and everything it wrote is on the disk.
     while db.stats().unwrap().partitions[0].partition.segments_prepared == 0 {
         std::thread::yield_now();
     }

@@ -204,7 +204,7 @@ fn copy_tree(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_tree(&entry.path(), &target);
         } else {
-            // The helper thread may have renamed or removed a temporary file meanwhile.
+            // A helper thread may have renamed or removed a temporary file meanwhile.
             match fs::copy(entry.path(), target) {
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

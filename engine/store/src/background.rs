@@ -1,7 +1,10 @@
-//! The helper thread that does what takes long: making segments and writing superblocks.
+//! The helper threads that do what takes long: making segments and writing superblocks.
 //!
-//! One thread for all partitions of a process. Whoever owns partitions has a [`BackgroundClient`]: jobs go in, results
-//! come back through the client's own queue, and a callback wakes the owner. Jobs are done in the order given.
+//! One pair of threads for all partitions of a process: one writes superblocks, the other does everything else, because
+//! what waits for a superblock, such as a vote, must not wait for the filling of a whole segment first. Whoever owns
+//! partitions has a [`BackgroundClient`]: jobs go in, results come back through the client's own queue, and a callback
+//! wakes the owner. Each thread does its jobs in the order given. Nothing relies on an order between the two: whoever
+//! wants one waits for the result of the first.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,7 +20,7 @@ use crate::files::FileError;
 use crate::fill::FillMode;
 use crate::partition_dir::PartitionDir;
 use crate::segment::{MappedSegment, PrepareError, SegmentView};
-use crate::urgent::leave_the_core;
+use crate::urgent::move_to;
 
 /// Something to be done.
 #[derive(Debug)]
@@ -179,72 +182,92 @@ struct Order {
     wake: Arc<Wake>,
 }
 
-/// The helper thread. It ends when this and all clients are gone; dropping this waits for that.
+/// Where orders go in, one queue for each helper thread.
+#[derive(Clone, Debug)]
+struct Queues {
+    superblocks: Sender<Order>,
+    others: Sender<Order>,
+}
+
+/// The helper threads. They end when this and all clients are gone; dropping this waits for that.
 #[derive(Debug)]
 pub struct Background {
-    orders: Option<Sender<Order>>,
-    thread: Option<JoinHandle<()>>,
+    queues: Option<Queues>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Background {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
-    /// It may run on every core that the process's main thread may run on, whichever core the caller is pinned to:
-    /// a busy shard must not starve the making of its next segment.
+    /// They may run on these `cores`, or if there are none on every core that the process's main thread may run on,
+    /// whichever core the caller is pinned to: a busy shard must not starve the making of its next segment, nor be
+    /// interrupted by it where there are cores without shards.
     ///
     /// # Errors
     /// If the system refuses another thread.
-    pub fn start() -> std::io::Result<Self> {
-        let (orders, queue) = channel::<Order>();
-        let run = move || {
-            leave_the_core();
-            while let Ok(Order { job, results, wake }) = queue.recv() {
-                // An owner that is gone does not want the result; a segment made for it is found at the next opening.
-                let _gone = results.send(perform(job));
-                wake();
-            }
-        };
-        let thread = std::thread::Builder::new().name("windrow-background".to_owned()).spawn(run)?;
-        Ok(Self { orders: Some(orders), thread: Some(thread) })
+    pub fn start(cores: &[usize]) -> std::io::Result<Self> {
+        let (superblocks, of_superblocks) = channel();
+        let (others, of_others) = channel();
+        let mut background = Self { queues: Some(Queues { superblocks, others }), threads: Vec::new() };
+        for (name, queue) in [("windrow-superblock", of_superblocks), ("windrow-background", of_others)] {
+            let cores = cores.to_vec();
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&cores, &queue))?;
+            background.threads.push(thread);
+        }
+        Ok(background)
     }
 
-    /// A queue of jobs and results. `wake` is called from the helper thread after each result.
+    /// A queue of jobs and results. `wake` is called from a helper thread after each result.
     ///
     /// # Panics
-    /// Never: the thread runs as long as this lives.
+    /// Never: the threads run as long as this lives.
     pub fn client(&self, wake: impl Fn() + Send + Sync + 'static) -> BackgroundClient {
-        let orders = self.orders.clone().unwrap_or_else(|| unreachable!("taken only when dropped"));
+        let queues = self.queues.clone().unwrap_or_else(|| unreachable!("taken only when dropped"));
         let (results, done) = channel();
-        BackgroundClient { orders, results, done, wake: Arc::new(wake) }
+        BackgroundClient { queues, results, done, wake: Arc::new(wake) }
+    }
+}
+
+/// What a helper thread does until everybody who could order something is gone.
+fn work(cores: &[usize], queue: &Receiver<Order>) {
+    move_to(cores);
+    while let Ok(Order { job, results, wake }) = queue.recv() {
+        // An owner that is gone does not want the result; a segment made for it is found at the next opening.
+        let _gone = results.send(perform(job));
+        wake();
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
+        self.queues = None;
+        for thread in self.threads.drain(..) {
             // It panics nowhere; and if it did, the panic has been reported by itself.
             let _panicked = thread.join();
         }
     }
 }
 
-/// One owner's side of the helper thread. Drop it before the [`Background`].
+/// One owner's side of the helper threads. Drop it before the [`Background`].
 pub struct BackgroundClient {
-    orders: Sender<Order>,
+    queues: Queues,
     results: Sender<Done>,
     done: Receiver<Done>,
     wake: Arc<Wake>,
 }
 
 impl BackgroundClient {
-    /// Gives the helper thread a job; never blocks. Each partition has at most one job of each kind under way at a
-    /// time, because the core asks for no more, so the queue is bounded by the partitions.
+    /// Gives a helper thread a job; never blocks. Each partition has at most one job of each kind under way at a
+    /// time, because the core asks for no more, so the queues are bounded by the partitions.
     pub fn submit(&self, job: Job) {
+        let queue = match &job {
+            Job::WriteSuperblock { .. } => &self.queues.superblocks,
+            _ => &self.queues.others,
+        };
         let order = Order { job, results: self.results.clone(), wake: Arc::clone(&self.wake) };
-        // The thread runs until every sender is gone, and this is one.
-        let sent = self.orders.send(order);
-        assert!(sent.is_ok(), "the helper thread ended early");
+        // The threads run until every sender is gone, and this is one.
+        let sent = queue.send(order);
+        assert!(sent.is_ok(), "a helper thread ended early");
     }
 
     /// The next result, if there is one; never blocks.

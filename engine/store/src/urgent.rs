@@ -3,11 +3,18 @@
 use std::io;
 use std::mem::size_of;
 
+use rustix::process::getpid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 /// The shortest turn that Linux grants, in nanoseconds.
 const SHORTEST_TURN: u64 = 100_000;
 
-/// Makes the calling thread one that only flushes: it may run wherever the process's main thread may, and where the
-/// system permits it (`CAP_SYS_NICE`, or an `RLIMIT_RTPRIO` of at least 1) it goes before ordinary threads.
+/// Makes the calling thread one that only flushes: it may run on these `cores`, or wherever the process's main thread
+/// may if there are none, and where the system permits it (`CAP_SYS_NICE`, or an `RLIMIT_RTPRIO` of at least 1) it goes
+/// before ordinary threads.
+///
+/// A thread of that priority stays on the core that it ran on last, whoever runs there. So where there are cores without
+/// shards, name them.
 ///
 /// A flush is a few microseconds of work between waits for the disk. Next to a busy shard an ordinary thread waits
 /// for the processor after each of these waits until the shard sleeps or a tick is over: measured with a shard and its
@@ -15,8 +22,8 @@ const SHORTEST_TURN: u64 = 100_000;
 ///
 /// # Errors
 /// What the system said to the priority. The thread then flushes as an ordinary one, with [short turns](take_short_turns).
-pub fn become_flush_thread() -> io::Result<()> {
-    leave_the_core();
+pub fn become_flush_thread(cores: &[usize]) -> io::Result<()> {
+    move_to(cores);
     let lowest = libc::sched_param { sched_priority: 1 };
     // SAFETY: the structure outlives the call, which only reads it; 0 names the calling thread.
     if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) } == 0 {
@@ -63,11 +70,14 @@ fn scheduling() -> io::Result<libc::sched_attr> {
     Ok(attributes)
 }
 
-/// Lets this thread run wherever the process's main thread may. Failing only costs speed.
-pub(crate) fn leave_the_core() {
-    let main = rustix::process::getpid();
-    if let Ok(cores) = rustix::thread::sched_getaffinity(Some(main)) {
-        let _refused = rustix::thread::sched_setaffinity(None, &cores);
+/// Lets this thread run on these `cores`, or wherever the process's main thread may if there are none. Failing only costs
+/// speed.
+pub(crate) fn move_to(cores: &[usize]) {
+    let mut set = CpuSet::new();
+    cores.iter().filter(|&&core| core < CpuSet::MAX_CPU).for_each(|&core| set.set(core));
+    let wanted = if set.count() == 0 { sched_getaffinity(Some(getpid())) } else { Ok(set) };
+    if let Ok(wanted) = wanted {
+        let _refused = sched_setaffinity(None, &wanted);
     }
 }
 

@@ -154,8 +154,9 @@ fn serve_parts<B: StandsBy>(
     let identity = identity(&data_dir, &listeners, &owners)?;
     let map = identity.partitions;
     let node = Arc::new(Node::new(configured, identity, cpus.len())?);
+    let spare = workers.without(&cpus);
     let background =
-        Background::start().map_err(|source| ServeError::System { step: "start the helper thread", source })?;
+        Background::start(&spare).map_err(|source| ServeError::System { step: "start the helper threads", source })?;
     let signals =
         watch_signals(&common, &node).map_err(|source| ServeError::System { step: "watch signals", source })?;
     let standby = prepare(&common, cpus.len())?;
@@ -169,7 +170,7 @@ fn serve_parts<B: StandsBy>(
         partitions: reports,
         leader: standby.leader(),
     };
-    let shared = Shared { common: Arc::clone(&common), node: Arc::clone(&node), owners, map, workers };
+    let shared = Shared { common: Arc::clone(&common), node: Arc::clone(&node), owners, map, workers, spare };
     let seeds = seeds(
         &common,
         cpus,
@@ -207,6 +208,8 @@ struct Shared {
     owners: Vec<usize>,
     map: PartitionMap,
     workers: CpuSet,
+    /// The cpus that no core of this node is pinned to, for its other threads; perhaps none.
+    spare: Vec<usize>,
 }
 
 /// Runs the cores to their end.
@@ -270,12 +273,13 @@ fn start_core(
     let places = places(&shared.owners, core);
     let map = shared.map;
     let workers = shared.workers.clone();
+    let spare = shared.spare.clone();
     let draw = random_bytes().map_err(|source| ServeError::System { step: "read random bytes", source })?;
     let draw = u64::from_ne_bytes(draw) | 1;
     let main = move || async move {
         let ring = Ring::new(&workers, common.waker(core).eventfd());
         let waking = Arc::clone(&common);
-        let flusher = Flusher::start(&format!("windrow-flush-{core}"), move || waking.waker(core).wake());
+        let flusher = Flusher::start(&format!("windrow-flush-{core}"), spare, move || waking.waker(core).wake());
         let ended = match (ring, flusher) {
             (Err(error), _) => Err(ServeError::Ring(error)),
             (_, Err(source)) => Err(ServeError::System { step: "start a thread that flushes", source }),

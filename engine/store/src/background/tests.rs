@@ -23,50 +23,96 @@ fn superblock(generation: u64) -> Superblock {
     }
 }
 
+fn partition_dir(place: &std::path::Path) -> Arc<PartitionDir> {
+    std::fs::write(place.join(SUPERBLOCK_FILE), new_superblock_file(&superblock(1))).unwrap();
+    Arc::new(PartitionDir::open(place, PartitionId::new(5), true).unwrap())
+}
+
 #[test]
-fn results_come_back_in_order_each_with_a_wake() {
+fn segments_come_back_in_order_each_with_a_wake() {
     let place = tempfile::tempdir().unwrap();
-    std::fs::write(place.path().join(SUPERBLOCK_FILE), new_superblock_file(&superblock(1))).unwrap();
-    let dir = Arc::new(PartitionDir::open(place.path(), PartitionId::new(5), true).unwrap());
-    let background = Background::start().unwrap();
+    let dir = partition_dir(place.path());
+    let background = Background::start(&[]).unwrap();
     let (wakes, woken) = channel();
     let client = background.client(move || wakes.send(()).unwrap());
     let prepare =
         |base| Job::Prepare { dir: Arc::clone(&dir), base: Lsn::new(base), len: 4096, fill: FillMode::Write4K };
-    client.submit(prepare(4096));
-    client.submit(Job::WriteSuperblock { dir: Arc::clone(&dir), superblock: superblock(2) });
-    client.submit(prepare(4096));
+    for base in [4096, 8192, 4096] {
+        client.submit(prepare(base));
+    }
     for _ in 0..3 {
         woken.recv().unwrap();
     }
-    match client.poll() {
-        Some(Done::Prepared { partition, base, segment }) => {
-            assert_eq!((partition.get(), base.get(), segment.base().get()), (5, 4096, 4096));
+    for expected in [4096, 8192] {
+        match client.poll() {
+            Some(Done::Prepared { partition, base, segment }) => {
+                assert_eq!((partition.get(), base.get(), segment.base().get()), (5, expected, expected));
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
-    assert!(matches!(client.poll(), Some(Done::SuperblockWritten { generation: 2, .. })));
     assert!(matches!(client.poll(), Some(Done::PrepareFailed { error: PrepareError::Exists { .. }, .. })));
     assert!(client.poll().is_none());
-    assert_eq!(dir.read_superblock().unwrap(), superblock(2));
 }
 
 #[test]
-fn the_thread_may_run_where_the_process_may_though_its_starter_is_pinned() {
+fn a_superblock_does_not_wait_for_the_making_of_segments() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = partition_dir(place.path());
+    let background = Background::start(&[]).unwrap();
+    // The one that makes segments is held back in its first wake until the end.
+    let (go, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let (wakes, woken) = channel();
+    let client = background.client(move || {
+        let name = std::thread::current().name().map(str::to_owned);
+        wakes.send(()).unwrap();
+        if name.as_deref() == Some("windrow-background") {
+            let _ended = gate.lock().unwrap().recv();
+        }
+    });
+    let dir_of = || Arc::clone(&dir);
+    client.submit(Job::Prepare { dir: dir_of(), base: Lsn::new(4096), len: 4096, fill: FillMode::Write4K });
+    woken.recv().unwrap();
+    assert!(matches!(client.poll(), Some(Done::Prepared { .. })));
+    client.submit(Job::Prepare { dir: dir_of(), base: Lsn::new(8192), len: 4096, fill: FillMode::Write4K });
+    for generation in [2, 3] {
+        client.submit(Job::WriteSuperblock { dir: dir_of(), superblock: superblock(generation) });
+        woken.recv().unwrap();
+        assert!(
+            matches!(client.poll(), Some(Done::SuperblockWritten { generation: written, .. }) if written == generation)
+        );
+    }
+    assert_eq!(dir.read_superblock().unwrap(), superblock(3));
+    drop(go);
+    woken.recv().unwrap();
+    assert!(matches!(client.poll(), Some(Done::Prepared { .. })));
+}
+
+#[test]
+fn the_threads_may_run_where_the_process_may_or_is_asked_though_their_starter_is_pinned() {
     let everywhere = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())).unwrap();
+    let cores: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| everywhere.is_set(core)).collect();
+    let first = cores[0];
+    let last = *cores.last().unwrap();
     let pinned = std::thread::spawn(move || {
-        let first = (0..rustix::thread::CpuSet::MAX_CPU).find(|&core| everywhere.is_set(core)).unwrap();
         let mut one = rustix::thread::CpuSet::new();
         one.set(first);
         rustix::thread::sched_setaffinity(None, &one).unwrap();
-        let background = Background::start().unwrap();
-        let (cores, seen) = channel();
-        let client = background.client(move || cores.send(rustix::thread::sched_getaffinity(None).unwrap()).unwrap());
-        let place = tempfile::tempdir().unwrap();
-        std::fs::write(place.path().join(SUPERBLOCK_FILE), new_superblock_file(&superblock(1))).unwrap();
-        let dir = Arc::new(PartitionDir::open(place.path(), PartitionId::new(5), true).unwrap());
-        client.submit(Job::WriteSuperblock { dir, superblock: superblock(2) });
-        assert_eq!(seen.recv().unwrap(), everywhere);
+        let seen = |asked: &[usize]| {
+            let background = Background::start(asked).unwrap();
+            let (cores, seen) = channel();
+            let client =
+                background.client(move || cores.send(rustix::thread::sched_getaffinity(None).unwrap()).unwrap());
+            let place = tempfile::tempdir().unwrap();
+            let dir = partition_dir(place.path());
+            client.submit(Job::WriteSuperblock { dir, superblock: superblock(2) });
+            seen.recv().unwrap()
+        };
+        assert_eq!(seen(&[]), everywhere);
+        let mut only_last = rustix::thread::CpuSet::new();
+        only_last.set(last);
+        assert_eq!(seen(&[last]), only_last);
     });
     pinned.join().unwrap();
 }

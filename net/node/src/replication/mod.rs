@@ -1,5 +1,5 @@
 //! Driving the replicas of one core: between the state machine of each partition (`windrow_core::replication`), the
-//! partition itself, the store's helper thread, and the connections with peers.
+//! partition itself, the store's helper threads, and the connections with peers.
 //!
 //! Owns the state machines; everything that they ask for is done by the core's engine (`shard/replicate.rs`), which
 //! drains them after every message, flush and finished job, and once a round. Invariants: whatever they tell is done

@@ -41,6 +41,11 @@ impl CpuSet {
         (0..RustixCpuSet::MAX_CPU).filter(|&cpu| self.0.is_set(cpu))
     }
 
+    /// The numbers of those that are not among `others`.
+    pub fn without(&self, others: &[usize]) -> Vec<usize> {
+        self.numbers().filter(|cpu| !others.contains(cpu)).collect()
+    }
+
     fn to_libc(&self) -> libc::cpu_set_t {
         // SAFETY: a cpu_set_t is an array of integers, for which zero is a value.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -111,6 +116,15 @@ mod tests {
             if count <= errors { Err(io::Error::from_raw_os_error(errno)) } else { Ok(()) }
         });
         (count, made.map_err(|error| error.raw_os_error()))
+    }
+
+    #[test]
+    fn spare_cpus_are_those_that_nobody_is_pinned_to() {
+        let mut set = RustixCpuSet::new();
+        [0, 2, 3].into_iter().for_each(|cpu| set.set(cpu));
+        let all = CpuSet(set);
+        assert_eq!(all.without(&[0, 3, 9]), [2]);
+        assert!(all.without(&[0, 2, 3]).is_empty());
     }
 
     #[test]

@@ -53,12 +53,12 @@ pub(crate) struct Flusher<F> {
 }
 
 impl<F: Flush> Flusher<F> {
-    /// Starts the thread. It calls `wake` after each flush.
-    pub(crate) fn start(name: &str, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+    /// Starts the thread, on one of these `cores` if there are any. It calls `wake` after each flush.
+    pub(crate) fn start(name: &str, cores: Vec<usize>, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (orders, incoming) = RingBuffer::new(UNDER_WAY_MAX);
         let (outgoing, done) = RingBuffer::new(UNDER_WAY_MAX);
         let run = move || {
-            if let Err(error) = become_flush_thread() {
+            if let Err(error) = become_flush_thread(&cores) {
                 tracing::debug!(%error, "flushes run at the priority of ordinary threads");
             }
             run(incoming, outgoing, &wake);
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn flushes_are_reported_in_order_with_the_first_error() {
         let (woken, wakes) = channel();
-        let mut flusher = Flusher::start("test-flush", move || woken.send(()).unwrap()).unwrap();
+        let mut flusher = Flusher::start("test-flush", Vec::new(), move || woken.send(()).unwrap()).unwrap();
         let flushed: Vec<_> = (0..4).map(|_| Arc::new(AtomicBool::new(false))).collect();
         let probe = |at: usize, fails| Probe { fails, flushed: Arc::clone(&flushed[at]) };
         flusher.submit(7, vec![probe(0, false)]);
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn what_was_submitted_is_done_before_the_thread_ends() {
         let flushed = Arc::new(AtomicBool::new(false));
-        let mut flusher = Flusher::start("test-flush", || {}).unwrap();
+        let mut flusher = Flusher::start("test-flush", Vec::new(), || {}).unwrap();
         flusher.submit(1, vec![Probe { fails: false, flushed: Arc::clone(&flushed) }]);
         drop(flusher);
         assert!(flushed.load(Ordering::SeqCst));

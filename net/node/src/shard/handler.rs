@@ -78,7 +78,7 @@ pub(crate) trait Handler {
     /// Wakes the connection when the next flush of `partition` that can bring its committed watermark to `end` is done.
     fn wait(&mut self, conn: ConnId, partition: PartitionId, end: Lsn);
 
-    /// Does what has come from elsewhere: other cores, the helper thread. Returns whether there was anything.
+    /// Does what has come from elsewhere: other cores, the helper threads. Returns whether there was anything.
     fn run(&mut self, clients: &mut Clients, now: Now) -> bool;
 
     /// Starts the flushes that are due. A small one may wait while the core is `busy` with input.

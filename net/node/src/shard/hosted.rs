@@ -351,7 +351,7 @@ impl Hosted {
         answered.extend(ready);
     }
 
-    /// Hands the helper thread what the partition asks for.
+    /// Hands the helper threads what the partition asks for.
     pub(crate) fn submit_jobs(&mut self, background: &BackgroundClient) {
         let Some(writer) = &self.writer else { return };
         while let Some(action) = self.partition.poll_action() {
@@ -363,7 +363,7 @@ impl Hosted {
         }
     }
 
-    /// Takes what the helper thread has done, and resumes who waited for it.
+    /// Takes what the helper threads have done, and resumes who waited for it.
     pub(crate) fn job_done(&mut self, done: Done, clients: &mut Clients, metrics: &NodeMetrics) {
         match done {
             Done::Prepared { base, segment, .. } => {

@@ -37,7 +37,7 @@ impl Server {
             let ring = Ring::new(&cpus, eventfd.as_fd()).unwrap();
             let stub = Stub::new(limits, handler_stop, password);
             let woken = eventfd.try_clone().unwrap();
-            let flusher = Flusher::start("test", move || {
+            let flusher = Flusher::start("test", Vec::new(), move || {
                 rustix::io::write(&woken, &1_u64.to_ne_bytes()).unwrap();
             });
             Driver::new(ring, vec![listener], flusher.unwrap(), stub).run().await.unwrap().closed

@@ -89,7 +89,7 @@ fn io_uring(findings: &mut Vec<Finding>) {
 
 fn flush_priority() -> Finding {
     // Asked on a thread of its own, which ends with the answer.
-    match std::thread::spawn(become_flush_thread).join() {
+    match std::thread::spawn(|| become_flush_thread(&[])).join() {
         Ok(Ok(())) => Finding::good("flushes", "go before ordinary threads"),
         Ok(Err(error)) => Finding::warning(
             "flushes",
