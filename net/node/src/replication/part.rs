@@ -39,8 +39,8 @@ pub(crate) struct Part {
     /// Who sent the message that is being handled.
     pub(crate) speaker: Option<ReplicaId>,
     pub(crate) receiving: Option<Receiving>,
-    /// Whose range stopped for want of room.
-    pub(crate) stopped: Option<ReplicaId>,
+    /// Whose ranges stopped for want of room: more than one where the leader changes meanwhile.
+    pub(crate) stopped: Vec<ReplicaId>,
     /// What arrives is thrown away for want of room, and the leader sends no more.
     pub(crate) lacks_room: bool,
     /// Memory for what a range has completed.
@@ -79,7 +79,7 @@ impl Part {
             replica,
             speaker: None,
             receiving: None,
-            stopped: None,
+            stopped: Vec::new(),
             lacks_room: false,
             verified: Vec::new(),
             leads: None,
@@ -165,7 +165,14 @@ impl Part {
     /// Whatever of a range has not arrived from `peer` does not come any more.
     pub(crate) fn end_range_of(&mut self, peer: ReplicaId) {
         self.receiving.take_if(|range| range.peer == peer);
-        self.stopped.take_if(|stopped| *stopped == peer);
+        self.stopped.retain(|stopped| *stopped != peer);
+    }
+
+    /// Nothing more is received from `peer` before it is asked to go on.
+    pub(crate) fn stop_range_of(&mut self, peer: ReplicaId) {
+        if !self.stopped.contains(&peer) {
+            self.stopped.push(peer);
+        }
     }
 
     /// Says in the log which followers have begun or ceased to get what is appended.
@@ -186,5 +193,45 @@ impl Part {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windrow_core::codec::Chain;
+    use windrow_core::replication::{CommitRule, Config, LogState, Moment, Promised};
+    use windrow_core::types::ClusterId;
+
+    use super::*;
+
+    fn part() -> Part {
+        let ids = || (1..=3).map(ReplicaId::new);
+        let config = Config {
+            cluster: ClusterId([1; 16]),
+            partition: PartitionId::new(0),
+            id: ReplicaId::new(3),
+            voters: ids().collect(),
+            learners: Vec::new(),
+            rule: CommitRule::Quorum,
+            window_len: 16 << 20,
+            heartbeat_ms: 100,
+            lease_ms: 1_000,
+            lease_margin_ms: 100,
+            retry_ms: 300,
+        };
+        let log = LogState::empty(Chain::new(0));
+        Part::new(Replica::new(config, log, Promised::default(), Moment::new(1)).unwrap(), None)
+    }
+
+    /// The range of the next leader can stop for want of room before the one before it has been asked to go on: were it
+    /// forgotten, nothing would ever be received from there again.
+    #[test]
+    fn everybody_whose_range_stopped_is_asked_to_go_on() {
+        let mut part = part();
+        let [old, new] = [1, 2].map(ReplicaId::new);
+        [old, new, old].into_iter().for_each(|peer| part.stop_range_of(peer));
+        assert_eq!(part.stopped, [old, new]);
+        part.end_range_of(old);
+        assert_eq!(part.stopped, [new], "its connection is gone");
     }
 }

@@ -110,7 +110,7 @@ impl<S: ServerCommands> Host for OnCore<'_, S> {
             Ok(room) => Room::Into(room),
             // It takes a moment. Whatever else this peer says waits as long, heartbeats included.
             Err(ReceiveError::NotReady) => {
-                part.stopped = Some(peer);
+                part.stop_range_of(peer);
                 filling.awaited();
                 Room::Wait
             }

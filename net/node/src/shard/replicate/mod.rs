@@ -27,8 +27,8 @@ impl<S: ServerCommands> Engine<S> {
         let Some(mut replicas) = self.parts.replicas.take() else { return };
         let room = std::mem::take(&mut replicas.room_again);
         for at in 0..replicas.parts.len() {
-            if room && let Some(peer) = replicas.parts[at].stopped.take() {
-                out.resume(peer);
+            if room {
+                replicas.parts[at].stopped.drain(..).for_each(|peer| out.resume(peer));
             }
             if replicas.parts[at].lacks_room && self.parts.hosted[at].partition.log().prepared_count() > 0 {
                 replicas.parts[at].lacks_room = false;
