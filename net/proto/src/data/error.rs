@@ -46,6 +46,12 @@ pub enum DataError {
     /// A value would become longer than a client may send or be sent.
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     StringLength,
+    /// A reply would become longer than may wait for a client.
+    #[error("ERR the reply is longer than the {max} bytes that may wait for a client: nothing was done; ask for less")]
+    ReplyLength {
+        /// Bytes that may wait.
+        max: usize,
+    },
     /// The command does not take so many arguments.
     #[error("ERR wrong number of arguments for '{command}' command")]
     Arity {

@@ -62,6 +62,8 @@ pub struct Ctx {
     pub protocol: Protocol,
     /// GET leaves a value of so many bytes or more in the log, for the caller to send from there.
     pub large_len_min: usize,
+    /// A reply of more bytes is not put together: nobody would get it.
+    pub reply_len_max: usize,
     map: PartitionMap,
     scratch: Vec<u8>,
 }
@@ -75,6 +77,7 @@ impl Ctx {
             draw: 0,
             protocol: Protocol::Resp2,
             large_len_min: LARGE_VALUE_LEN_DEFAULT,
+            reply_len_max: usize::MAX,
             map,
             scratch: Vec::new(),
         }
@@ -132,6 +135,8 @@ pub fn execute<M: SegmentMemory>(
         wait: Lsn::ZERO,
         large_len_min: ctx.large_len_min,
         large: None,
+        reply_start: start,
+        reply_len_max: ctx.reply_len_max,
     };
     let Some(flow) = dispatch(&mut run).or_else(|| whole::dispatch(&mut run, ctx.map, ctx.draw)) else {
         return Outcome::NotData;

@@ -34,6 +34,10 @@ pub(super) struct Run<'a, K> {
     /// Values from this length on are left in the log for the caller to send.
     pub(super) large_len_min: usize,
     pub(super) large: Option<LogRange>,
+    /// Where the reply starts in its buffer.
+    pub(super) reply_start: usize,
+    /// A longer reply is not put together.
+    pub(super) reply_len_max: usize,
 }
 
 impl<'a, K: Keyspace> Run<'a, K> {
@@ -100,6 +104,12 @@ impl<'a, K: Keyspace> Run<'a, K> {
         let found = read(self.keys, &mut self.wait, key)?;
         self.scratch.extend_from_slice(found.value);
         Some(found.expires_at)
+    }
+
+    /// Refuses a reply that has become too long.
+    pub(super) fn check_reply(&mut self) -> Flow {
+        let (len, max) = (self.reply.buffer().len() - self.reply_start, self.reply_len_max);
+        if len > max { Err(DataError::ReplyLength { max }.into()) } else { Ok(()) }
     }
 
     /// Replies with the value of `key`, or with nothing; says whether there is one, and its expiry.

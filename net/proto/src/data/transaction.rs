@@ -3,9 +3,9 @@
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 use windrow_core::{
-    log::SegmentMemory,
+    log::{RoomError, SegmentMemory},
     partition::{AppendError, Change, Op, Partition},
-    types::{KeyHash, Lsn, UnixMillis},
+    types::{KeyHash, Lsn, UnixMillis, limits::record_len_max},
 };
 
 use super::{
@@ -74,10 +74,16 @@ pub fn execute_transaction<'a, 'w, M: SegmentMemory>(
             return Outcome::Done { wait };
         }
     }
-    let mut staged = Staged { partition: &mut *partition, now: ctx.now, changes: BTreeMap::new() };
+    let mut staged = Staged { partition: &mut *partition, now: ctx.now, changes: BTreeMap::new(), len: 0 };
     Encoder::new(out, ctx.protocol).array(commands.len());
     for (command, args) in commands {
         wait = wait.max(run_staged(ctx, &mut staged, command, args, other, out));
+        let max = ctx.reply_len_max;
+        if out.len() - start > max {
+            out.truncate(start);
+            Encoder::new(out, ctx.protocol).error_fmt(format_args!("{}", DataError::ReplyLength { max }));
+            return Outcome::Done { wait: wait.min(partition.appended()) };
+        }
     }
     match staged.commit() {
         Ok(end) => match partition.settle(ctx.now, wait.max(end)) {
@@ -122,6 +128,8 @@ fn run_staged<'a, M: SegmentMemory>(
         wait: Lsn::ZERO,
         large_len_min: usize::MAX,
         large: None,
+        reply_start: start,
+        reply_len_max: ctx.reply_len_max,
     };
     let flow = if is_allowed_in_transaction(command) {
         dispatch(&mut run).unwrap_or_else(|| {
@@ -141,11 +149,14 @@ fn run_staged<'a, M: SegmentMemory>(
 
 /// A partition below changes that are not written yet.
 ///
-/// Invariant: staging never fails, so a command in a transaction is never asked to run again by itself.
+/// Invariant: staging never fails, so a command in a transaction is never asked to run again by itself. What is more than
+/// two records can hold is not kept, and then nothing is written in the end.
 struct Staged<'p, M> {
     partition: &'p mut Partition<M>,
     now: UnixMillis,
     changes: BTreeMap<Box<[u8]>, Staging>,
+    /// Bytes of the keys and values of all changes; or of so many of them that they are too much.
+    len: usize,
 }
 
 struct Staging {
@@ -157,6 +168,12 @@ struct Staging {
 struct Value {
     bytes: Box<[u8]>,
     expires_at: Option<UnixMillis>,
+}
+
+impl Staging {
+    fn value_len(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.bytes.len())
+    }
 }
 
 impl<M: SegmentMemory> Keyspace for Staged<'_, M> {
@@ -185,6 +202,14 @@ impl<M: SegmentMemory> Keyspace for Staged<'_, M> {
 
     fn apply(&mut self, ops: &mut [Op<'_>]) -> Result<Lsn, AppendError> {
         for op in ops {
+            let replaced = self.changes.get(op.key).map_or(0, |before| op.key.len() + before.value_len());
+            let value_len = if let Change::Put { value, .. } = op.change { value.len() } else { 0 };
+            let len = self.len - replaced + op.key.len() + value_len;
+            if self.is_too_much(self.len) || self.is_too_much(len) {
+                self.len = self.len.max(len);
+                continue;
+            }
+            self.len = len;
             let value = match op.change {
                 Change::Put { value, expires_at } => Some(Value { bytes: value.into(), expires_at }),
                 Change::Delete => None,
@@ -200,9 +225,23 @@ impl<M: SegmentMemory> Keyspace for Staged<'_, M> {
 }
 
 impl<M: SegmentMemory> Staged<'_, M> {
+    fn record_len_max(&self) -> u64 {
+        record_len_max(self.partition.log().config().segment_len)
+    }
+
+    /// Whether changes of so many bytes are not kept: a record has room for half of them, and later ones may supersede as
+    /// many again.
+    fn is_too_much(&self, len: usize) -> bool {
+        u64::try_from(len).unwrap_or(u64::MAX) > 2 * self.record_len_max()
+    }
+
     /// Writes all changes as one record; returns its end, or zero where there is nothing to write.
     fn commit(self) -> Result<Lsn, AppendError> {
-        let Self { partition, now, changes } = self;
+        if self.is_too_much(self.len) {
+            let len = u64::try_from(self.len).unwrap_or(u64::MAX);
+            return Err(RoomError::TooLarge { len, max: self.record_len_max() }.into());
+        }
+        let Self { partition, now, changes, .. } = self;
         let mut ops: Vec<Op<'_>> = Vec::with_capacity(changes.len());
         for (key, staging) in &changes {
             let change = match &staging.value {

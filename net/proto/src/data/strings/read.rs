@@ -31,6 +31,7 @@ pub(in crate::data) fn mget<K: Keyspace>(run: &mut Run<'_, K>) -> Flow {
     for bytes in run.args.from(1) {
         let key = run.key_of(bytes)?;
         run.reply_value(key);
+        run.check_reply()?;
     }
     Ok(())
 }

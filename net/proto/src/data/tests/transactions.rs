@@ -102,6 +102,29 @@ fn nothing_is_applied_when_the_record_is_refused() {
     assert_eq!(bench.reply("GET a"), before);
 }
 
+/// Each command is short, and what it would do is long: a transaction takes no more memory than what it may write and
+/// what may wait for its client.
+#[test]
+fn a_transaction_that_comes_to_too_much_is_refused_before_it_does() {
+    let mut bench = Bench::of(0, 1, 4 << 10);
+    bench.line("SET a 1");
+    let lines: Vec<String> = (0..100).map(|key| format!("SETRANGE key{key} 60000000 x")).collect();
+    let lines: Vec<&str> = ["INCR a"].into_iter().chain(lines.iter().map(String::as_str)).collect();
+    let reply = bench.transaction(&[], &lines);
+    assert!(reply.starts_with("-ERR too large: a record of 60"), "{reply}");
+    bench.script("GET a -> \"1\"");
+
+    bench.line(&format!("SET b {}", "v".repeat(1_000)));
+    bench.ctx.reply_len_max = 5_000;
+    let (few, many) = (["MGET b b b b"], ["INCR a", "GET b", "GET b", "GET b", "GET b", "GET b"]);
+    assert!(bench.transaction(&[], &few).starts_with("[[\"vvv"));
+    let refused =
+        "-ERR the reply is longer than the 5000 bytes that may wait for a client: nothing was done; ask for less";
+    assert_eq!(bench.transaction(&[], &many), refused);
+    assert_eq!(bench.reply("MGET b b b b b"), refused);
+    bench.script("GET a -> \"1\"");
+}
+
 #[test]
 fn a_transaction_that_has_to_wait_for_a_segment_is_run_again_as_a_whole() {
     let mut bench = Bench::of(0, 1, 4 << 10);
