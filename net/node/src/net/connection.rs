@@ -6,7 +6,7 @@ use std::time::Instant;
 use windrow_proto::limits::Limits as CommandLimits;
 use windrow_proto::resp::Parser;
 
-use super::limits::{Limits, OUTPUT_LEN_UNAUTHENTICATED_MAX};
+use super::limits::{ENDED_WAITS_WITHIN, Limits, OUTPUT_LEN_UNAUTHENTICATED_MAX};
 use super::output::Output;
 use crate::ring::ConnId;
 use crate::shard::Session;
@@ -148,6 +148,9 @@ impl Connection {
         if self.stalled.is_none() && self.command_began.is_some_and(|since| late(since, limits.command_within)) {
             return Some(Overdue::Deadline);
         }
+        if self.ended && self.stalled == Some(Stalled::Command) && late(self.session.last_active, ENDED_WAITS_WITHIN) {
+            return Some(Overdue::Idle);
+        }
         let idle = output == 0 && self.stalled.is_none();
         match limits.idle_timeout {
             Some(within) if idle && late(self.session.last_active, within) => Some(Overdue::Idle),
@@ -209,6 +212,17 @@ mod tests {
         assert_eq!(after(&mut silent, start, &[0, 3_999, 4_000]), [None, None, Some(Overdue::Idle)]);
         silent.stalled = Some(Stalled::Command);
         assert_eq!(after(&mut silent, start, &[10_000]), [None], "it waits for this side");
+    }
+
+    /// `WAIT 1 0` may wait for ever, and its client be gone without a word but that nothing more comes.
+    #[test]
+    fn who_sends_no_more_is_not_kept_waiting_for_ever() {
+        let start = Instant::now();
+        let mut ended = connection(start);
+        ended.stalled = Some(Stalled::Command);
+        assert_eq!(after(&mut ended, start, &[60_000]), [None]);
+        ended.ended = true;
+        assert_eq!(after(&mut ended, start, &[59_999, 60_000]), [None, Some(Overdue::Idle)]);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub const OUTPUT_LEN_UNAUTHENTICATED_MAX: usize = 1 << 10;
 pub const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 /// A command must be whole within this time after its first byte.
 pub const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+/// Whoever has said that nothing more comes from there, and still waits for a command such as WAIT, is disconnected after
+/// this time: mostly nobody is there any more.
+pub const ENDED_WAITS_WITHIN: Duration = Duration::from_secs(60);
 /// How often deadlines are checked.
 pub const TICK: Duration = Duration::from_millis(100);
 /// Whoever waits until a moment of his own, such as the end of a WAIT, is answered no later than this after it.

@@ -130,7 +130,7 @@ impl<S: ServerCommands> Engine<S> {
     pub(super) fn hash_transaction(&mut self, at: usize, transaction: &Transaction) {
         self.hashes.clear();
         transaction.queued.iter().for_each(|queued| self.add_keys(at, queued.command, queued.args.args()));
-        transaction.watched.iter().for_each(|watched| self.add_key(at, &watched.key));
+        transaction.watched.keys().for_each(|key| self.add_key(at, key));
     }
 
     fn hash_errand(&mut self, at: usize, what: &What) {
@@ -142,7 +142,7 @@ impl<S: ServerCommands> Engine<S> {
                 package.watched.iter().for_each(|(key, _)| self.add_key(at, key));
             }
             What::Watch(keys) => keys.iter().for_each(|key| self.add_key(at, key)),
-            What::Flush | What::Count { .. } => {}
+            What::Flush | What::Count { .. } | What::StopCounting => {}
         }
     }
 

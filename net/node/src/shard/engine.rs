@@ -25,7 +25,7 @@ use super::{Now, Session};
 use crate::metrics::CoreMetrics;
 #[cfg(feature = "shared-memory")]
 use crate::net::Listener;
-use crate::net::{Connection, Limits, Pool, Ticket};
+use crate::net::{Connection, Limits, Pool, Stalled, Ticket};
 #[cfg(feature = "shared-nothing")]
 use crate::peers::{Host, Outbox};
 #[cfg(feature = "shared-nothing")]
@@ -112,7 +112,8 @@ pub(crate) struct Engine<S> {
 
 impl<S: ServerCommands> Engine<S> {
     pub(crate) fn new(parts: EngineParts<S>) -> Self {
-        let ctx = Ctx::new(parts.map);
+        let mut ctx = Ctx::new(parts.map);
+        ctx.reply_len_max = parts.server.limits().output_len_max;
         let settings_version = parts.node.settings_version();
         #[cfg_attr(feature = "shared-nothing", expect(unused_mut, reason = "the other mode needs it"))]
         let mut engine = Self {
@@ -256,6 +257,9 @@ impl<S: ServerCommands> Handler for Engine<S> {
 
     fn closed(&mut self, connection: &mut Connection) {
         self.parts.server.disconnected(&connection.session);
+        if connection.stalled == Some(Stalled::Command) {
+            self.stop_counting(&connection.session, connection.id);
+        }
     }
 
     fn execute(&mut self, connection: &mut Connection, input: &[u8], pool: &mut Pool, now: Now) -> Progress {
@@ -341,6 +345,7 @@ impl<S: ServerCommands> Handler for Engine<S> {
         if version != self.settings_version {
             self.settings_version = version;
             self.policy = policy(&self.parts.node);
+            self.ctx.reply_len_max = self.parts.server.limits().output_len_max;
         }
         for at in 0..self.parts.hosted.len() {
             let (node, server) = (&self.parts.node.metrics, &mut self.parts.server);

@@ -115,7 +115,12 @@ impl<S: ServerCommands> Engine<S> {
                 Done::Answered { result: Outcome::Reply(Vec::new()), spent: ArgsBuf::new(), end }
             }
             What::Count { wait, deadline } => {
-                hosted.count(asker, wait, deadline);
+                hosted.count(asker, conn, wait, deadline);
+                hosted.settle_counts(now.instant, false, &mut self.answered);
+                return true;
+            }
+            What::StopCounting => {
+                hosted.stop_counting_for(asker.core, conn, now.instant);
                 hosted.settle_counts(now.instant, false, &mut self.answered);
                 return true;
             }
@@ -148,7 +153,7 @@ impl<S: ServerCommands> Engine<S> {
             What::Command { command, .. } => command.flags.has(Flags::WRITE),
             What::Transaction(package) => package.writes(),
             What::Watch(_) => false,
-            What::Flush | What::Count { .. } => return Ok(errand),
+            What::Flush | What::Count { .. } | What::StopCounting => return Ok(errand),
         };
         match self.admit(at, writes, errand.access, None, Instant::now()) {
             Ok(()) => Ok(errand),

@@ -7,14 +7,13 @@ use windrow_proto::command::Command;
 use windrow_proto::data::{Gather, split};
 use windrow_proto::resp::{Args, ArgsBuf, Protocol};
 
-use super::Now;
 use super::client::{Client, Step};
 use super::clients::Clients;
 use super::commands::{EveryCore, Finish, ReplicaWait, ServerCommands};
 use super::engine::Engine;
 use super::execute::reply_with;
-use super::transaction::Watched;
 use super::work::{Answer, Asker, Errand, Outcome, Purpose, What};
+use super::{Now, Session};
 use crate::net::Ticket;
 use crate::ring::ConnId;
 use crate::settings::Durability;
@@ -35,7 +34,7 @@ enum Kind {
     /// The results of a task, by core.
     EveryCore { finish: Box<Finish>, pieces: Vec<Option<Box<dyn Any + Send>>> },
     /// The versions of watched keys.
-    Watch { partition: PartitionId, error: Option<Vec<u8>> },
+    Watch { error: Option<Vec<u8>> },
     /// Everything was flushed; the reply was there before.
     Flushes { reply: Vec<u8> },
     /// In how many replicas it is flushed, on the partition where it is in the fewest.
@@ -113,6 +112,17 @@ impl<S: ServerCommands> Engine<S> {
         self.ask_everywhere(client, kind, |_| What::Count { wait, deadline });
     }
 
+    /// A connection is gone that may have waited for replicas: it does so no more. Sent behind what it has asked for.
+    pub(super) fn stop_counting(&mut self, session: &Session, conn: ConnId) {
+        let partitions: Vec<_> = self.served().collect();
+        for partition in partitions {
+            let asker = Asker { core: self.parts.core, purpose: Purpose::Nothing };
+            let (protocol, access, durability) = (session.protocol, session.access, Durability::Commit);
+            let what = What::StopCounting;
+            self.give(Errand { asker, conn, partition, protocol, durability, access, what }, Now::read());
+        }
+    }
+
     /// Gives an errand to every partition that this endpoint serves.
     fn ask_everywhere(&mut self, client: &mut Client<'_>, kind: Kind, what: impl Fn(PartitionId) -> What) {
         let partitions: Vec<_> = self.served().collect();
@@ -133,7 +143,7 @@ impl<S: ServerCommands> Engine<S> {
         let (ticket, silent) = client.expect();
         let protocol = client.session.protocol;
         let durability = self.durability(client.session);
-        let kind = Kind::Watch { partition, error: None };
+        let kind = Kind::Watch { error: None };
         let access = client.session.access;
         let gathering =
             self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing: 1, kind });
@@ -175,6 +185,7 @@ impl<S: ServerCommands> Engine<S> {
                 clients.fulfil(conn, ticket, bytes);
             }
             Purpose::Part { gathering, part } => self.add_part(gathering, part, result, clients, now),
+            Purpose::Nothing => {}
         }
     }
 
@@ -186,12 +197,11 @@ impl<S: ServerCommands> Engine<S> {
                 clients.pool.give_back(bytes);
             }
             (Kind::EveryCore { pieces, .. }, Outcome::Piece(piece)) => pieces[part] = Some(piece),
-            (Kind::Watch { partition, .. }, Outcome::Versions(versions)) => {
+            (Kind::Watch { .. }, Outcome::Versions(versions)) => {
                 if let Some(connection) = clients.slab.get_mut(gathering.conn) {
                     let transaction = connection.session.transaction.get_or_insert_default();
-                    let partition = *partition;
-                    let watched = versions.into_iter().map(|(key, version)| Watched { key, partition, version });
-                    transaction.watched.extend(watched);
+                    transaction.watched_bytes += versions.iter().map(|(key, _)| key.len()).sum::<usize>();
+                    transaction.watched.extend(versions);
                 }
             }
             (Kind::Watch { error, .. }, Outcome::Reply(refusal)) => *error = Some(refusal),

@@ -17,6 +17,7 @@ use super::engine::Engine;
 use super::hosted::Hosted;
 use super::work::{Answer, Asker, Outcome};
 use crate::metrics::CoreMetrics;
+use crate::ring::ConnId;
 #[cfg(feature = "shared-nothing")]
 use crate::role::Role;
 use crate::role::{Access, Address, Refusal, Verdict};
@@ -25,6 +26,8 @@ use crate::role::{Access, Address, Refusal, Verdict};
 #[derive(Debug)]
 pub(super) struct Counting {
     pub(super) asker: Asker,
+    /// The connection of the asking core.
+    pub(super) conn: ConnId,
     pub(super) end: Lsn,
     pub(super) wait: ReplicaWait,
     pub(super) deadline: Instant,
@@ -68,11 +71,19 @@ impl Hosted {
     }
 
     /// Waits until so many replicas have flushed what is appended now.
-    pub(super) fn count(&mut self, asker: Asker, wait: ReplicaWait, deadline: Instant) {
+    pub(super) fn count(&mut self, asker: Asker, conn: ConnId, wait: ReplicaWait, deadline: Instant) {
         self.want_flush();
         let end = self.partition.appended();
-        self.counting.push(Counting { asker, end, wait, deadline });
+        self.counting.push(Counting { asker, conn, end, wait, deadline });
         self.count_due = Some(self.count_due.map_or(deadline, |due| due.min(deadline)));
+    }
+
+    /// That connection is gone: what it waited for so, perhaps for ever, is over now.
+    pub(super) fn stop_counting_for(&mut self, core: usize, conn: ConnId, now: Instant) {
+        for one in self.counting.iter_mut().filter(|one| one.asker.core == core && one.conn == conn) {
+            one.deadline = one.deadline.min(now);
+            self.count_due = Some(self.count_due.map_or(one.deadline, |due| due.min(one.deadline)));
+        }
     }
 
     /// How many wait so.
@@ -205,7 +216,6 @@ mod tests {
 
     use super::*;
     use crate::net::Connection;
-    use crate::ring::ConnId;
     use crate::shard::{Now, Session};
 
     fn connected(clients: &mut Clients) -> ConnId {

@@ -54,4 +54,4 @@ pub(crate) use work::{Asker, Errand, Purpose, What};
 
 pub use commands::{CoreView, Effect, EveryCore, Now, PartitionView, ReplicaWait, ServerCommands};
 pub use session::{ReplyMode, Session, Traffic};
-pub use transaction::{Queued, Transaction, Watched};
+pub use transaction::{Queued, Transaction};

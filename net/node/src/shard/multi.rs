@@ -1,9 +1,11 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
 
+use std::collections::BTreeSet;
+
 use windrow_proto::command::{Command, Flags, Id};
 use windrow_proto::data::{CROSS_SLOT, Outcome as DataOutcome, Route, is_allowed_in_transaction, route};
 use windrow_proto::limits::BULK_LEN_MAX;
-use windrow_proto::resp::{Args, ArgsBuf, Encoder};
+use windrow_proto::resp::{Args, ArgsBuf, Encoder, Span};
 
 use super::UNIT;
 use super::client::{Client, Step};
@@ -17,6 +19,8 @@ use super::work::{Package, What};
 
 /// The most commands of one transaction.
 const COMMANDS_MAX: usize = 65_536;
+/// The most keys that one connection watches.
+const WATCHED_MAX: usize = 65_536;
 
 impl<S: ServerCommands> Engine<S> {
     pub(super) fn transaction_command(
@@ -50,7 +54,7 @@ impl<S: ServerCommands> Engine<S> {
         let command_route = route(command, args, self.parts.map, UNIT);
         let transaction = client.session.transaction.get_or_insert_default();
         let all = transaction.route.and(command_route, UNIT);
-        let bytes = args.from(0).map(<[u8]>::len).sum::<usize>();
+        let bytes = args.from(0).map(|arg| arg.len() + size_of::<Span>()).sum::<usize>();
         let full = transaction.queued.len() >= COMMANDS_MAX || transaction.bytes + bytes > BULK_LEN_MAX;
         let refusal = if !is_allowed_in_transaction(command) {
             Some("ERR Command not allowed inside a transaction")
@@ -114,6 +118,16 @@ impl<S: ServerCommands> Engine<S> {
         Some(client.reply(|encoder| told.write(encoder)))
     }
 
+    /// Whether what was queued may run now: the part of this process may be another one than it was then, and a leader
+    /// may have been paused since.
+    fn admit_transaction(&mut self, at: usize, transaction: &Transaction, client: &mut Client<'_>) -> Result<(), Step> {
+        let Route::One { slot, .. } = transaction.route else { return Ok(()) };
+        if self.parts.hosted[at].role.is_open() {
+            return Ok(());
+        }
+        self.admit_client(at, transaction.writes(), slot, client)
+    }
+
     #[cfg(feature = "shared-memory")]
     #[expect(clippy::unused_self, reason = "the other mode needs it")]
     fn elsewhere(&mut self, _client: &mut Client<'_>, _route: Route) -> Option<Step> {
@@ -132,11 +146,18 @@ impl<S: ServerCommands> Engine<S> {
         if let Some(step) = self.refused_in_transaction(client, command, keys) {
             return step;
         }
+        let transaction = client.session.transaction.get_or_insert_default();
+        // What a key was when it was watched first is what EXEC compares.
+        let fresh: BTreeSet<&[u8]> = args.from(1).filter(|key| !transaction.watched.contains_key(*key)).collect();
+        let bytes = fresh.iter().map(|key| key.len()).sum::<usize>();
+        if transaction.watched.len() + fresh.len() > WATCHED_MAX || transaction.watched_bytes + bytes > BULK_LEN_MAX {
+            return client.reply(|encoder| encoder.error("ERR too many keys are watched: EXEC, DISCARD or UNWATCH"));
+        }
         if !self.has_room(partition, client.id) {
             return Step::Again;
         }
         client.session.transaction.get_or_insert_default().route = all;
-        self.ask_for_versions(client, partition, args.from(1).map(Box::from).collect());
+        self.ask_for_versions(client, partition, fresh.into_iter().map(Box::from).collect());
         Step::Wait
     }
 
@@ -150,6 +171,14 @@ impl<S: ServerCommands> Engine<S> {
             Route::One { partition, .. } => Some((partition, self.place(partition))),
             _ => None,
         };
+        if let Some((_, Place::Here(at))) = place
+            && let Err(step) = self.admit_transaction(at, &transaction, client)
+        {
+            if step == Step::Again {
+                client.session.transaction = Some(transaction);
+            }
+            return step;
+        }
         let can_start = match place {
             Some((_, Place::Here(at))) if self.must_wait(at, client.id) => false,
             Some((_, Place::Here(at))) if self.parts.hosted[at].hot_from().is_some() => {
@@ -177,8 +206,7 @@ impl<S: ServerCommands> Engine<S> {
             });
         };
         let Transaction { queued, watched, .. } = *transaction;
-        let watched = watched.into_iter().map(|watched| (watched.key, watched.version)).collect();
-        let package = Package { queued, replies, watched };
+        let package = Package { queued, replies, watched: watched.into_iter().collect() };
         match place {
             Place::Here(at) => self.exec_here(at, client, package, transaction.route),
             Place::There(core) => {
@@ -203,7 +231,7 @@ impl<S: ServerCommands> Engine<S> {
             }
             DataOutcome::Retry => {
                 hosted.stall(client.id);
-                client.session.transaction = Some(Box::new(unpack(hosted.id, package, route)));
+                client.session.transaction = Some(Box::new(unpack(package, route)));
                 Step::Again
             }
             DataOutcome::Damaged(_) | DataOutcome::NotData | DataOutcome::Large { .. } => {
@@ -243,7 +271,7 @@ impl<S: ServerCommands> Engine<S> {
 }
 
 /// A package that could not be executed yet as the transaction that it was.
-fn unpack(partition: windrow_core::types::PartitionId, package: Package, route: Route) -> Transaction {
-    let watched = package.watched.into_iter().map(|(key, version)| super::Watched { key, partition, version });
-    Transaction { open: true, broken: false, bytes: 0, queued: package.queued, route, watched: watched.collect() }
+fn unpack(package: Package, route: Route) -> Transaction {
+    let Package { queued, watched, .. } = package;
+    Transaction { open: true, queued, route, watched: watched.into_iter().collect(), ..Transaction::default() }
 }

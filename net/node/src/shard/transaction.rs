@@ -1,7 +1,8 @@
 //! `MULTI` and `WATCH` of one session.
 
-use windrow_core::types::PartitionId;
-use windrow_proto::command::Command;
+use std::collections::BTreeMap;
+
+use windrow_proto::command::{Command, Flags};
 use windrow_proto::data::{Route, Version};
 use windrow_proto::resp::ArgsBuf;
 
@@ -14,17 +15,6 @@ pub struct Queued {
     pub args: ArgsBuf,
 }
 
-/// A key that must not change before `EXEC`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Watched {
-    /// The key.
-    pub key: Box<[u8]>,
-    /// The partition that owns it.
-    pub partition: PartitionId,
-    /// What it was when it was watched.
-    pub version: Version,
-}
-
 /// The transaction of a session: watched keys, and once it is open, the commands that wait for `EXEC`.
 #[derive(Debug)]
 pub struct Transaction {
@@ -34,16 +24,38 @@ pub struct Transaction {
     pub broken: bool,
     /// The queued commands.
     pub queued: Vec<Queued>,
-    /// Bytes of their arguments.
+    /// Bytes of their arguments, and of where those lie.
     pub bytes: usize,
     /// The partition that the queued commands and the watched keys belong to, once there is a key.
     pub route: Route,
-    /// The watched keys.
-    pub watched: Vec<Watched>,
+    /// The keys that must not change before `EXEC`, and what each was when it was watched first.
+    pub watched: BTreeMap<Box<[u8]>, Version>,
+    /// Bytes of them.
+    pub watched_bytes: usize,
+}
+
+impl Transaction {
+    /// Whether it may change data.
+    pub(super) fn writes(&self) -> bool {
+        may_write(&self.queued)
+    }
+}
+
+/// Whether any of these commands may change data.
+pub(super) fn may_write(queued: &[Queued]) -> bool {
+    queued.iter().any(|queued| queued.command.flags.has(Flags::WRITE))
 }
 
 impl Default for Transaction {
     fn default() -> Self {
-        Self { open: false, broken: false, queued: Vec::new(), bytes: 0, route: Route::AnyNode, watched: Vec::new() }
+        Self {
+            open: false,
+            broken: false,
+            queued: Vec::new(),
+            bytes: 0,
+            route: Route::AnyNode,
+            watched: BTreeMap::new(),
+            watched_bytes: 0,
+        }
     }
 }

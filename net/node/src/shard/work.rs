@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use windrow_core::types::PartitionId;
-use windrow_proto::command::{Command, Flags};
+use windrow_proto::command::Command;
 use windrow_proto::data::Version;
 use windrow_proto::resp::{ArgsBuf, Protocol};
 
-use super::transaction::Queued;
+use super::transaction::{Queued, may_write};
 use super::{CoreView, ReplicaWait};
 use crate::net::Ticket;
 use crate::ring::ConnId;
@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     Reply { conn: ConnId, ticket: Ticket, silent: bool },
     /// It is part number `part` of the gathering at this place.
     Part { gathering: u32, part: usize },
+    /// There is none.
+    Nothing,
 }
 
 /// Something to be done on a partition.
@@ -62,6 +64,8 @@ pub(crate) enum What {
     Flush,
     /// Answers once so many replicas have flushed everything appended so far, or at the deadline.
     Count { wait: ReplicaWait, deadline: Instant },
+    /// Nobody waits any longer for what the connection has asked to be counted. Is not answered.
+    StopCounting,
 }
 
 /// A transaction that is ready to be executed.
@@ -76,7 +80,7 @@ pub(crate) struct Package {
 impl Package {
     /// Whether it may change data.
     pub(crate) fn writes(&self) -> bool {
-        self.queued.iter().any(|queued| queued.command.flags.has(Flags::WRITE))
+        may_write(&self.queued)
     }
 }
 

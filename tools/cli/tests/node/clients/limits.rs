@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::support::{PATIENCE, Reply, Server};
+use crate::support::{PATIENCE, Reply, Server, until};
 
 /// What the server says to these bytes before it closes the connection.
 fn last_words(server: &Server, bytes: &[u8]) -> String {
@@ -72,4 +72,46 @@ fn more_clients_than_allowed_are_turned_away() {
     }
     assert_eq!(last_words(&server, b""), "-ERR max number of clients reached\r\n");
     assert_eq!(first.call(&["PING"]).unwrap(), Reply::Simple("PONG".to_owned()));
+}
+
+/// `WAIT 9 0` waits for ever; who asked for it need not live as long.
+#[test]
+fn nobody_waits_for_replicas_on_behalf_of_a_client_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let (mut waiting, mut other) = (server.connect(), server.connect());
+    let Reply::Integer(id) = waiting.call(&["CLIENT", "ID"]).unwrap() else { panic!("an id") };
+    let mut is_blocked = || {
+        let Reply::Bulk(Some(text)) = other.call(&["INFO", "clients"]).unwrap() else { panic!("a text") };
+        !text.lines().any(|line| line == "blocked_clients:0")
+    };
+    waiting.send(&[&["WAIT", "9", "0"]]).unwrap();
+    until("it waits", &mut is_blocked);
+    server.connect().call(&["CLIENT", "KILL", "ID", &id.to_string()]).unwrap();
+    until("nobody waits", || !is_blocked());
+}
+
+#[test]
+fn what_a_connection_watches_and_queues_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["--cores", "1"]);
+    let mut client = server.connect();
+    let ok = || Reply::Simple("OK".to_owned());
+    let keys: Vec<String> = (0..65_535).map(|number| format!("{{w}}{number}")).collect();
+    let watch: Vec<&str> = ["WATCH"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    // A key that is watched already takes no more.
+    assert_eq!(client.call(&watch).unwrap(), ok());
+    assert_eq!(client.call(&watch).unwrap(), ok());
+    assert_eq!(client.call(&["WATCH", "{w}one", "{w}one"]).unwrap(), ok());
+    let refused = client.call(&["WATCH", "{w}another"]).unwrap();
+    assert!(matches!(&refused, Reply::Error(text) if text.contains("too many keys are watched")), "{refused:?}");
+    assert_eq!(client.call(&["UNWATCH"]).unwrap(), ok());
+    // Arguments of no bytes take memory, too.
+    let mut delete = vec!["DEL"];
+    delete.resize(65_536, "");
+    assert_eq!(client.call(&["MULTI"]).unwrap(), ok());
+    let queued = (0..1_000).take_while(|_| client.call(&delete).unwrap() == Reply::Simple("QUEUED".to_owned())).count();
+    assert!((1..=128).contains(&queued), "{queued} times half a MiB");
+    let aborted = client.call(&["EXEC"]).unwrap();
+    assert!(matches!(&aborted, Reply::Error(text) if text.starts_with("EXECABORT ")), "{aborted:?}");
 }

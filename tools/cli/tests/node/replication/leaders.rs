@@ -105,10 +105,18 @@ fn a_leader_that_was_paused_wakes_up_fenced() {
     write(&mut old, "a", 20);
     assert_eq!(old.call(&["SET", "key", "old"]).unwrap(), Reply::Simple("OK".to_owned()));
     let mut waiting = set.connect(0);
+    let [mut reads, mut writes] = ["GET", "DEL"].map(|command| {
+        let mut client = set.connect(0);
+        assert_eq!(client.call(&["MULTI"]).unwrap(), Reply::Simple("OK".to_owned()));
+        assert_eq!(client.call(&[command, "key"]).unwrap(), Reply::Simple("QUEUED".to_owned()));
+        client
+    });
     set.server(0).pause();
     // They arrive while it is paused, and are executed when it wakes up.
     old.send(&[&["GET", "key"]]).unwrap();
     waiting.send(&[&["SET", "key", "from the grave"]]).unwrap();
+    reads.send(&[&["EXEC"]]).unwrap();
+    writes.send(&[&["EXEC"]]).unwrap();
     set.promote(1, &[]).unwrap();
     let mut leader = set.connect(1);
     assert_eq!(leader.call(&["SET", "key", "new"]).unwrap(), Reply::Simple("OK".to_owned()));
@@ -118,6 +126,10 @@ fn a_leader_that_was_paused_wakes_up_fenced() {
     let refused =
         ["NOREPLICAS ", "MOVED ", "CLUSTERDOWN ", "UNCONFIRMED "].iter().any(|prefix| is_error(&written, prefix));
     assert!(refused || written.is_err(), "a write by a leader that is none: {written:?}");
+    // What was queued while it led is a read of now, and a write of now, too.
+    let (read, written) = (reads.receive(), writes.receive());
+    assert!(!matches!(&read, Ok(Reply::Array(_))), "a stale read: {read:?}");
+    assert!(!matches!(&written, Ok(Reply::Array(_))), "a write by a leader that is none: {written:?}");
     until("the old leader follows", || set.part(0) == "follower");
     assert_eq!(leader.call(&["GET", "key"]).unwrap(), Reply::Bulk(Some("new".to_owned())));
     set.end_with_the_same_logs(1);
