@@ -55,10 +55,14 @@ pub(crate) fn root() -> Command {
 }
 
 /// Only where the cores of a box share memory, and so can processes.
+#[cfg(not(feature = "shared-memory"))]
+const fn standby() -> Option<Command> {
+    None
+}
+
+/// Only where the cores of a box share memory, and so can processes.
+#[cfg(feature = "shared-memory")]
 fn standby() -> Option<Command> {
-    if MODE != "shared-memory" {
-        return None;
-    }
     let yes_no = |name: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
@@ -77,6 +81,11 @@ fn standby() -> Option<Command> {
     );
     // It is the leader's.
     let command = command.mut_arg("dir", |dir| dir.hide(true));
+    let own = |command: Command, (name, default): (&'static str, &str)| match find(name) {
+        Some(field) => command.mut_arg(name, |arg| arg.help(setting_help(field, default))),
+        None => command,
+    };
+    let command = crate::standby::DEFAULTS.into_iter().fold(command, own);
     Some(
         command
             .arg(
@@ -164,18 +173,21 @@ fn with_settings(command: Command) -> Command {
 }
 
 fn setting(field: &'static Field) -> Arg {
-    let default = (field.get)(&Settings::default());
+    Arg::new(field.name)
+        .long(field.name)
+        .value_name(field.kind.placeholder())
+        .help(setting_help(field, &(field.get)(&Settings::default())))
+        // Negative numbers are values, not flags.
+        .allow_hyphen_values(matches!(field.kind, Kind::Integer(..)))
+}
+
+fn setting_help(field: &Field, default: &str) -> String {
     let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
     let allowed = match &field.kind {
         Kind::Path => String::new(),
         kind => format!(" [{}]", kind.allowed()),
     };
-    Arg::new(field.name)
-        .long(field.name)
-        .value_name(field.kind.placeholder())
-        .help(format!("{}{allowed}{default}", field.help))
-        // Negative numbers are values, not flags.
-        .allow_hyphen_values(matches!(field.kind, Kind::Integer(..)))
+    format!("{}{allowed}{default}", field.help)
 }
 
 /// Words that can be completed. They are not checked here but with all other settings, which name their origin.
@@ -253,6 +265,18 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         root().debug_assert();
+    }
+
+    #[cfg(feature = "shared-memory")]
+    #[test]
+    fn a_standby_names_the_defaults_that_it_has() {
+        let root = root();
+        let standby = root.find_subcommand("standby").unwrap();
+        for (name, default) in crate::standby::DEFAULTS {
+            let arg = standby.get_arguments().find(|arg| arg.get_long() == Some(name)).unwrap();
+            let help = arg.get_help().unwrap().to_string();
+            assert!(help.ends_with(&format!("[default: {default}]")), "{help}");
+        }
     }
 
     #[test]

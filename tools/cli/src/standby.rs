@@ -12,7 +12,7 @@ use crate::settings;
 use crate::start::failure_of;
 
 /// What a standby listens on where nothing is said: beside a leader that has its defaults.
-const DEFAULTS: [(&str, &str); 2] = [("port", "6380"), ("admin-port", "9122")];
+pub(crate) const DEFAULTS: [(&str, &str); 2] = [("port", "6380"), ("admin-port", "9122")];
 
 /// Follows, and leads when it must, until it is told to stop.
 pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
