@@ -64,7 +64,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
         node.ask(&["AUTH", text.lines().next().unwrap_or_default()])?;
     }
-    if matches.get_flag("losing-committed-writes") {
+    let loses = matches.get_flag("losing-committed-writes");
+    if loses {
         node.ask(&["REPLICAOF", "NO", "ONE", "LOSING-COMMITTED-WRITES"])?;
     } else {
         node.ask(&["REPLICAOF", "NO", "ONE"])?;
@@ -77,7 +78,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         if ["leader", "alone", "leader-without-quorum"].contains(&part) {
             let epoch = field("replication_epoch").unwrap_or("0");
             let waits = if part.ends_with("quorum") { ", and waits for a majority of the nodes" } else { "" };
-            output::print(&format!("leads in epoch {epoch}{waits}\n"))?;
+            let kept = if loses { kept(&info) } else { String::new() };
+            output::print(&format!("leads in epoch {epoch}{waits}\n{kept}"))?;
             return Ok(Exit::Ok);
         }
         let refusal = field("replication_refusal").unwrap_or_default();
@@ -88,6 +90,32 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         }
         std::thread::sleep(ASK_EVERY);
     }
+}
+
+/// What a promotion by force has kept of each partition and what is lost, a line for each, by what the node says in INFO.
+fn kept(info: &str) -> String {
+    info.lines().filter_map(|line| kept_of(line.strip_prefix("replication_forced")?)).collect()
+}
+
+/// `partition:epoch=…,kept=…,committed=…,leader_committed=…` for people.
+fn kept_of(line: &str) -> Option<String> {
+    let (partition, fields) = line.split_once(':')?;
+    let field = |name: &str| fields.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    let number = |name: &str| field(name)?.parse::<u64>().ok();
+    let (epoch, kept) = (number("epoch")?, number("kept")?);
+    let (committed, leader_committed) = (number("committed")?, number("leader_committed")?);
+    let lost = if leader_committed > committed {
+        format!(
+            "The last leader had confirmed writes up to {leader_committed}, and this log is sure to have them up to \
+             {committed} only: those behind that are lost, unless they stand in it, and whatever was confirmed later"
+        )
+    } else {
+        format!(
+            "All that this node knows to be confirmed, up to {committed}, is kept. What was confirmed without its \
+             knowledge, and is not in this log, is lost"
+        )
+    };
+    Some(format!("partition {partition}: leads in epoch {epoch} with the log up to {kept}. {lost}\n"))
 }
 
 /// A connection with a node.
@@ -132,5 +160,27 @@ impl Node {
         self.stream.read_exact(&mut text)?;
         text.truncate(len);
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_and_what_is_lost_is_said_of_each_partition() {
+        let info = "replication_epoch:9\r\nreplication_forced0:epoch=9,kept=640,committed=640,leader_committed=640\r\n\
+                    replication_forced3:epoch=8,kept=640,committed=600,leader_committed=704\r\nother:1\r\n";
+        let said = kept(info);
+        let lines: Vec<&str> = said.lines().collect();
+        let [whole, lossy] = lines[..] else { panic!("{said}") };
+        assert!(whole.starts_with("partition 0: leads in epoch 9 with the log up to 640. All"), "{whole}");
+        assert!(
+            lossy.starts_with("partition 3: leads in epoch 8 ")
+                && lossy.contains("up to 704")
+                && lossy.contains("up to 600 only"),
+            "{lossy}"
+        );
+        assert_eq!(kept("replication_epoch:9\r\nreplication_forced0:epoch=9\r\n"), "");
     }
 }

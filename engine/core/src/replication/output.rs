@@ -110,6 +110,11 @@ pub enum Event {
         epoch: Epoch,
         /// Where its log ends.
         kept: Position,
+        /// Everything below is known to be committed and in its log.
+        committed: Lsn,
+        /// Everything below was committed by the newest leader that it has heard since it was started. What of that lies
+        /// behind `committed` is lost, unless its log happens to have the same.
+        leader_committed: Lsn,
     },
     /// This replica follows a leader.
     Following {

@@ -139,6 +139,19 @@ impl Failover {
     }
 }
 
+/// What a promotion by force has kept of a log, and what was known to be committed then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forced {
+    /// The epoch in which it leads.
+    pub epoch: u32,
+    /// Where the log ended. Whatever was confirmed and lies behind it is lost.
+    pub kept: u64,
+    /// Everything below was known to be committed and here.
+    pub committed: u64,
+    /// Everything below was committed by the newest leader that had been heard.
+    pub leader_committed: u64,
+}
+
 /// What a node tells about one of its partitions.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Status {
@@ -160,6 +173,8 @@ pub struct Status {
     pub fresh_at: Option<Instant>,
     /// The followers, while this process leads.
     pub followers: Vec<Follower>,
+    /// The last promotion by force since the start.
+    pub forced: Option<Forced>,
 }
 
 /// What a node tells about its part in replication.

@@ -15,7 +15,7 @@ mod tests;
 use std::time::Instant;
 
 pub use access::Access;
-pub use board::{Address, Board, Failover, Follower, FollowerState, Link, Part, Status};
+pub use board::{Address, Board, Failover, Follower, FollowerState, Forced, Link, Part, Status};
 pub use control::{Control, Request};
 pub use members::{Member, MemberError, Members, replica_from_hex};
 pub use refusal::{Refusal, UNCONFIRMED, UNSETTLED};

@@ -7,7 +7,7 @@ use windrow_proto::resp::{Args, Encoder, parse_i64};
 use super::identity::Identity;
 use super::info::{Facts, Report};
 use super::node::Node;
-use crate::role::{Access, Board, Status};
+use crate::role::{Access, Board, Forced, Status};
 use crate::shard::{Effect, ReplicaWait, Session};
 
 /// What WAIT waits without a time-out: as good as for ever.
@@ -99,6 +99,14 @@ pub(super) fn info(facts: &Facts<'_>, report: &mut Report) {
     report.line("replication_part", part.name());
     report.line("replication_refusal", board.control.refusal().unwrap_or_default());
     report.line("replication_epoch", board.partitions().map(|status| status.epoch).max().unwrap_or(0));
+    for (number, status) in board.partitions().enumerate() {
+        if let Some(forced) = status.forced.filter(|forced| forced.epoch == status.epoch) {
+            let Forced { epoch, kept, committed, leader_committed } = forced;
+            let fields =
+                format_args!("epoch={epoch},kept={kept},committed={committed},leader_committed={leader_committed}");
+            report.line(format_args!("replication_forced{number}"), fields);
+        }
+    }
 }
 
 fn follower_lines(status: &Status, offset: u64, now: Instant, report: &mut Report) {

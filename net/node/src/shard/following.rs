@@ -89,6 +89,7 @@ impl Hosted {
             appended: self.partition.appended().get(),
             fresh_at,
             followers: Vec::new(),
+            forced: None,
         })
     }
 

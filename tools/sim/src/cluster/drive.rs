@@ -128,7 +128,7 @@ impl World {
             ProtocolEvent::BadPeer { peer } => panic!("node {at} calls {peer} a bad peer"),
             ProtocolEvent::OtherCluster { .. } => panic!("there is one cluster"),
             ProtocolEvent::WouldLoseCommitted { to, .. } => self.ask_to_permit(at, to),
-            ProtocolEvent::Forced { epoch, kept } => {
+            ProtocolEvent::Forced { epoch, kept, .. } => {
                 self.stats.fault("led-by-force");
                 let log = self.nodes[at].copy.truth.bytes(Lsn::ZERO, kept.lsn);
                 self.committed.forced.insert(epoch, log);

@@ -147,6 +147,8 @@ impl Replica {
     /// What the leader has committed is committed here as far as this log goes, once it is a prefix of the leader's.
     fn learn_committed(&mut self, committed: Lsn) {
         let end = self.log.end;
+        // A leader before may have been one of a history that a forced promotion has ended.
+        self.leader_committed = self.leader_committed.max(Position { epoch: self.promised.promised, lsn: committed });
         if let Some(Follower { stream: Some(stream), .. }) = self.follower() {
             stream.committed = stream.committed.max(committed);
             let known = stream.committed.min(end);

@@ -59,7 +59,8 @@ impl Replica {
         let turn = self.config.id;
         if matches!(&self.role, Role::Candidate(candidate) if candidate.is_forced()) {
             let kept = Position { epoch: self.log.history.epoch_at(self.log.end), lsn: self.log.end };
-            self.event(Event::Forced { epoch: self.promised.promised, kept });
+            let (committed, leader_committed) = (self.committed, self.leader_committed.lsn);
+            self.event(Event::Forced { epoch: self.promised.promised, kept, committed, leader_committed });
         }
         self.role = Role::Leader(Leader { first_end: None, peers, heartbeat_at: now, turn });
         self.outputs.push_back(Output::Lead { epoch: self.promised.promised });

@@ -53,6 +53,8 @@ pub struct Replica {
     log: LogState,
     committed: Lsn,
     committed_told: Lsn,
+    /// What the newest leader that was heard has committed, in this log or not.
+    leader_committed: Position,
     role: Role,
     /// What is promised; durable unless a write is in flight.
     promised: Promised,
@@ -95,6 +97,7 @@ impl Replica {
             log,
             committed,
             committed_told: committed,
+            leader_committed: Position::default(),
             role: Role::Follower(Follower::default()),
             promised,
             granted: None,

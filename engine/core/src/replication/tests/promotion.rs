@@ -187,10 +187,38 @@ fn a_promotion_by_force_says_what_it_keeps() {
         let (number, _) = ticket(&outputs(&mut replica));
         replica.handle_superblock_written(at(1), number);
     }
-    let forced = Output::Event(Event::Forced { epoch, kept: position(1, 64) });
+    let forced = Event::Forced { epoch, kept: position(1, 64), committed: Lsn::ZERO, leader_committed: Lsn::ZERO };
+    let forced = Output::Event(forced);
     let told: Vec<Output> = outputs(&mut replica);
     let (said, leads) = (told.iter().position(|one| *one == forced), told.contains(&Output::Lead { epoch }));
     assert!(said.is_some() && leads, "{told:?}");
+}
+
+#[test]
+fn a_promotion_by_force_says_what_leaders_have_committed_that_it_lacks() {
+    let mut replica = replica(1, 1);
+    for (epoch, committed) in [(2, 640), (3, 96), (3, 80)] {
+        let mut said = heartbeat(3, epoch, 0);
+        if let Body::Heartbeat(heartbeat) = &mut said.body {
+            heartbeat.committed = Lsn::new(committed);
+        }
+        replica.handle_message(at(10), id(3), said.clone());
+        let told = outputs(&mut replica);
+        if told.iter().any(|one| matches!(one, Output::WriteSuperblock { .. })) {
+            replica.handle_superblock_written(at(10), ticket(&told).0);
+            replica.handle_message(at(10), id(3), said);
+        }
+    }
+    let epoch = replica.handle_promote(Promotion::LosingCommittedWrites).unwrap();
+    let mut told = outputs(&mut replica);
+    while !told.contains(&Output::Lead { epoch }) {
+        let (number, _) = ticket(&told);
+        replica.handle_superblock_written(at(20), number);
+        told = outputs(&mut replica);
+    }
+    let (kept, leader_committed) = (position(1, 64), Lsn::new(96));
+    let forced = Event::Forced { epoch, kept, committed: Lsn::ZERO, leader_committed };
+    assert!(told.contains(&Output::Event(forced)), "not what an older history had: {told:?}");
 }
 
 /// A voter lost its disk and began to follow a leader that was gone before anybody had the record of its epoch: nobody

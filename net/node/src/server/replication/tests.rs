@@ -94,6 +94,18 @@ fn info_tells_how_far_followers_are() {
 }
 
 #[test]
+fn info_tells_what_a_promotion_by_force_has_kept_while_it_leads() {
+    let node = node(1);
+    lead(&node);
+    let forced = Forced { epoch: 4, kept: 640, committed: 600, leader_committed: 704 };
+    node.replication.partition(PartitionId::new(0)).forced = Some(forced);
+    let text = section(&node);
+    assert!(text.contains("replication_forced0:epoch=4,kept=640,committed=600,leader_committed=704\r\n"), "{text}");
+    node.replication.partition(PartitionId::new(0)).epoch = 5;
+    assert!(!section(&node).contains("replication_forced"), "somebody else has led since");
+}
+
+#[test]
 fn wait_says_whom_and_how_long() {
     let node = node(1);
     let wait = |args: &[&[u8]]| ask(args, |args, encoder| wait(&node.replication, args, encoder));

@@ -6,7 +6,7 @@ use windrow_core::replication::{Event, PromoteError, Promotion, PromotionFailure
 
 use crate::peers::{CloseReason, Outbox};
 use crate::replication::Replicas;
-use crate::role::UNCONFIRMED;
+use crate::role::{Forced, UNCONFIRMED};
 use crate::shard::clients::Clients;
 use crate::shard::commands::ServerCommands;
 use crate::shard::engine::Engine;
@@ -44,13 +44,25 @@ impl<S: ServerCommands> Engine<S> {
                 self.parts.hosted[at].filling.forget_leader();
                 tracing::info!(%partition, %leader, %epoch, "follows");
             }
-            Event::Forced { epoch, kept } => tracing::warn!(
-                %partition,
-                %epoch,
-                kept = kept.lsn.get(),
-                "leads by force: what was confirmed and is not in this log is lost, everything behind `kept` and what \
-                 others hold instead of it"
-            ),
+            Event::Forced { epoch, kept, committed, leader_committed } => {
+                let forced = Forced {
+                    epoch: epoch.get(),
+                    kept: kept.lsn.get(),
+                    committed: committed.get(),
+                    leader_committed: leader_committed.get(),
+                };
+                self.parts.node.replication.partition(partition).forced = Some(forced);
+                tracing::warn!(
+                    %partition,
+                    %epoch,
+                    kept = forced.kept,
+                    committed = forced.committed,
+                    leader_committed = forced.leader_committed,
+                    "leads by force: what was confirmed and is not in this log is lost, everything behind `kept` and \
+                     what others hold instead of it. It has what was confirmed up to `committed`; the last leader had \
+                     come to `leader_committed`"
+                );
+            }
             Event::AskedToLead { by } => {
                 tracing::info!(%partition, %by, "the leader hands over to this replica");
                 self.promote(at, Promotion::Safe, replicas);

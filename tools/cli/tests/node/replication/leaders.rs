@@ -326,6 +326,7 @@ fn a_replica_with_less_is_not_promoted_and_a_forced_promotion_says_what_it_loses
     let mut leader = set.connect(0);
     write(&mut leader, "a", 10);
     set.settle(0);
+    let end = set.offset(0);
     set.kill(2);
     write(&mut leader, "b", 10);
     set.settle(0);
@@ -334,7 +335,12 @@ fn a_replica_with_less_is_not_promoted_and_a_forced_promotion_says_what_it_loses
     let refused = set.promote(2, &[]).unwrap_err();
     assert!(refused.contains("reaches further"), "{refused}");
     set.server(1).pause();
-    set.promote(2, &["--losing-committed-writes"]).unwrap();
+    let said = set.promote(2, &["--losing-committed-writes"]).unwrap();
+    let epoch = set.info(2, "replication_epoch").unwrap();
+    let kept = format!(
+        "partition 0: leads in epoch {epoch} with the log up to {end}. All that this node knows to be confirmed"
+    );
+    assert!(said.contains(&kept), "{kept}\n{said}");
     let port = set.members[2].client_port.to_string();
     for number in [0, 1] {
         set.server(number).signal("CONT");
