@@ -52,6 +52,7 @@ pub(in crate::data) fn get_del<K: Keyspace>(run: &mut Run<'_, K>) -> Flow {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Change<'a> {
     None,
     Persist,
@@ -59,13 +60,21 @@ enum Change<'a> {
 }
 
 fn parse<'a, K>(run: &Run<'a, K>) -> Result<Change<'a>, Stop> {
-    let syntax = Err(DataError::Syntax.into());
-    match run.args.len() {
-        2 => Ok(Change::None),
-        3 if run.args.at(2).eq_ignore_ascii_case(b"persist") => Ok(Change::Persist),
-        4 => Form::of_option(run.args.at(2)).map_or(syntax, |form| Ok(Change::Expire(form, run.args.at(3)))),
-        _ => syntax,
+    let mut change = Change::None;
+    let mut words = run.args.from(2);
+    while let Some(word) = words.next() {
+        // The same once more takes the place of the first, as in Redis.
+        change = match change {
+            Change::None | Change::Persist if word.eq_ignore_ascii_case(b"persist") => Change::Persist,
+            Change::Persist => return Err(DataError::Syntax.into()),
+            Change::None | Change::Expire(..) => match (change, Form::of_option(word), words.next()) {
+                (Change::Expire(first, _), Some(form), _) if first != form => return Err(DataError::Syntax.into()),
+                (_, Some(form), Some(number)) => Change::Expire(form, number),
+                _ => return Err(DataError::Syntax.into()),
+            },
+        };
     }
+    Ok(change)
 }
 
 /// GETEX.

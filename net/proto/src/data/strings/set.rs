@@ -43,7 +43,10 @@ fn parse<'a, K>(run: &Run<'a, K>) -> Result<Options<'a>, Stop> {
             () if named(b"get") => options.get = true,
             () if named(b"keepttl") && options.expiry.is_none() => options.keep_ttl = true,
             () => match (Form::of_option(word), words.next()) {
-                (Some(form), Some(number)) if !options.keep_ttl && options.expiry.is_none() => {
+                // The same once more takes the place of the first, as in Redis.
+                (Some(form), Some(number))
+                    if !options.keep_ttl && options.expiry.is_none_or(|(first, _)| first == form) =>
+                {
                     options.expiry = Some((form, number));
                 }
                 _ => return Err(DataError::Syntax.into()),

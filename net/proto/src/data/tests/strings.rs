@@ -87,6 +87,12 @@ fn set_with_an_expiry() {
         SET a 5 XX -> nil
         SET a 5 NX -> OK
         GET a -> "5"
+        # The same once more takes the place of the first.
+        SET a 5 EX 5 NX NX ex 100 -> nil
+        SET a 5 EX 5 ex 100 -> OK
+        TTL a -> :100
+        SET a 5 EX 5 EX x -> -ERR value is not an integer or out of range
+        SET a 5 EX 5 PX 100 -> -ERR syntax error
         # A moment that has passed.
         SET a 6 EXAT 1 -> OK
         GET a -> nil
@@ -150,6 +156,12 @@ fn getex() {
         GETEX a KEEPTTL -> -ERR syntax error
         GETEX a PERSIST EX 1 -> -ERR syntax error
         GETEX a EX 1 PERSIST -> -ERR syntax error
+        # The same once more takes the place of the first.
+        GETEX a PERSIST PERSIST -> "1"
+        GETEX a EX 5 EX 100 -> "1"
+        TTL a -> :100
+        GETEX a EX 5 EX -> -ERR syntax error
+        GETEX a EX 5 PX 100 -> -ERR syntax error
         GETEX nosuch EX x -> nil
         GETEX nosuch nosuch 1 -> -ERR syntax error
         GET a -> "1"
