@@ -64,7 +64,14 @@ fn machine() -> String {
     let disk = run::output(place).and_then(|text| text.lines().nth(1).map(str::to_owned)).unwrap_or_default();
     let disk = disk.split_whitespace().collect::<Vec<_>>().join(" on ");
     let virtual_machine = if first_line("/proc/cpuinfo", "flags").contains("hypervisor") { "virtual, " } else { "" };
-    format!("{virtual_machine}{cores} cores ({processor}), {} GiB, kernel {}, {disk}", memory >> 20, kernel.trim())
+    // It paces what is sent, so it decides how fast a connection can be.
+    let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    format!(
+        "{virtual_machine}{cores} cores ({processor}), {} GiB, kernel {}, {disk}, TCP by {}",
+        memory >> 20,
+        kernel.trim(),
+        congestion.trim()
+    )
 }
 
 /// What follows the colon in the first line that starts so.
