@@ -67,6 +67,7 @@ fn replicas_stay_the_same_and_every_fault_has_hit() {
         "clock-jump",
         "pause",
         "isolated",
+        "new-leader-crashed",
         "one-way-cut",
         "pair-cut",
         "stopped-amid-a-write",

@@ -80,7 +80,7 @@ impl World {
         if self.committed.lines.len() > 1 {
             self.committed.check_contradictions(epoch, part);
         }
-        self.check_copies(part);
+        self.check_copies(epoch, part);
     }
 
     /// Adds what a leader has committed to the line that its log begins with, or begins another one.
@@ -103,8 +103,10 @@ impl World {
         part
     }
 
-    /// As many voters as the rule asks for have everything below `upto` on their disks, byte by byte.
-    fn check_copies(&mut self, part: Part) {
+    /// As many voters as the rule asks for have what a leader of this epoch commits on their disks, byte by byte. One that
+    /// has not heard of a promotion by force may count what others had when they said so, and have been told to cut since.
+    fn check_copies(&mut self, epoch: Epoch, part: Part) {
+        let part = Part { upto: self.committed.owed(epoch, part, Epoch::new(u32::MAX)), ..part };
         let copies = (0..self.swarm.voters).filter(|&at| self.has_on_disk(at, part)).count();
         let (upto, wanted) = (part.upto, self.swarm.copies());
         assert!(copies >= wanted, "{upto} counts as committed, and {copies} disks have it instead of {wanted}");
@@ -168,14 +170,15 @@ impl World {
     }
 
     /// A replica is told to cut its log at `to`: what is committed goes only if a promotion by force has lost it, and what
-    /// this replica knows to be committed only if the operator has said so to it as well.
+    /// this replica knows to be committed only if the operator has said so to it as well. Of what leaders of newer epochs
+    /// commit it has promised nothing yet: none of them counts on its copy.
     pub(super) fn check_cut(&mut self, at: usize, to: Lsn) {
         let epoch = self.nodes[at].protocol().current_epoch();
         let pieces = &self.nodes[at].copy.truth.pieces;
         let next = pieces.iter().find(|piece| piece.start >= to && piece.epoch > Epoch::ZERO).map(|piece| piece.end);
         let Some(part) = next.and_then(|end| self.line_of(at, end)) else { return };
         let bytes = self.committed.lines[part.line][..index(part.upto)].to_vec();
-        for (&of, other) in &self.committed.by_epoch {
+        for (&of, other) in self.committed.by_epoch.range(..=epoch) {
             if other.upto >= part.upto && self.committed.lines[other.line].starts_with(&bytes) {
                 let owed = self.committed.owed(of, Part { upto: part.upto, ..*other }, epoch);
                 assert!(owed < part.upto, "node {at} is to cut what epoch {of} has committed, from {to} on");

@@ -223,7 +223,7 @@ impl World {
                 let chain = node.partition().log().chain();
                 node.protocol().handle_appended(appended.end, chain);
                 self.stats.fault("led");
-                self.isolate_new_leader(at);
+                self.strike_new_leader(at);
                 self.observe(at);
                 true
             }
@@ -250,6 +250,9 @@ impl World {
             node.protocol().handle_durable(request.upto);
         }
         let mut delay = self.around(self.swarm.flush_us);
+        if at + 1 == self.nodes.len() {
+            delay *= self.swarm.lag_factor;
+        }
         if self.rng.ppm(self.swarm.slow_flush_ppm) {
             self.stats.fault("slow-flush");
             delay *= 30;

@@ -26,6 +26,11 @@ pub(super) enum Fault {
     IsolateNewLeader {
         node: usize,
     },
+    /// This replica, which has just come to lead, if this is still its life.
+    CrashNewLeader {
+        node: usize,
+        life: u64,
+    },
     /// The operator lets this replica cut what it knows to be committed.
     Permit {
         node: usize,
@@ -70,7 +75,10 @@ impl World {
             Fault::Isolate => self.swarm.isolate_us,
             Fault::PairCut => self.swarm.pair_cut_us,
             Fault::Reset => self.swarm.reset_us,
-            Fault::Amid { .. } | Fault::Permit { .. } | Fault::IsolateNewLeader { .. } => None,
+            Fault::Amid { .. }
+            | Fault::Permit { .. }
+            | Fault::IsolateNewLeader { .. }
+            | Fault::CrashNewLeader { .. } => None,
         }
     }
 
@@ -139,6 +147,12 @@ impl World {
                 self.isolate(leads.filter(|_| is_aimed).unwrap_or(at));
             }
             Fault::IsolateNewLeader { node } => self.isolate(node),
+            Fault::CrashNewLeader { node, life } => {
+                if self.nodes[node].life == life {
+                    self.stats.fault("new-leader-crashed");
+                    self.crash(node, true);
+                }
+            }
             Fault::PairCut => {
                 let other = self.rng.index(self.nodes.len());
                 self.stats.fault("pair-cut");
@@ -173,11 +187,18 @@ impl World {
         }
     }
 
-    /// Somebody has come to lead: others may not hear of it for long.
-    pub(super) fn isolate_new_leader(&mut self, node: usize) {
+    /// Somebody has come to lead: others may not hear of it for long, or it is gone before it has written that down.
+    pub(super) fn strike_new_leader(&mut self, node: usize) {
+        let moment = 4 * (self.swarm.delay_us + self.swarm.flush_us);
         if self.rng.percent(self.swarm.isolate_new_leader_percent) {
-            let delay = self.rng.within(0..4 * (self.swarm.delay_us + self.swarm.flush_us));
+            let delay = self.rng.within(0..moment);
             self.schedule(delay, Event::Fault(Fault::IsolateNewLeader { node }));
+        }
+        // Nothing is drawn in runs without it: they are what they were before there was this fault.
+        if self.swarm.crash_new_leader_percent > 0 && self.rng.percent(self.swarm.crash_new_leader_percent) {
+            let delay = self.rng.within(0..moment / 2);
+            let life = self.nodes[node].life;
+            self.schedule(delay, Event::Fault(Fault::CrashNewLeader { node, life }));
         }
     }
 

@@ -166,8 +166,8 @@ impl Node {
         self.copy.disk.drop_caches();
     }
 
-    /// The log that is on the disk, if it is to be believed.
-    fn open(&mut self) -> Option<RecoveredPartition<SimMemory>> {
+    /// The log that is on the disk, if it is to be believed, and up to where it is the one that the simulator knows.
+    fn open(&mut self) -> Option<(RecoveredPartition<SimMemory>, Lsn)> {
         let Ok(superblock) = self.copy.disk.read_superblock() else {
             assert_eq!(self.broken.len(), 2, "one of two superblocks can be read");
             return None;
@@ -178,10 +178,11 @@ impl Node {
             Ok(recovered) => {
                 assert!(witness.sure <= end, "a log is opened that ends at {end} and was flushed to {}", witness.sure);
                 assert!(end >= self.vouched, "the log ends at {end}, and {} was said to be on this disk", self.vouched);
-                // Whole records can have arrived that the process had not looked at when it ended.
+                // Whole records can have arrived that the process had not looked at when it ended, or before it led and
+                // wrote others in their place that were not flushed.
                 let found = recovered.end();
                 assert!(found >= end, "recovery ends the log at {found}, it is whole up to {end}");
-                Some(recovered)
+                Some((recovered, end))
             }
             Err(error) => {
                 let names_another = matches!(error, RecoveryError::Version { .. } | RecoveryError::Foreign { .. });
@@ -203,7 +204,7 @@ impl Node {
         if burns() {
             return Opening::Cut;
         }
-        let Some(mut recovered) = self.open() else { return Opening::Refused };
+        let Some((mut recovered, whole)) = self.open() else { return Opening::Refused };
         self.rot = None;
         self.broken.clear();
         // A log is cut once both slots say so, on the disk and not in the page cache only.
@@ -223,7 +224,7 @@ impl Node {
         let todo = recovered.repair();
         let superblock = recovered.replica_superblock();
         let (partition, mut log) = recovered.into_replica(superblock);
-        let end = partition.appended().min(self.copy.truth.appended);
+        let end = partition.appended().min(whole);
         self.copy.rebuild(end, true, step);
         self.agreed.iter_mut().for_each(|agreed| *agreed = (*agreed).min(end));
         self.copy.partition = Some(partition);

@@ -24,6 +24,8 @@ pub(super) struct ClusterSwarm {
     /// Pieces of a stream have at most this many bytes.
     pub(super) piece_len: usize,
     pub(super) flush_us: u64,
+    /// Flushes of the last replica take so many times as long.
+    pub(super) lag_factor: u64,
     pub(super) prepare_us: u64,
     /// Mean time between faults of each kind; `None`: this kind does not happen in this run.
     pub(super) promote_us: Option<u64>,
@@ -41,6 +43,8 @@ pub(super) struct ClusterSwarm {
     pub(super) isolate_leader_percent: u64,
     /// Whoever comes to lead is cut off a moment later.
     pub(super) isolate_new_leader_percent: u64,
+    /// Whoever comes to lead loses its power a moment later.
+    pub(super) crash_new_leader_percent: u64,
     pub(super) pair_cut_us: Option<u64>,
     pub(super) reset_us: Option<u64>,
     /// How long a process stays away.
@@ -105,6 +109,7 @@ impl ClusterSwarm {
             delay_us: rng.log_uniform(20..20_000),
             piece_len: usize::try_from(rng.log_uniform(16..20_000)).unwrap_or(16),
             flush_us: rng.log_uniform(50..20_000),
+            lag_factor: 1,
             prepare_us: rng.log_uniform(100..50_000),
             promote_us: sometimes(rng, 85, 100_000..2_000_000),
             force_us: sometimes(rng, 20, 300_000..4_000_000),
@@ -119,6 +124,7 @@ impl ClusterSwarm {
             isolate_leader_percent: 0,
             isolate_new_leader_percent: *rng.pick(&[0, 0, 0, 20]),
             isolate_us: sometimes(rng, 50, 200_000..2_000_000),
+            crash_new_leader_percent: 0,
             pair_cut_us: sometimes(rng, 40, 100_000..2_000_000),
             reset_us: sometimes(rng, 50, 20_000..1_000_000),
             down_us: rng.log_uniform(10_000..2_000_000),
@@ -140,6 +146,8 @@ impl ClusterSwarm {
         match rng.within(0..16) {
             0 => swarm.hurry_promises(rng),
             1 => swarm.cut_off_leaders(rng),
+            2 | 3 => swarm.lose_disks(rng),
+            4 | 5 => swarm.delete_behind(rng),
             _ => {}
         }
         swarm
@@ -169,7 +177,49 @@ impl ClusterSwarm {
         self.isolate_new_leader_percent = 80;
     }
 
-    /// What both have in common: three voters, short leases, and promotions all the time.
+    /// Voters come back with nothing, while those that have what is missing are away, cut off, or lead for a moment only.
+    fn lose_disks(&mut self, rng: &mut Rng) {
+        self.change_leaders(rng);
+        self.voters = *rng.pick(&[2, 3, 3, 3, 5]);
+        self.duration_us = rng.within(4_000_000..8_000_000);
+        self.flush_us = rng.within(1_000..10_000);
+        self.lag_factor = rng.within(1..20);
+        self.delay_us = rng.within(50..2_000);
+        // What a voter has on its disk is mostly committed, so that it may be lost.
+        self.clients = rng.size(1..3);
+        self.think_us = rng.within(5_000..100_000);
+        self.down_us = rng.within(5_000..60_000);
+        self.power_cut_us = Some(rng.within(100_000..500_000));
+        self.power_cut_all_us = Some(rng.within(200_000..800_000));
+        self.pair_cut_us = Some(rng.within(100_000..500_000));
+        self.isolate_leader_percent = 50;
+        self.crash_new_leader_percent = 40;
+        self.crash_in_open_percent = 0;
+        self.lose_disk_percent = 60;
+    }
+
+    /// Few keys come and go, among them some that the index cannot tell apart, and a replica that lags behind is read.
+    fn delete_behind(&mut self, rng: &mut Rng) {
+        (self.voters, self.rule) = (3, CommitRule::Quorum);
+        self.commands.keys = rng.size(0..3);
+        self.commands.keys_collide = true;
+        self.commands.value_len_max = 64;
+        self.commands.delete_percent = *rng.pick(&[30, 50]);
+        self.commands.clear_ppm = *rng.pick(&[5_000, 50_000]);
+        self.clients = 4;
+        self.think_us = rng.within(500..10_000);
+        self.flush_us = rng.within(500..5_000);
+        self.delay_us = rng.within(50..2_000);
+        self.lag_factor = rng.within(1..10);
+        self.follower_read_percent = 80;
+        // Whoever leads next has read its log anew, and the others have not.
+        self.kill_us = Some(rng.within(200_000..1_000_000));
+        self.promote_us = Some(rng.within(100_000..500_000));
+        (self.power_cut_all_us, self.disk_full_us) = (None, None);
+        self.down_us = self.down_us.min(50_000);
+    }
+
+    /// What these have in common: three voters, short leases, and promotions all the time.
     fn change_leaders(&mut self, rng: &mut Rng) {
         (self.voters, self.learners, self.rule) = (3, 0, CommitRule::Quorum);
         self.datagrams = true;
@@ -220,6 +270,8 @@ impl ClusterSwarm {
         self.crash_amid_ppm = 0;
         self.crash_in_cut_ppm = 0;
         self.isolate_new_leader_percent = 0;
+        self.crash_new_leader_percent = 0;
+        self.lag_factor = 1;
         self.rot_percent = 0;
         self.lose_disk_percent = 0;
         self.rot_superblock_percent = 0;
