@@ -196,6 +196,7 @@ impl World {
         self.queue.retain(|_, event| !matches!(event, Event::Message { from, to, .. } if *from == at || *to == at));
         self.nodes.iter_mut().for_each(|node| drop(node.inbound.remove(&at)));
         self.damaged = Some(at);
+        self.forgotten = self.leaders.last_key_value().map_or(Epoch::ZERO, |(epoch, _)| *epoch);
     }
 }
 

@@ -109,7 +109,7 @@ impl World {
                 let best = if self.rng.percent(60) { self.best() } else { None };
                 self.promote(best.unwrap_or(at), Promotion::Safe);
             }
-            Fault::Force => self.promote(at, Promotion::LosingCommittedWrites),
+            Fault::Force => self.force(at),
             Fault::Permit { node, life } => {
                 if self.nodes[node].life == life {
                     self.permit(node);
@@ -254,6 +254,15 @@ impl World {
     fn permit(&mut self, at: usize) {
         self.nodes[at].loss = Loss::Permitted;
         self.nodes[at].protocol().permit_loss();
+    }
+
+    /// Whoever has not heard of a leader that a lost disk has forgotten as well does not lead by force: the replica that
+    /// came back empty would follow it, and so grant it a lease beside that leader.
+    fn force(&mut self, at: usize) {
+        let heard = self.nodes[at].protocol.as_ref().map(windrow_core::replication::Replica::current_epoch);
+        if heard.is_some_and(|epoch| epoch >= self.forgotten) {
+            self.promote(at, Promotion::LosingCommittedWrites);
+        }
     }
 
     fn promote(&mut self, at: usize, promotion: Promotion) {

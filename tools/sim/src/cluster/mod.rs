@@ -100,6 +100,8 @@ pub(crate) struct World {
     healed: bool,
     /// The replica whose disk has rotted or was lost, until it has everything again.
     damaged: Option<usize>,
+    /// The newest epoch of a leader that a lost disk may have forgotten to have promised.
+    forgotten: Epoch,
 }
 
 impl World {
@@ -130,6 +132,7 @@ impl World {
             received: None,
             healed: false,
             damaged: None,
+            forgotten: Epoch::ZERO,
             rng,
             swarm,
             mutation,

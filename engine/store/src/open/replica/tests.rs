@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use windrow_core::log::ReceiveError;
 use windrow_core::partition::{Action, Change, Op, ReplicaAction, Role};
 use windrow_core::replication::Verified;
+use windrow_core::superblock::SLOT_LEN;
 use windrow_core::types::{Epoch, Lsn, UnixMillis};
 
 use super::*;
@@ -244,6 +245,43 @@ fn a_cut_that_was_interrupted_anywhere_is_done_at_the_next_opening_or_not_begun(
     }
     assert!(ends.iter().all(|found| [common, end].contains(found)) && ends.is_sorted_by(|a, b| a >= b), "{ends:?}");
     assert_eq!((ends.first(), ends.last()), (Some(&end), Some(&common)));
+}
+
+/// A process was killed while it noted where it cuts its log, and the next one stops in the middle of the cut. Whichever
+/// slot of the superblock is lost after that, the other one says where the log ends.
+#[test]
+fn a_start_notes_a_cut_in_both_slots_before_it_carries_it_out() {
+    let (_place, mut leader, _) = places();
+    leader.put(0..10);
+    let common = leader.partition().appended();
+    leader.put(10..30);
+    leader.partition().step_down();
+    leader.act();
+    leader.partition().begin_cut(common).unwrap();
+    while leader.opened.dir.read_superblock().unwrap().cut.is_none() {
+        assert!(leader.act_once(), "a cut is noted before it is over");
+    }
+    let label = leader.opened.dir.read_superblock().unwrap().generation;
+    let (from, partition) = (leader.path.parent().unwrap().to_path_buf(), leader.path.file_name().unwrap().to_owned());
+    drop(leader);
+    for lost in [0, 1] {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("data");
+        copy_tree(&from, &root);
+        let path = root.join(&partition);
+        // Segments cannot be moved to where a file stands: the start ends after it has begun to cut.
+        let in_the_way = path.join(format!("aside-{label:020}"));
+        fs::write(&in_the_way, b"").unwrap();
+        let stopped = open_replica(&DataDir::open(&root).unwrap(), ID, &CONFIG);
+        assert!(matches!(stopped, Err(OpenError::File(_))), "{stopped:?}");
+        fs::remove_file(&in_the_way).unwrap();
+        let mut slots = fs::read(path.join("superblock")).unwrap();
+        slots[lost * SLOT_LEN..][..SLOT_LEN].fill(0xff);
+        fs::write(path.join("superblock"), slots).unwrap();
+        let node = Node::open(&root, 1);
+        assert_eq!(node.opened.log.end, common, "without slot {lost}");
+        assert!(node.has(9) && !node.has(10));
+    }
 }
 
 #[test]
