@@ -79,7 +79,7 @@ fn values_of_every_size_come_back_as_they_were() {
 #[test]
 fn a_value_on_its_way_is_not_changed_by_what_becomes_of_its_key() {
     let dir = tempdir().unwrap();
-    let node = Node::start(dir.path(), &SETTINGS);
+    let node = Node::start(dir.path(), &[&SETTINGS[..], &[("output-soft-limit", "64MiB")][..]].concat());
     let (first, second) = (value(3_000_000, 1), value(3_000_000, 2));
     let mut slow = connect(&node);
     slow.write_all(&request(&[b"SET", b"k", &first])).unwrap();
@@ -116,4 +116,22 @@ fn a_client_that_does_not_read_large_values_is_disconnected_at_the_limit() {
     let _cut_off = stream.write_all(&b"GET k\r\n".repeat(200));
     let mut other = node.connect();
     while !ok::<String>(&mut other, "INFO stats").contains("client_output_buffer_limit_disconnections:1") {}
+}
+
+/// Whoever reads need not know how much a pipeline may ask for.
+#[test]
+fn a_client_that_reads_gets_more_at_a_time_than_may_wait_for_it() {
+    let dir = tempdir().unwrap();
+    let limits = [("output-limit", "8MiB"), ("output-soft-limit", "1MiB")];
+    let node = Node::start(dir.path(), &[&SETTINGS[..], &limits[..]].concat());
+    let mut stream = connect(&node);
+    // Values that are copied into the reply, and values that are sent from the log.
+    for len in [20_000, 600_000] {
+        let value = value(len, 0);
+        stream.write_all(&request(&[b"SET", b"k", &value])).unwrap();
+        expect(&mut stream, b"+OK\r\n");
+        let count = 30_000_000 / len;
+        stream.write_all(&b"GET k\r\n".repeat(count)).unwrap();
+        (0..count).for_each(|_| expect(&mut stream, &bulk(&value)));
+    }
 }

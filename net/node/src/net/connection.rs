@@ -25,7 +25,7 @@ pub(crate) enum Receiving {
 /// Why a connection executes nothing for now, although it has sent commands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stalled {
-    /// Too many of its replies are waiting.
+    /// Too many of its replies are waiting, or too many bytes of them.
     Replies,
     /// A command that has to wait: for space in the log, for another core, for the answer of all cores.
     Command,

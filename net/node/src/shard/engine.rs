@@ -84,6 +84,8 @@ pub(crate) struct Engine<S> {
     pub(super) parts: EngineParts<S>,
     pub(super) ctx: Ctx,
     pub(super) policy: FlushPolicy,
+    /// Whose replies take so many bytes gets no more of them before some have been sent.
+    pub(super) output_len_full: usize,
     settings_version: u64,
     pub(super) gatherings: Slots<Gathering>,
     /// Answers to be delivered.
@@ -113,11 +115,13 @@ pub(crate) struct Engine<S> {
 impl<S: ServerCommands> Engine<S> {
     pub(crate) fn new(parts: EngineParts<S>) -> Self {
         let mut ctx = Ctx::new(parts.map);
-        ctx.reply_len_max = parts.server.limits().output_len_max;
+        let limits = parts.server.limits();
+        ctx.reply_len_max = limits.output_len_max;
         let settings_version = parts.node.settings_version();
         #[cfg_attr(feature = "shared-nothing", expect(unused_mut, reason = "the other mode needs it"))]
         let mut engine = Self {
             policy: policy(&parts.node),
+            output_len_full: limits.output_soft_len,
             settings_version,
             parts,
             ctx,
@@ -345,7 +349,9 @@ impl<S: ServerCommands> Handler for Engine<S> {
         if version != self.settings_version {
             self.settings_version = version;
             self.policy = policy(&self.parts.node);
-            self.ctx.reply_len_max = self.parts.server.limits().output_len_max;
+            let limits = self.parts.server.limits();
+            self.ctx.reply_len_max = limits.output_len_max;
+            self.output_len_full = limits.output_soft_len;
         }
         for at in 0..self.parts.hosted.len() {
             let (node, server) = (&self.parts.node.metrics, &mut self.parts.server);

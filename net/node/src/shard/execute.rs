@@ -150,7 +150,7 @@ impl<S: ServerCommands> Engine<S> {
         pool: &mut Pool,
         now: Now,
     ) -> Result<(), (Stop, bool)> {
-        if connection.output.replies() >= PIPELINE_MAX {
+        if connection.output.replies() >= PIPELINE_MAX || connection.output_len() >= self.output_len_full {
             connection.stalled = Some(Stalled::Replies);
             return Err((Stop::Stalled, false));
         }

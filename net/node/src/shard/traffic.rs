@@ -156,7 +156,9 @@ impl<H: Handler> Driver<H> {
             self.handler.metrics().counters().output_limit_disconnections.increment();
             connection.broken = true;
         }
-        if connection.stalled == Some(Stalled::Replies) && connection.output.replies() <= PIPELINE_RESUME {
+        let has_sent = connection.output.replies() <= PIPELINE_RESUME
+            && connection.output_len() <= self.limits.output_soft_len / 2;
+        if connection.stalled == Some(Stalled::Replies) && has_sent {
             connection.stalled = None;
             self.clients.resumed.push(id);
         } else if connection.is_done() {
