@@ -135,3 +135,20 @@ fn a_client_that_reads_gets_more_at_a_time_than_may_wait_for_it() {
         (0..count).for_each(|_| expect(&mut stream, &bulk(&value)));
     }
 }
+
+/// The same where another core answers: how long its replies will be, nobody knows when it is asked.
+#[cfg(feature = "shared-memory")]
+#[test]
+fn a_client_that_reads_gets_more_from_another_core_than_may_wait_for_it() {
+    let dir = tempdir().unwrap();
+    let node = Node::start(dir.path(), &[("cores", "2")]);
+    let mut stream = connect(&node);
+    // Of the first partition and of the second: one of them is the other core's.
+    for key in [&b"b"[..], b"a"] {
+        let value = value(100_000, 0);
+        stream.write_all(&request(&[b"SET", key, &value])).unwrap();
+        expect(&mut stream, b"+OK\r\n");
+        stream.write_all(&request(&[b"GET", key]).repeat(1_000)).unwrap();
+        (0..1_000).for_each(|_| expect(&mut stream, &bulk(&value)));
+    }
+}

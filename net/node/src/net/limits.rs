@@ -11,6 +11,11 @@ pub const INPUT_STALLED_MAX: usize = 32 << 10;
 pub const PIPELINE_MAX: usize = 1_024;
 /// A connection that was stopped is read again when this many replies are still waiting.
 pub const PIPELINE_RESUME: usize = PIPELINE_MAX / 2;
+/// Commands of one connection that others have been asked to execute and have not answered: how long their replies will
+/// be is not known.
+pub const ELSEWHERE_MAX: usize = 128;
+/// A connection that was stopped is read again when this many are still to be answered.
+pub const ELSEWHERE_RESUME: usize = ELSEWHERE_MAX / 2;
 /// Bytes of replies that wait for one client; beyond it the connection is closed.
 pub const OUTPUT_LEN_MAX: usize = 64 << 20;
 /// Bytes of replies that may wait for one client for [`OUTPUT_SOFT_DURATION`].

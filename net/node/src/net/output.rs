@@ -69,6 +69,8 @@ pub(crate) struct Output {
     first: u64,
     len: usize,
     replies: usize,
+    /// How many of these come from elsewhere and are not there yet.
+    missing: usize,
 }
 
 impl Output {
@@ -80,6 +82,11 @@ impl Output {
     /// Replies that have not been released.
     pub(crate) fn replies(&self) -> usize {
         self.replies
+    }
+
+    /// Replies that come from elsewhere and are not there yet.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
     }
 
     /// Whether everything has been released.
@@ -129,6 +136,7 @@ impl Output {
     pub(crate) fn expect(&mut self, now: Instant) -> Ticket {
         self.chunks.push_back(Chunk { bytes: Vec::new(), value: None, wait: Wait::Elsewhere, replies: 1, since: now });
         self.replies += 1;
+        self.missing += 1;
         Ticket(self.first + self.chunks.len() as u64 - 1)
     }
 
@@ -140,6 +148,7 @@ impl Output {
         let chunk = usize::try_from(ticket.0 - self.first).ok().and_then(|at| self.chunks.get_mut(at));
         let chunk = chunk.expect("an expected reply stays until it has come");
         assert_eq!(chunk.wait, Wait::Elsewhere, "a reply comes once");
+        self.missing -= 1;
         self.len += bytes.len();
         chunk.bytes = bytes;
         chunk.wait = wait;

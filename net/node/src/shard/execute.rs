@@ -15,7 +15,7 @@ use super::handler::{Progress, Stop};
 use super::hosted::Hosted;
 use super::{Now, Session, UNIT};
 use crate::metrics::{Outcome, Stage, index_of};
-use crate::net::limits::PIPELINE_MAX;
+use crate::net::limits::{ELSEWHERE_MAX, PIPELINE_MAX};
 use crate::net::{Connection, Pool, Stalled, Wait};
 use crate::settings::Durability;
 
@@ -150,7 +150,10 @@ impl<S: ServerCommands> Engine<S> {
         pool: &mut Pool,
         now: Now,
     ) -> Result<(), (Stop, bool)> {
-        if connection.output.replies() >= PIPELINE_MAX || connection.output_len() >= self.output_len_full {
+        let full = connection.output.replies() >= PIPELINE_MAX
+            || connection.output.missing() >= ELSEWHERE_MAX
+            || connection.output_len() >= self.output_len_full;
+        if full {
             connection.stalled = Some(Stalled::Replies);
             return Err((Stop::Stalled, false));
         }

@@ -11,7 +11,7 @@ use super::clients::Clients;
 use super::driver::Driver;
 use super::handler::{Handler, Stop};
 use crate::metrics::Stage;
-use crate::net::limits::{INPUT_BUDGET_PER_CORE, INPUT_STALLED_MAX, PIPELINE_RESUME};
+use crate::net::limits::{ELSEWHERE_RESUME, INPUT_BUDGET_PER_CORE, INPUT_STALLED_MAX, PIPELINE_RESUME};
 use crate::net::{Connection, Overdue, Pool, Receiving, Stalled, Wait};
 use crate::ring::{ConnId, Lease, Part, Received};
 
@@ -157,6 +157,7 @@ impl<H: Handler> Driver<H> {
             connection.broken = true;
         }
         let has_sent = connection.output.replies() <= PIPELINE_RESUME
+            && connection.output.missing() <= ELSEWHERE_RESUME
             && connection.output_len() <= self.limits.output_soft_len / 2;
         if connection.stalled == Some(Stalled::Replies) && has_sent {
             connection.stalled = None;
