@@ -27,6 +27,10 @@ pub const BATCH_LEN_MIN: usize = 16 << 10;
 /// The same over links that take it at once. No quicker than 1 MiB, but a third less of the sender's processor time: it is
 /// woken less often.
 pub const BATCH_LEN_MAX: usize = 4 << 20;
+/// Bytes that a socket may hold, sent or not, over a path that holds up what is sent.
+pub const HELD_LEN_MIN: usize = 16 << 10;
+/// What may hold more than this may hold what the kernel thinks right.
+pub const HELD_LEN_MAX: usize = 128 << 10;
 /// A piece of the log of at least this many bytes goes out without a copy; a smaller one is gathered with its
 /// neighbours and copied. `docs/replication.md` has the measurement.
 pub const LARGE_LEN_MIN: usize = 32 << 10;
@@ -41,5 +45,6 @@ const _: () = assert!(STRANGERS_PER_ADDRESS_MAX < STRANGERS_MAX);
 const _: () = assert!(INPUT_LEN >= FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX, "a frame fits");
 const _: () = assert!(QUEUE_LEN_MAX >= 2 * (FRAME_HEADER_LEN + FRAME_BODY_LEN_MAX));
 const _: () = assert!(BATCH_LEN_MIN <= BATCH_LEN_MAX);
+const _: () = assert!(HELD_LEN_MIN <= HELD_LEN_MAX);
 const _: () = assert!((BATCH_LEN_MAX as u64) <= RANGE_LEN_MAX);
 const _: () = assert!((ROUND_LEN_MAX as u64) <= RANGE_LEN_MAX);

@@ -238,8 +238,8 @@ fn send_batches(
             return Ok(Sent::All);
         }
         if connection.batch.is_empty() {
-            if let Some(len) = connection.pace.end(now) {
-                connection.stream.keep_unsent_below(len);
+            if let Some(bounds) = connection.pace.end(now, || connection.stream.path().ok()) {
+                connection.stream.bound(bounds);
             }
             connection.batch = connection.outgoing.next_batch(
                 connection.pace.len(),
@@ -310,7 +310,7 @@ fn send_some(
             let mut gathered: Vec<IoSlice<'_>> = Vec::with_capacity(batch.parts.len());
             slices(batch.parts.iter(), batch.offset, apart, &mut gathered);
             let more = gathered.len() < batch.parts.len();
-            let done = stream.write(&gathered, more)?;
+            let done = stream.write(&gathered, more, connection.pace.is_held())?;
             if let Done::Some(len) = done {
                 counters.sent_gathered_bytes.add(batch.mapped_within(len) as u64);
             }

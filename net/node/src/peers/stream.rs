@@ -17,8 +17,9 @@ use rustix::net::{
     self, AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, sendmsg, shutdown, sockopt,
 };
 
+use super::pace::Bounds;
 use crate::net::prepare;
-use crate::ring::descriptor::limit_unsent;
+use crate::ring::descriptor::{Path, limit_unsent, path_of, unlock_buffers};
 use crate::ring::{Mapped, Part};
 
 /// How a call ended.
@@ -81,11 +82,15 @@ impl Stream {
         }
     }
 
-    /// Copies what fits of these slices, in order, into the socket. `more` follows at once.
-    pub(super) fn write(&self, slices: &[IoSlice<'_>], more: bool) -> io::Result<Done> {
+    /// Copies what fits of these slices, in order, into the socket. `more` follows at once. What comes behind what stands
+    /// `apart` is not joined to it: the kernel adds to what it has not sent up to 64 KiB, whatever the socket may hold.
+    pub(super) fn write(&self, slices: &[IoSlice<'_>], more: bool, apart: bool) -> io::Result<Done> {
         let mut flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         if more {
             flags |= SendFlags::MORE;
+        }
+        if apart {
+            flags |= SendFlags::EOR;
         }
         done(retry_on_intr(|| sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags)))
     }
@@ -98,12 +103,21 @@ impl Stream {
         done(retry_on_intr(|| sendfile(&self.socket, piece.segment(), Some(&mut offset), len)))
     }
 
-    /// The socket takes no more while it holds this much that it has not sent.
-    pub(super) fn keep_unsent_below(&self, len: usize) {
+    /// How much the socket holds at most.
+    pub(super) fn bound(&self, bounds: Bounds) {
+        let held = match bounds.held {
+            Some(len) => sockopt::set_socket_send_buffer_size(&self.socket, len).map_err(io::Error::from),
+            None => unlock_buffers(&self.socket),
+        };
         // Without it, what is said is later, and nothing else is wrong.
-        if let Err(error) = limit_unsent(&self.socket, len) {
-            tracing::debug!(%error, len, "TCP_NOTSENT_LOWAT cannot be set");
+        if let Err(error) = limit_unsent(&self.socket, bounds.unsent).and(held) {
+            tracing::debug!(%error, ?bounds, "the bounds of a socket cannot be set");
         }
+    }
+
+    /// What is known of the way to the peer.
+    pub(super) fn path(&self) -> io::Result<Path> {
+        path_of(&self.socket)
     }
 
     /// Ends the connection in both directions, whatever is still on its way.

@@ -210,7 +210,7 @@ impl Transport {
         let mut no = Vec::new();
         encode_handshake(&Handshake::Rejected(Rejection::Busy), &mut no);
         // A stranger who takes nothing gets nothing.
-        let _sent = gone.stream.write(&[IoSlice::new(&no)], false);
+        let _sent = gone.stream.write(&[IoSlice::new(&no)], false, false);
         gone.close(ring);
     }
 

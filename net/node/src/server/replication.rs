@@ -68,12 +68,14 @@ pub(super) fn info(facts: &Facts<'_>, report: &mut Report) {
         let followers = board.followers();
         report.line("connected_slaves", followers.len());
         for (number, follower) in followers.iter().enumerate() {
-            let seconds = since(follower.heard, now).map_or(-1, |age| integer(age.as_secs()));
+            let heard = since(follower.heard, now);
+            let seconds = heard.map_or(-1, |age| integer(age.as_secs()));
+            let heard_ms = heard.map_or(-1, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
             let lag_ms = since(follower.behind_since, now).map_or(0, |age| age.as_millis());
             report.line(
                 format_args!("slave{number}"),
                 format_args!(
-                    "ip={},port={},state={},offset={},lag={seconds},lag_bytes={},lag_ms={lag_ms},voter={},id={}",
+                    "ip={},port={},state={},offset={},lag={seconds},lag_bytes={},lag_ms={lag_ms},heard_ms={heard_ms},voter={},id={}",
                     follower.address.host,
                     follower.address.port,
                     follower.state.name(),

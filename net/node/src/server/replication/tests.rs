@@ -79,9 +79,9 @@ fn info_tells_how_far_followers_are() {
     lead(&node);
     let text = section(&node);
     assert!(text.contains("role:master\r\nconnected_slaves:1\r\n"), "{text}");
-    let follower =
-        "slave0:ip=10.0.0.1,port=7001,state=online,offset=90,lag=0,lag_bytes=10,lag_ms=0,voter=1,id=00000000000000ab";
-    assert!(text.contains(follower) && text.contains("replication_epoch:4\r\n"), "{text}");
+    let follower = "slave0:ip=10.0.0.1,port=7001,state=online,offset=90,lag=0,lag_bytes=10,lag_ms=0,heard_ms=";
+    assert!(text.contains(follower) && text.contains(",voter=1,id=00000000000000ab\r\n"), "{text}");
+    assert!(text.contains("replication_epoch:4\r\n"), "{text}");
     follow(&node);
     let text = section(&node);
     assert!(
