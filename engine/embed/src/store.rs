@@ -187,7 +187,8 @@ impl Windrow {
         })
     }
 
-    /// Lets a key cease to exist at `expires_at`. Returns whether it is there. Its value is written anew.
+    /// Lets a key cease to exist at `expires_at`. Returns whether it is there. Its value is written anew,
+    /// which takes as long, and as much of the log, as putting it.
     ///
     /// # Errors
     /// As [`put`](Self::put).
@@ -195,7 +196,8 @@ impl Windrow {
         self.set_expiry(key.as_ref(), Some(expires_at))
     }
 
-    /// Takes a key's expiry away. Returns whether it is there. Its value is written anew, if it had an expiry.
+    /// Takes a key's expiry away. Returns whether it is there. Its value is written anew, if it had an expiry,
+    /// as by [`expire`](Self::expire).
     ///
     /// # Errors
     /// As [`put`](Self::put).
