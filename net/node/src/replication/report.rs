@@ -58,8 +58,8 @@ fn name(part: &Part, role: Role, now: Instant) -> crate::role::Part {
         (RoleKind::Candidate, _) => crate::role::Part::Candidate,
         (_, Role::Alone) => crate::role::Part::Alone,
         (_, Role::HandingOver { .. }) => crate::role::Part::HandingOver,
-        (_, Role::Leader { until }) if now < until => crate::role::Part::Leader,
-        (_, Role::Leader { .. }) => crate::role::Part::LeaderWithoutQuorum,
+        (_, Role::Leader { until } | Role::OutOfSpace { until }) if now < until => crate::role::Part::Leader,
+        (_, Role::Leader { .. } | Role::OutOfSpace { .. }) => crate::role::Part::LeaderWithoutQuorum,
         (_, Role::Follower { .. } | Role::Restoring { leader_known: true }) => crate::role::Part::Follower,
         (_, Role::Leaderless { .. } | Role::Restoring { leader_known: false }) => crate::role::Part::Leaderless,
     }

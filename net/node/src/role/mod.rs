@@ -37,6 +37,11 @@ pub enum Role {
         /// See [`Role::Leader`].
         until: Option<Instant>,
     },
+    /// It leads, and has no room for the record that its leadership begins with.
+    OutOfSpace {
+        /// See [`Role::Leader`].
+        until: Instant,
+    },
     /// It follows a leader.
     Follower {
         /// Everything that was committed at this moment is here; `None` before that is known.
@@ -78,7 +83,7 @@ impl Role {
     /// Whether this process leads, able to serve or not.
     #[must_use]
     pub const fn is_leader(self) -> bool {
-        matches!(self, Self::Alone | Self::Leader { .. } | Self::HandingOver { .. })
+        matches!(self, Self::Alone | Self::Leader { .. } | Self::HandingOver { .. } | Self::OutOfSpace { .. })
     }
 
     /// Whether records are appended here: only then may keys be swept that have expired.
@@ -87,9 +92,11 @@ impl Role {
         match self {
             Self::Alone => true,
             Self::Leader { until } => at < until,
-            Self::HandingOver { .. } | Self::Follower { .. } | Self::Restoring { .. } | Self::Leaderless { .. } => {
-                false
-            }
+            Self::HandingOver { .. }
+            | Self::OutOfSpace { .. }
+            | Self::Follower { .. }
+            | Self::Restoring { .. }
+            | Self::Leaderless { .. } => false,
         }
     }
 
@@ -103,7 +110,11 @@ impl Role {
             Self::Leader { until } if at < until => Verdict::Run,
             Self::HandingOver { .. } if writes => Verdict::Hold,
             Self::HandingOver { until } if until.is_none_or(|until| at < until) => Verdict::Run,
-            Self::Leader { .. } | Self::HandingOver { .. } => Verdict::Refuse(Refusal::NoQuorum),
+            Self::OutOfSpace { .. } if writes => Verdict::Refuse(Refusal::NoRoom),
+            Self::OutOfSpace { until } if at < until => Verdict::Run,
+            Self::Leader { .. } | Self::HandingOver { .. } | Self::OutOfSpace { .. } => {
+                Verdict::Refuse(Refusal::NoQuorum)
+            }
             Self::Restoring { leader_known } if writes || !access.may_read_here() => {
                 if leader_known {
                     Verdict::AskLeader

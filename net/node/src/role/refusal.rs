@@ -16,6 +16,9 @@ const NO_LEADER: &str = "CLUSTERDOWN No leader is known at the moment: nothing w
 #[cfg(feature = "shared-memory")]
 const NO_LEADER: &str = "MASTERDOWN No leader is known at the moment: nothing was done";
 
+const NO_ROOM: &str = "ERR this leader's disk has no room for a log segment, or refuses one: nothing was written; reads go \
+                       on, and writes resume by themselves when it takes one; the node's log says what is wrong";
+
 const RESTORING: &str = "LOADING This replica's log is being restored from the leader's: ask the leader, or try again";
 
 /// Why a command was refused.
@@ -27,6 +30,8 @@ pub enum Refusal {
     NoQuorum,
     /// Nobody leads, as far as is known here.
     NoLeader,
+    /// It writes, and this leader cannot begin to.
+    NoRoom,
     /// This replica is getting back what it once had.
     Restoring,
     /// The client does not want to read what is so old.
@@ -46,6 +51,7 @@ impl Refusal {
             Self::ReadOnly => READ_ONLY.to_owned(),
             Self::NoQuorum => NO_QUORUM.to_owned(),
             Self::NoLeader => NO_LEADER.to_owned(),
+            Self::NoRoom => NO_ROOM.to_owned(),
             Self::Restoring => RESTORING.to_owned(),
             Self::TooStale { age: None, bound } => format!(
                 "STALE This replica does not know how old its data is, and the connection accepts {} ms",

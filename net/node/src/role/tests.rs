@@ -36,6 +36,16 @@ fn writes_are_held_and_reads_go_on_while_leadership_is_handed_over() {
 }
 
 #[test]
+fn a_leader_without_room_refuses_writes_and_goes_on_reading() {
+    let at = Instant::now();
+    let role = Role::OutOfSpace { until: at + ms(10) };
+    assert_eq!(role.verdict(true, Access::default(), at), Verdict::Refuse(Refusal::NoRoom), "nobody waits for room");
+    assert_eq!(role.verdict(false, Access::default(), at), Verdict::Run);
+    assert_eq!(role.verdict(false, Access::default(), at + ms(10)), Verdict::Refuse(Refusal::NoQuorum));
+    assert!(role.is_leader() && !role.appends(at));
+}
+
+#[test]
 fn a_follower_sends_writes_to_its_leader_if_it_knows_one() {
     let at = Instant::now();
     let (follower, leaderless) = (Role::Follower { fresh_at: None }, Role::Leaderless { fresh_at: None });

@@ -179,6 +179,12 @@ impl Hosted {
         self.partition.hot_from()
     }
 
+    /// Whether the last attempts to make a segment have failed.
+    #[cfg(feature = "shared-nothing")]
+    pub(super) const fn is_refusing(&self) -> bool {
+        self.refusing
+    }
+
     /// A value in the log, which stays where it is until the last handle on it is dropped.
     ///
     /// # Panics

@@ -212,7 +212,11 @@ impl<S: ServerCommands> Engine<S> {
                 // Nobody has answered this leader yet, which takes a moment.
                 let is_new = moment == Moment::default()
                     && part.leads_since.is_some_and(|since| since.elapsed() < replicas.lease);
-                if hands_over || is_new || !part.may_append {
+                // A log that ends with its segment has no room for the record that it begins with, and where the disk is
+                // full, none may come for long.
+                if !hands_over && !part.may_append && self.parts.hosted[at].is_refusing() {
+                    Role::OutOfSpace { until }
+                } else if hands_over || is_new || !part.may_append {
                     Role::HandingOver { until: Some(until) }
                 } else {
                     Role::Leader { until }
