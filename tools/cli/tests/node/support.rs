@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
@@ -60,6 +60,20 @@ pub(crate) fn clean(program: &str, args: &[&str]) -> Command {
     }
     command.args(args).stdin(Stdio::null());
     command
+}
+
+/// A place for a data directory, removed when dropped.
+pub(crate) struct Place(pub(crate) tempfile::TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// Where a data directory is, or will be.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
 }
 
 /// A server, killed when dropped.
@@ -194,6 +208,16 @@ pub(crate) enum Reply {
     Integer(i64),
     Bulk(Option<String>),
     Array(Vec<Reply>),
+}
+
+/// The reply to what was done.
+pub(crate) fn ok() -> Reply {
+    Reply::Simple("OK".to_owned())
+}
+
+/// The reply that is a value.
+pub(crate) fn bulk(text: &str) -> Reply {
+    Reply::Bulk(Some(text.to_owned()))
 }
 
 /// A connection that speaks RESP2.

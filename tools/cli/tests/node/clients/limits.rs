@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::support::{PATIENCE, Reply, Server, until};
+use crate::support::{PATIENCE, Reply, Server, ok, until};
 
 /// What the server says to these bytes before it closes the connection.
 fn last_words(server: &Server, bytes: &[u8]) -> String {
@@ -25,7 +25,7 @@ fn who_has_not_authenticated_gets_little() {
     let bulk = last_words(&server, b"*2\r\n$4\r\nAUTH\r\n$5000\r\n");
     assert_eq!(bulk, "-ERR Protocol error: unauthenticated bulk length\r\n");
     let mut client = server.connect();
-    assert_eq!(client.call(&["AUTH", "secret"]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(client.call(&["AUTH", "secret"]).unwrap(), ok());
     assert_eq!(client.call(&["ECHO", &"x".repeat(5_000)]).unwrap(), Reply::Bulk(Some("x".repeat(5_000))));
 }
 
@@ -64,7 +64,7 @@ fn more_clients_than_allowed_are_turned_away() {
     // One core: each takes a new limit over with a tick of its own, and the kernel chooses which one a client meets.
     let server = Server::start(dir.path(), &["--cores", "1"]);
     let mut first = server.connect();
-    assert_eq!(first.call(&["CONFIG", "SET", "maxclients", "1"]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(first.call(&["CONFIG", "SET", "maxclients", "1"]).unwrap(), ok());
     // The core takes the new limit over with its next tick.
     let deadline = Instant::now() + PATIENCE;
     while server.connect().call(&["PING"]).is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned())) {
@@ -96,7 +96,6 @@ fn what_a_connection_watches_and_queues_is_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &["--cores", "1"]);
     let mut client = server.connect();
-    let ok = || Reply::Simple("OK".to_owned());
     let keys: Vec<String> = (0..65_535).map(|number| format!("{{w}}{number}")).collect();
     let watch: Vec<&str> = ["WATCH"].into_iter().chain(keys.iter().map(String::as_str)).collect();
     // A key that is watched already takes no more.

@@ -4,7 +4,7 @@ use windrow_torture::device::{FileSystem, FileSystemKind, WriteFault, missing};
 
 use super::leaders::appended;
 use super::set::{Set, check, fill, init, is_error, write};
-use crate::support::{Reply, skipped, until};
+use crate::support::{Reply, ok, skipped, until};
 
 /// Writes that hold this text are those that [`WriteFault::FailData`] lets fail.
 const POISON: &str = "v chunk:";
@@ -47,7 +47,7 @@ fn a_follower_whose_disk_fails_ends_and_does_not_believe_its_page_cache_afterwar
     fill(&mut leader, "a", 300);
     set.settle(0);
     fs.disk.set_write_fault(WriteFault::FailData);
-    assert_eq!(leader.call(&["SET", "b0", POISON]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(leader.call(&["SET", "b0", POISON]).unwrap(), ok());
     fails(&mut set, 2, &fs);
     fill(&mut leader, "c", 300);
     // What its page cache shows, and the disk has never taken, must not count as flushed.
@@ -116,7 +116,7 @@ fn a_log_that_is_being_cut_is_not_read() {
     set.start(0, &[]);
     set.start(2, &[]);
     let flushes = fs.disk.counts().flushes;
-    assert_eq!(set.connect(2).call(&["REPLICAOF", "NO", "ONE"]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(set.connect(2).call(&["REPLICAOF", "NO", "ONE"]).unwrap(), ok());
     let epoch = |set: &Set, number| set.info(number, "replication_epoch");
     until("it has promised", || {
         set.part(2) == "candidate" && epoch(&set, 0) == epoch(&set, 2) && fs.disk.counts().flushes > flushes

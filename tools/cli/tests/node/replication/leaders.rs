@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::set::{Set, check, is_error, write};
-use crate::support::{Client, Reply, until};
+use crate::support::{Client, Reply, bulk, ok, until};
 
 #[test]
 fn nothing_confirmed_is_lost_when_the_leader_is_killed() {
@@ -103,11 +103,11 @@ fn a_leader_that_was_paused_wakes_up_fenced() {
     let set = Set::running(3);
     let mut old = set.connect(0);
     write(&mut old, "a", 20);
-    assert_eq!(old.call(&["SET", "key", "old"]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(old.call(&["SET", "key", "old"]).unwrap(), ok());
     let mut waiting = set.connect(0);
     let [mut reads, mut writes] = ["GET", "DEL"].map(|command| {
         let mut client = set.connect(0);
-        assert_eq!(client.call(&["MULTI"]).unwrap(), Reply::Simple("OK".to_owned()));
+        assert_eq!(client.call(&["MULTI"]).unwrap(), ok());
         assert_eq!(client.call(&[command, "key"]).unwrap(), Reply::Simple("QUEUED".to_owned()));
         client
     });
@@ -119,7 +119,7 @@ fn a_leader_that_was_paused_wakes_up_fenced() {
     writes.send(&[&["EXEC"]]).unwrap();
     set.promote(1, &[]).unwrap();
     let mut leader = set.connect(1);
-    assert_eq!(leader.call(&["SET", "key", "new"]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(leader.call(&["SET", "key", "new"]).unwrap(), ok());
     set.server(0).signal("CONT");
     let (read, written) = (old.receive(), waiting.receive());
     assert!(!matches!(&read, Ok(Reply::Bulk(_))), "a stale read: {read:?}");
@@ -131,7 +131,7 @@ fn a_leader_that_was_paused_wakes_up_fenced() {
     assert!(!matches!(&read, Ok(Reply::Array(_))), "a stale read: {read:?}");
     assert!(!matches!(&written, Ok(Reply::Array(_))), "a write by a leader that is none: {written:?}");
     until("the old leader follows", || set.part(0) == "follower");
-    assert_eq!(leader.call(&["GET", "key"]).unwrap(), Reply::Bulk(Some("new".to_owned())));
+    assert_eq!(leader.call(&["GET", "key"]).unwrap(), bulk("new"));
     set.end_with_the_same_logs(1);
 }
 
@@ -175,11 +175,11 @@ fn epochs_do_not_go_back_when_all_nodes_are_killed_right_after_a_promotion() {
 fn a_leader_that_slept_through_a_promotion_is_fenced_by_nodes_that_were_killed_since() {
     let mut set = Set::running(3);
     let mut old = set.connect(0);
-    assert_eq!(old.call(&["SET", "key", "old"]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(old.call(&["SET", "key", "old"]).unwrap(), ok());
     set.settle(0);
     set.server(0).pause();
     set.promote(1, &[]).unwrap();
-    assert_eq!(set.connect(1).call(&["SET", "key", "new"]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(set.connect(1).call(&["SET", "key", "new"]).unwrap(), ok());
     let promised = epoch(&set, 1);
     (1..3).for_each(|number| set.kill(number));
     (1..3).for_each(|number| set.start(number, &[]));
@@ -194,7 +194,7 @@ fn a_leader_that_slept_through_a_promotion_is_fenced_by_nodes_that_were_killed_s
     let leader = promote_one(&set, &[1, 2]);
     assert!(epoch(&set, leader) > promised);
     until("the old leader follows", || set.part(0) == "follower");
-    assert_eq!(set.connect(leader).call(&["GET", "key"]).unwrap(), Reply::Bulk(Some("new".to_owned())));
+    assert_eq!(set.connect(leader).call(&["GET", "key"]).unwrap(), bulk("new"));
     set.end_with_the_same_logs(leader);
 }
 
@@ -233,18 +233,17 @@ fn leadership_is_handed_over_while_clients_write() {
     });
     let port = |number: usize| set.members[number].client_port.to_string();
     let (one, two) = (port(1), port(2));
-    let ok = Reply::Simple("OK".to_owned());
-    assert_eq!(set.connect(0).call(&["FAILOVER", "TO", "127.0.0.1", &one, "TIMEOUT", "30000"]).unwrap(), ok);
+    assert_eq!(set.connect(0).call(&["FAILOVER", "TO", "127.0.0.1", &one, "TIMEOUT", "30000"]).unwrap(), ok());
     set.wait_for_leader(1);
     until("the old leader follows", || set.part(0) == "follower");
-    assert_eq!(set.connect(1).call(&["REPLICAOF", "127.0.0.1", &two]).unwrap(), ok);
+    assert_eq!(set.connect(1).call(&["REPLICAOF", "127.0.0.1", &two]).unwrap(), ok());
     set.wait_for_leader(2);
     stop.store(true, Ordering::SeqCst);
     let confirmed = writer.join().unwrap();
     assert!(!confirmed.is_empty());
     let mut leader = set.connect(2);
     for key in &confirmed {
-        assert_eq!(leader.call(&["GET", key]).unwrap(), Reply::Bulk(Some("v".to_owned())), "{key}");
+        assert_eq!(leader.call(&["GET", key]).unwrap(), bulk("v"), "{key}");
     }
     set.end_with_the_same_logs(2);
 }
@@ -262,7 +261,7 @@ fn hand_over_to_one_that_lacks_something(set: &Set, timeout: &str) {
         write(&mut leader, "later", 3);
         // If it is paused for long, it counts as gone, and nobody hands over to it.
         let reply = leader.call(&["FAILOVER", "TO", "127.0.0.1", &port, "TIMEOUT", timeout]).unwrap();
-        let begins = reply == Reply::Simple("OK".to_owned());
+        let begins = reply == ok();
         assert!(begins || is_error(&Ok(reply), "ERR FAILOVER target replica is not online"));
         begins
     });
@@ -274,7 +273,6 @@ fn a_hand_over_says_how_far_it_has_come_is_taken_back_and_ends_in_time() {
     set.settle(0);
     let state = || set.info(0, "master_failover_state").unwrap();
     let mut leader = set.connect(0);
-    let ok = Reply::Simple("OK".to_owned());
     assert!(is_error(&leader.call(&["FAILOVER", "ABORT"]), "ERR No failover in progress"));
 
     hand_over_to_one_that_lacks_something(&set, "600000");
@@ -283,15 +281,15 @@ fn a_hand_over_says_how_far_it_has_come_is_taken_back_and_ends_in_time() {
     let mut held = set.connect(0);
     held.send(&[&["SET", "held", "v"]]).unwrap();
     assert!(is_error(&leader.call(&["FAILOVER"]), "ERR FAILOVER already in progress"));
-    assert_eq!(leader.call(&["FAILOVER", "ABORT"]).unwrap(), ok);
-    assert_eq!(held.receive().unwrap(), ok, "writes go on");
+    assert_eq!(leader.call(&["FAILOVER", "ABORT"]).unwrap(), ok());
+    assert_eq!(held.receive().unwrap(), ok(), "writes go on");
     until("it is over", || state() == "no-failover");
     let refusal = || set.info(0, "replication_refusal").unwrap();
     until("it says why", || refusal().contains("taken back"));
 
     hand_over_to_one_that_lacks_something(&set, "300");
     held.send(&[&["SET", "held", "v"]]).unwrap();
-    assert_eq!(held.receive().unwrap(), ok, "writes go on when the time is over");
+    assert_eq!(held.receive().unwrap(), ok(), "writes go on when the time is over");
     until("it is over", || state() == "no-failover");
     assert!(refusal().contains("did not catch up in time"), "{}", refusal());
     set.wait_for_leader(0);
@@ -315,7 +313,7 @@ fn without_a_majority_nothing_is_confirmed_and_everybody_is_told() {
         assert!(is_error(&reply, "NOREPLICAS "), "{reply:?}");
     }
     set.start(1, &[]);
-    until("it has a majority again", || leader.call(&["SET", "a3", "v"]).unwrap() == Reply::Simple("OK".to_owned()));
+    until("it has a majority again", || leader.call(&["SET", "a3", "v"]).unwrap() == ok());
     set.start(2, &[]);
     set.end_with_the_same_logs(0);
 }
@@ -348,7 +346,7 @@ fn a_replica_with_less_is_not_promoted_and_a_forced_promotion_says_what_it_loses
             set.server(number).said().iter().any(|line| line.contains("LOSING-COMMITTED-WRITES"))
         });
         let permit = ["REPLICAOF", "127.0.0.1", &port, "LOSING-COMMITTED-WRITES"];
-        assert_eq!(set.connect(number).call(&permit).unwrap(), Reply::Simple("OK".to_owned()));
+        assert_eq!(set.connect(number).call(&permit).unwrap(), ok());
         until("it follows", || set.info(number, "master_sync_in_progress").as_deref() == Some("0"));
     }
     set.wait_for_leader(2);

@@ -3,11 +3,7 @@
 
 use super::hosts::Link;
 use super::set::{Set, check, fill, is_error, write};
-use crate::support::{Client, Reply, until};
-
-fn ok() -> Reply {
-    Reply::Simple("OK".to_owned())
-}
+use crate::support::{Client, Reply, bulk, ok, until};
 
 /// A client of a node that reads data of at most this age there.
 fn strict_reader(set: &Set, number: usize, staleness_ms: &str) -> Client {
@@ -50,8 +46,8 @@ fn cut_off_and_replace(set: &Set, leader: usize, next: usize, deaf: Deaf) {
     set.promote(next, &[]).unwrap();
     let mut new = set.connect(next);
     let found = new.call(&["GET", "key"]).unwrap();
-    let survived = found == Reply::Bulk(Some("in doubt".to_owned()));
-    assert!(survived || found == Reply::Bulk(Some("old".to_owned())), "{found:?}");
+    let survived = found == bulk("in doubt");
+    assert!(survived || found == bulk("old"), "{found:?}");
     assert_eq!(new.call(&["SET", "key", "new"]).unwrap(), ok());
     assert!(is_error(&old.call(&["GET", "key"]), "NOREPLICAS "), "it does not know yet that it was replaced");
     (0..3).for_each(|host| set.hosts().heal(host));
@@ -61,7 +57,7 @@ fn cut_off_and_replace(set: &Set, leader: usize, next: usize, deaf: Deaf) {
     assert!(confirmed || is_error(&reply, "UNCONFIRMED "), "nobody has it, or said so: {reply:?}");
     until("the old leader follows", || set.part(leader) == "follower");
     set.settle(next);
-    assert_eq!(set.reader(leader).call(&["GET", "key"]).unwrap(), Reply::Bulk(Some("new".to_owned())));
+    assert_eq!(set.reader(leader).call(&["GET", "key"]).unwrap(), bulk("new"));
 }
 
 #[test]

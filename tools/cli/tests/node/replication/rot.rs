@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::set::{Set, check, fill, is_error, write};
-use crate::support::{Reply, until, windrow};
+use crate::support::{Reply, bulk, ok, until, windrow};
 
 /// The segments of a data directory with one partition, in the log's order.
 fn segments(dir: &Path) -> Vec<PathBuf> {
@@ -82,8 +82,8 @@ fn rot_on_the_leader(offset: u64) {
     let reach = set.info(2, "slave_read_repl_offset").unwrap().parse::<u64>().unwrap();
     assert!(reach <= base(&damaged) + offset, "{reach}");
     // Another node leads, and the follower gets everything from it.
-    let (port, ok) = (set.members[1].client_port.to_string(), Reply::Simple("OK".to_owned()));
-    assert_eq!(set.connect(0).call(&["FAILOVER", "TO", "127.0.0.1", &port]).unwrap(), ok);
+    let port = set.members[1].client_port.to_string();
+    assert_eq!(set.connect(0).call(&["FAILOVER", "TO", "127.0.0.1", &port]).unwrap(), ok());
     set.wait_for_leader(1);
     until("the follower has everything", || set.offset(2) == set.offset(1));
     check(&mut set.reader(2), "b", 1_000);
@@ -142,7 +142,7 @@ fn rot_under_a_running_node_is_not_served() {
     set.wait_for_leader(0);
     let mut leader = set.connect(0);
     let value = "the value that is to rot, and that nothing else holds";
-    assert_eq!(leader.call(&["SET", "rotten", value]).unwrap(), Reply::Simple("OK".to_owned()));
+    assert_eq!(leader.call(&["SET", "rotten", value]).unwrap(), ok());
     fill(&mut leader, "a", 200);
     set.settle(0);
     for number in [0, 1] {
@@ -169,5 +169,5 @@ fn rot_under_a_running_node_is_not_served() {
     }
     says_damaged(&set, 2, None);
     // Node 2 has it whole.
-    assert_eq!(set.reader(2).call(&["GET", "rotten"]).unwrap(), Reply::Bulk(Some(value.to_owned())));
+    assert_eq!(set.reader(2).call(&["GET", "rotten"]).unwrap(), bulk(value));
 }

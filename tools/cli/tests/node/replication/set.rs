@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::hosts::Hosts;
-use crate::support::{Client, Reply, Server, WINDROW, clean, free_port, until, windrow};
+use crate::support::{Client, Reply, Server, WINDROW, clean, free_port, ok, until, windrow};
 
 /// Segments of this length fill up within a test.
 const SEGMENT_SIZE: &str = "64KiB";
@@ -174,7 +174,7 @@ impl Set {
     /// A connection that reads from a follower.
     pub(crate) fn reader(&self, number: usize) -> Client {
         let mut client = self.connect(number);
-        assert_eq!(client.call(&["READONLY"]).unwrap(), Reply::Simple("OK".to_owned()));
+        assert_eq!(client.call(&["READONLY"]).unwrap(), ok());
         client
     }
 
@@ -273,7 +273,7 @@ pub(crate) fn write(client: &mut Client, prefix: &str, count: usize) {
     let value = "v".repeat(100);
     for number in 0..count {
         let reply = client.call(&["SET", &format!("{prefix}{number}"), &value]).unwrap();
-        assert_eq!(reply, Reply::Simple("OK".to_owned()), "{prefix}{number}");
+        assert_eq!(reply, ok(), "{prefix}{number}");
     }
 }
 
@@ -286,7 +286,7 @@ pub(crate) fn fill(client: &mut Client, prefix: &str, count: usize) {
         let commands: Vec<&[&str]> = commands.iter().map(<[&str; 3]>::as_slice).collect();
         client.send(&commands).unwrap();
         for key in &keys {
-            assert_eq!(client.receive().unwrap(), Reply::Simple("OK".to_owned()), "{key}");
+            assert_eq!(client.receive().unwrap(), ok(), "{key}");
         }
     }
 }

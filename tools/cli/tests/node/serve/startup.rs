@@ -9,15 +9,7 @@ use std::process::{Command, Output};
 
 use windrow_core::superblock::FORMAT_VERSION;
 
-use crate::support::{Client, Reply, Server, until, windrow};
-
-fn ok() -> Reply {
-    Reply::Simple("OK".to_owned())
-}
-
-fn bulk(text: &str) -> Reply {
-    Reply::Bulk(Some(text.to_owned()))
-}
+use crate::support::{Client, Place, Reply, Server, bulk, ok, until, windrow};
 
 /// Runs a server that is expected to refuse to start.
 fn refused(dir: &Path, extra: &[&str]) -> (Option<i32>, String) {
@@ -27,18 +19,7 @@ fn refused(dir: &Path, extra: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
-struct Place(tempfile::TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    /// Where a data directory is, or will be.
-    fn dir(&self) -> std::path::PathBuf {
-        self.0.path().join("data")
-    }
-
     /// A data directory of two partitions, with one key, whose server was stopped in order.
     fn with_data() -> Self {
         let place = Self::new();

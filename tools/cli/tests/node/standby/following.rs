@@ -9,8 +9,8 @@ use std::thread;
 use windrow_core::types::PartitionId;
 use windrow_store::{DataDir, FillMode, OpenConfig, open_replica};
 
-use super::{Place, bulk, info, ok};
-use crate::support::{Client, Reply, free_port, until, windrow};
+use super::info;
+use crate::support::{Client, Place, Reply, bulk, free_port, ok, until, windrow};
 
 /// All keys and values, by SCAN and GET.
 fn contents(client: &mut Client) -> BTreeMap<String, Reply> {

@@ -3,22 +3,12 @@
 mod following;
 mod takeover;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::support::{Client, Reply, Server, until, windrow};
+use crate::support::{Client, Place, Reply, Server, ok, until, windrow};
 
 /// A data directory that is removed in the end.
-struct Place(tempfile::TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.0.path().join("data")
-    }
-
     fn leader(&self, extra: &[&str]) -> Server {
         Server::start(&self.dir(), extra)
     }
@@ -33,14 +23,6 @@ fn standby_of(dir: &Path, extra: &[&str]) -> Server {
     let admin: &[&str] = if extra.contains(&"--admin-port") { &[] } else { &["--admin-port", "0"] };
     let args = ["standby", "--port", "0", "--of", dir.to_str().unwrap()];
     Server::start_with(windrow(&[&args, admin, extra].concat()))
-}
-
-fn ok() -> Reply {
-    Reply::Simple("OK".to_owned())
-}
-
-fn bulk(text: &str) -> Reply {
-    Reply::Bulk(Some(text.to_owned()))
 }
 
 /// Waits until a write is accepted. Returns the connection that it came through.

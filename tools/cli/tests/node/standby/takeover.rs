@@ -8,8 +8,8 @@ use std::thread;
 
 use windrow_torture::device::{FileSystem, FileSystemKind, WriteFault, missing};
 
-use super::{Place, bulk, info, ok, standby_of, until_it_leads};
-use crate::support::{Client, Reply, Server, skipped, until, windrow};
+use super::{info, standby_of, until_it_leads};
+use crate::support::{Client, Place, Reply, Server, bulk, ok, skipped, until, windrow};
 
 /// Segments of this length find room on a small disk.
 const SMALL: [&str; 2] = ["--segment-size", "64KiB"];
