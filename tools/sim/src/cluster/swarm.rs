@@ -181,7 +181,7 @@ impl ClusterSwarm {
     fn lose_disks(&mut self, rng: &mut Rng) {
         self.change_leaders(rng);
         self.voters = *rng.pick(&[2, 3, 3, 3, 5]);
-        self.duration_us = rng.within(4_000_000..8_000_000);
+        self.duration_us = rng.within(10_000_000..20_000_000);
         self.flush_us = rng.within(1_000..10_000);
         self.lag_factor = rng.within(1..20);
         self.delay_us = rng.within(50..2_000);
