@@ -20,7 +20,7 @@ const NEWEST: usize = 8;
 
 /// Bytes that have rotted, and what stood there.
 pub(super) struct Rot {
-    base: Lsn,
+    pub(super) base: Lsn,
     start: usize,
     before: Vec<u8>,
 }
@@ -150,7 +150,10 @@ impl World {
             node.copy.disk.mend_slot(&broken);
         }
         let Some(rot) = node.rot.take() else { return };
-        node.copy.disk.file_mut(rot.base).expect("it was there when it rotted").restore(rot.start, &rot.before);
+        // A start may have removed it, and have been stopped.
+        if let Some(file) = node.copy.disk.file_mut(rot.base) {
+            file.restore(rot.start, &rot.before);
+        }
     }
 
     /// Whether what this replica has, and what it has promised, may be forgotten.

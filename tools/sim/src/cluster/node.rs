@@ -205,7 +205,6 @@ impl Node {
             return Opening::Cut;
         }
         let Some((mut recovered, whole)) = self.open() else { return Opening::Refused };
-        self.rot = None;
         self.broken.clear();
         // A log is cut once both slots say so, on the disk and not in the page cache only.
         if let Ok(superblock) = self.copy.disk.read_superblock()
@@ -234,6 +233,9 @@ impl Node {
             self.copy.state.apply(&piece.ops, piece.end, step);
         }
         self.copy.disk.flush_now(&todo.flush);
+        // What has rotted behind a noted cut is there, and may be read again, until the cut has been carried out.
+        let remains = |rot: &Rot| todo.aside.iter().chain(&todo.remove).any(|base| *base == rot.base);
+        self.rot = self.rot.take().filter(remains);
         if burns() {
             return Opening::Cut;
         }
@@ -242,6 +244,7 @@ impl Node {
             return Opening::Cut;
         }
         self.copy.disk.sync_directory();
+        self.rot = None;
         self.copy.disk.begin_superblock(superblock);
         if burns() {
             return Opening::Cut;
