@@ -195,7 +195,7 @@ impl Follower {
             .map_err(|source| OpenError::Recovery { path: dir.path().to_path_buf(), source })?;
         let mut report = OpenReport::new(&recovered, &listing, dropped);
         repair(&dir, &superblock, &mut recovered, &views, empty, &mut report)?;
-        let recovering = Recovering { dir, recovered, views, report };
+        let recovering = Recovering { dir, recovered, views, was_cut: superblock.cut.is_some(), report };
         let OpenPartition { partition: written, dir, control, report, .. } = begin(recovering, config.fill, now)?;
         *partition = written;
         Ok(TakenOver { dir, control, report })

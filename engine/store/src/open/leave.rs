@@ -31,7 +31,7 @@ pub fn leave_set(data_dir: &DataDir) -> Result<ReplicaId, OpenError> {
     }
     for (dir, superblock) in partitions {
         let newest = superblock.promised.max(superblock.epoch);
-        dir.write_superblock(&Superblock {
+        dir.write_both_slots(&Superblock {
             generation: superblock.generation + 1,
             replica,
             in_set: false,

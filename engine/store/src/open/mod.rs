@@ -114,9 +114,14 @@ fn check_alone(dir: &PartitionDir, superblock: &Superblock) -> Result<(), OpenEr
 
 /// Begins an epoch in a log that has been walked and mended.
 fn begin(recovering: Recovering, fill: FillMode, now: UnixMillis) -> Result<OpenPartition, OpenError> {
-    let Recovering { dir, recovered, views, mut report } = recovering;
+    let Recovering { dir, recovered, views, was_cut, mut report } = recovering;
     let superblock = recovered.next_superblock().ok_or(OpenError::EpochsUsedUp)?;
-    dir.write_superblock(&superblock)?;
+    if was_cut {
+        // What is confirmed from now on stands behind the cut that the older slot would have carried out.
+        dir.write_both_slots(&superblock)?;
+    } else {
+        dir.write_superblock(&superblock)?;
+    }
     report.epoch = superblock.epoch;
     views.values().for_each(SegmentView::scanned);
     let mut partition = recovered.into_writable(superblock);
@@ -131,6 +136,8 @@ struct Recovering {
     dir: Arc<PartitionDir>,
     recovered: RecoveredPartition<MappedSegment>,
     views: BTreeMap<Lsn, SegmentView>,
+    /// The superblock said that the log was being cut, which is done now.
+    was_cut: bool,
     report: OpenReport,
 }
 
@@ -163,7 +170,7 @@ fn recover(
         .map_err(|source| OpenError::Recovery { path: dir.path().to_path_buf(), source })?;
     let mut report = OpenReport::new(&recovered, &listing, dropped);
     repair(&dir, &superblock, &mut recovered, &views, empty, &mut report)?;
-    Ok(Recovering { dir, recovered, views, report })
+    Ok(Recovering { dir, recovered, views, was_cut: superblock.cut.is_some(), report })
 }
 
 /// Opens the partition's directory and checks that it is the one that it should be.

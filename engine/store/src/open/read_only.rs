@@ -159,7 +159,7 @@ pub(super) fn added_segments(
     limit: Lsn,
 ) -> Result<Vec<(Lsn, MappedSegment)>, FileError> {
     let last = partition.log().segments().next_back();
-    let mut next = last.map_or(Lsn::ZERO, |last| last.base().plus(last.segment_len()));
+    let mut next = last.map_or(partition.log().start(), |last| last.base().plus(last.segment_len()));
     let mut added = Vec::new();
     while next < limit {
         let Some(segment) = dir.find(next)?.filter(|segment| segment.len > 0) else { break };

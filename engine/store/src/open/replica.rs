@@ -49,7 +49,7 @@ impl fmt::Debug for OpenReplica {
 /// # Panics
 /// If `data_dir` is not locked by this process: that is a bug of the caller.
 pub fn open_replica(data_dir: &DataDir, id: PartitionId, config: &OpenConfig) -> Result<OpenReplica, OpenError> {
-    let Recovering { dir, recovered, views, mut report } = recover(data_dir, id, config, |_, _| Ok(()))?;
+    let Recovering { dir, recovered, views, mut report, .. } = recover(data_dir, id, config, |_, _| Ok(()))?;
     let superblock = recovered.replica_superblock();
     dir.write_superblock(&superblock)?;
     report.epoch = superblock.epoch;

@@ -162,6 +162,16 @@ impl PartitionDir {
     pub fn write_superblock(&self, superblock: &Superblock) -> Result<(), FileError> {
         self.superblock.write(superblock)
     }
+
+    /// Writes a superblock of a new generation and then, in place of the one before it, the same once more: whichever
+    /// slot rots, what the older one said does not come back.
+    ///
+    /// # Errors
+    /// As [`write_superblock`](Self::write_superblock).
+    pub(crate) fn write_both_slots(&self, superblock: &Superblock) -> Result<(), FileError> {
+        self.write_superblock(superblock)?;
+        self.write_superblock(&Superblock { generation: superblock.generation - 1, ..*superblock })
+    }
 }
 
 #[cfg(test)]

@@ -247,6 +247,42 @@ fn a_cut_that_was_interrupted_anywhere_is_done_at_the_next_opening_or_not_begun(
     assert_eq!((ends.first(), ends.last()), (Some(&end), Some(&common)));
 }
 
+/// Who leaves its set in the middle of a cut and goes on alone confirms what it writes behind the cut: neither the set nor
+/// the cut comes back, whichever slot of the superblock is lost.
+#[test]
+fn a_cut_is_over_in_both_slots_before_a_partition_is_written_alone() {
+    let (_place, mut leader, _) = places();
+    leader.put(0..10);
+    let common = leader.partition().appended();
+    leader.put(10..30);
+    leader.partition().step_down();
+    leader.act();
+    leader.partition().begin_cut(common).unwrap();
+    while leader.opened.dir.read_superblock().unwrap().cut.is_none() {
+        assert!(leader.act_once(), "a cut is noted before it is over");
+    }
+    let (root, path) = (leader.path.parent().unwrap().to_path_buf(), leader.path.join("superblock"));
+    drop(leader);
+    let data_dir = DataDir::open(&root).unwrap();
+    leave_set(&data_dir).unwrap();
+    let survivors = || {
+        let whole = fs::read(&path).unwrap();
+        let survivors = [0, 1].map(|lost| {
+            let mut slots = whole.clone();
+            slots[lost * SLOT_LEN..][..SLOT_LEN].fill(0xff);
+            fs::write(&path, slots).unwrap();
+            let (_, superblock) = super::super::open_dir(&data_dir, ID, true).unwrap();
+            superblock
+        });
+        fs::write(&path, whole).unwrap();
+        survivors
+    };
+    assert_eq!(survivors().map(|superblock| superblock.is_in_set()), [false; 2]);
+    let alone = open_partition(&data_dir, ID, &CONFIG, NOW).unwrap();
+    assert_eq!(survivors().map(|superblock| superblock.cut), [None; 2]);
+    assert_eq!(survivors().map(|superblock| superblock.epoch), [alone.partition.superblock().epoch; 2]);
+}
+
 /// A process was killed while it noted where it cuts its log, and the next one stops in the middle of the cut. Whichever
 /// slot of the superblock is lost after that, the other one says where the log ends.
 #[test]
