@@ -68,9 +68,16 @@ fn random_key<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>, draw: u64) -> 
 fn keys<M: SegmentMemory>(run: &mut Run<'_, Direct<'_, M>>) -> Flow {
     let pattern = pattern(run.args.at(1))?;
     let mut found = Found::new(run.scratch, run.reply.protocol());
-    let (partition, now) = (&*run.keys.partition, run.keys.now);
-    let walked = partition.for_each(now, &mut |entry| found.add(pattern, entry.key));
+    let (partition, now, max) = (&*run.keys.partition, run.keys.now, run.reply_len_max);
+    let walked = partition.for_each(now, &mut |entry| {
+        if found.bulks.buffer().len() <= max {
+            found.add(pattern, entry.key);
+        }
+    });
     run.wait = walked.map_err(|damage| damaged(partition, damage))?;
+    if found.bulks.buffer().len() > max {
+        return Err(DataError::ReplyLength { max }.into());
+    }
     found.write(&mut run.reply);
     Ok(())
 }

@@ -122,6 +122,9 @@ fn a_transaction_that_comes_to_too_much_is_refused_before_it_does() {
         "-ERR the reply is longer than the 5000 bytes that may wait for a client: nothing was done; ask for less";
     assert_eq!(bench.transaction(&[], &many), refused);
     assert_eq!(bench.reply("MGET b b b b b"), refused);
+    (0..600).for_each(|key| drop(bench.line(&format!("SET {key:05} x"))));
+    assert_eq!(bench.reply("KEYS *"), refused);
+    assert!(bench.reply("KEYS 001*").starts_with("[\"00"));
     bench.script("GET a -> \"1\"");
 }
 
