@@ -68,6 +68,8 @@ impl std::fmt::Display for Pid {
 pub struct DirLock {
     file: File,
     path: PathBuf,
+    /// The process whose lock this is.
+    owner: u32,
 }
 
 /// Whether anybody writes in a directory that a reader opens.
@@ -94,7 +96,7 @@ impl DirLock {
             }
             std::thread::sleep(READERS_POLL);
         }
-        let lock = Self { file, path };
+        let lock = Self { file, path, owner: std::process::id() };
         lock.sign(&[])?;
         Ok(lock)
     }
@@ -105,7 +107,7 @@ impl DirLock {
         let file = open(&path)?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Self { file, path }),
+                Ok(()) => return Ok(Self { file, path, owner: std::process::id() }),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno).at("lock", &path).map_err(LockError::File),
             }
@@ -130,6 +132,17 @@ impl DirLock {
             Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).at("look at", &self.path),
+        }
+    }
+}
+
+/// Closing the file is not enough: a child that another thread is starting has all open files until it runs its program,
+/// and with them the lock. A child that only goes on with a copy of this process's memory gives nothing up.
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            // If it fails, the lock goes with the last of the descriptors.
+            let _left_to_the_close = flock(&self.file, FlockOperation::Unlock);
         }
     }
 }
@@ -171,4 +184,31 @@ fn holder(file: &File) -> Option<u32> {
     let mut bytes = [0; 16];
     let count = file.read_at(&mut bytes, 0).ok()?;
     std::str::from_utf8(&bytes[..count]).ok()?.lines().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_was_given_up_is_free_though_a_child_still_has_the_file() {
+        let place = tempfile::tempdir().unwrap();
+        let lock = DirLock::acquire(place.path()).unwrap();
+        // What a child has between its fork and its program.
+        let inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        let again = DirLock::acquire(place.path()).unwrap();
+        drop(inherited);
+        assert!(matches!(DirLock::acquire(place.path()), Err(LockError::Held { .. })), "and held again");
+        drop(again);
+    }
+
+    #[test]
+    fn a_copy_of_another_process_gives_nothing_up() {
+        let place = tempfile::tempdir().unwrap();
+        let lock = DirLock::acquire(place.path()).unwrap();
+        let copy = DirLock { file: lock.file.try_clone().unwrap(), path: lock.path.clone(), owner: lock.owner + 1 };
+        drop(copy);
+        assert!(matches!(DirLock::acquire(place.path()), Err(LockError::Held { .. })));
+    }
 }
