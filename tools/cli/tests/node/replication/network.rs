@@ -124,9 +124,25 @@ fn figure(line: &str, name: &str) -> i64 {
     line.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).unwrap().parse().unwrap()
 }
 
+/// How often a leader may lose its lease because the machine stood still, and not because of its links: then it is tried
+/// again. Where heartbeats wait behind ranges, it loses it every time.
+const TRIES: usize = 3;
+
 /// Both followers catch up with so many values of 40 KB over links of this rate, while the leader keeps its lease of 1 s.
 /// Returns the age, in milliseconds, that the newest heartbeat which a majority has answered came to have.
 fn catch_up_over_slow_links(rate: &str, count: usize) -> Option<i64> {
+    let mut refusals = Vec::new();
+    while refusals.len() < TRIES {
+        match try_to_catch_up(rate, count)? {
+            Ok(late) => return Some(late),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    panic!("the leader loses its lease: {refusals:?}");
+}
+
+/// As above; what a client was told instead where the leader has lost its lease.
+fn try_to_catch_up(rate: &str, count: usize) -> Option<Result<i64, String>> {
     let set = Set::on_hosts(3)?;
     let mut leader = set.connect(0);
     write(&mut leader, "a", 1);
@@ -144,14 +160,19 @@ fn catch_up_over_slow_links(rate: &str, count: usize) -> Option<i64> {
     let end = u64::try_from(count * value.len()).unwrap();
     while set.offset(1).max(set.offset(2)) < end {
         let reply = leader.call(&["GET", "a0"]).unwrap();
-        assert!(matches!(reply, Reply::Bulk(Some(_))), "after {reads} reads, {:?}: {reply:?}", since.elapsed());
+        if !matches!(reply, Reply::Bulk(Some(_))) {
+            return Some(Err(format!("after {reads} reads, {:?}: {reply:?}", since.elapsed())));
+        }
         let heard = (1..3).filter_map(|host| Some(figure(&said_of(&set, 0, host)?, "heard_ms")));
         late = late.max(heard.min().unwrap());
         reads += 1;
     }
     assert!(reads > 100, "the links were slow: {reads} reads");
     for key in &keys {
-        assert_eq!(writer.receive().unwrap(), ok(), "{key}");
+        let reply = writer.receive().unwrap();
+        if reply != ok() {
+            return Some(Err(format!("{key}: {reply:?}")));
+        }
     }
     (1..3).for_each(|host| assert_eq!(set.part(host), "follower"));
     (1..3).for_each(|host| set.hosts().speed_up(host));
@@ -160,7 +181,7 @@ fn catch_up_over_slow_links(rate: &str, count: usize) -> Option<i64> {
         "{rate}: {:?}, the newest heartbeat that a majority had answered was {late} ms old at most",
         since.elapsed()
     );
-    Some(late)
+    Some(Ok(late))
 }
 
 #[test]
