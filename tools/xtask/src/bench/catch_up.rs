@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::load::Client;
+use super::machine::touch_memory;
 use super::samples::Samples;
 use super::server::{CLIENT_CORE, Follower, Kind, Programs, SERVER_CORE, Scratch, Server, ask};
 
@@ -21,6 +22,9 @@ const VALUE: &str = "1000";
 const PIECE: usize = 1 << 20;
 /// Clock ticks a second in `/proc/PID/stat` (`getconf CLK_TCK`; the same on every Linux of today).
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Bytes that are written to once before a follower starts: more than its log and its index.
+const LOG_TOUCHED: usize = 2 << 30;
 
 /// A process that has taken less than a clock tick for so long is at rest.
 const REST: Duration = Duration::from_millis(300);
@@ -44,6 +48,7 @@ pub(crate) fn measure(rounds: usize, programs: &Programs, samples: &mut Samples)
         let client = Client { program: super::built("windrow-load"), scratch: &scratch, seconds: 0.0 };
         client.load(&leader, KEYS, VALUE)?;
         come_to_rest(leader.pids()[0])?;
+        touch_memory(LOG_TOUCHED);
         let follower = caught_up(&mut leader, &follower)?;
         let files = segments(&scratch.path().join(kind.id).join("1"));
         let io = |error: std::io::Error| format!("sending over loopback: {error}");

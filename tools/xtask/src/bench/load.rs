@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::json::Json;
+use super::machine::touch_memory;
 use super::samples::Samples;
 use super::server::{CLIENT_CORE, Kind, Mode, Product, Programs, Scratch, Server, find};
 use super::{Options, server};
 
 const KEYS: &str = "100k";
 const VALUE: &str = "100";
+/// Bytes that are written to once before each turn: more than the quickest server writes in it.
+const TURN_TOUCHED: usize = 512 << 20;
 /// Requests per second of the reader whose latency is measured beside writers.
 const READS_PER_SECOND: &str = "1k";
 
@@ -75,6 +78,7 @@ pub(crate) fn measure(options: &Options, programs: &Programs, samples: &mut Samp
     for round in 0..options.rounds {
         for load in &LOADS {
             for server in servers.iter().filter(|server| load.concerns(server.kind)) {
+                touch_memory(TURN_TOUCHED);
                 if let Err(problem) = client.run(server, load, round, samples) {
                     super::problem(samples, &problem);
                 }

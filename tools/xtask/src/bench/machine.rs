@@ -24,13 +24,15 @@ pub(crate) fn describe(programs: &Programs, samples: &mut Samples) {
     );
 }
 
-/// Has the host behind a virtual machine give it its memory: half of what is free is written to once.
+/// Has the host behind a virtual machine give it its memory: up to half of what is free, and at most so many bytes, are
+/// written to once.
 ///
-/// The first store to a page that the host has not backed yet costs ten times as much as any later one, measured as 6 µs.
-/// Without this, the first rounds would pay for it, and most of all whoever writes most.
-pub(crate) fn touch_memory() {
+/// The first store to a page that the host has not backed costs several times as much as any later one, measured as 6 to
+/// 11 µs. A host takes free memory back after a moment, so this is done before each turn of each server: without it, a
+/// turn would pay for what was freed before it, and most of all whoever writes most.
+pub(crate) fn touch_memory(most: usize) {
     let available: usize = first_line("/proc/meminfo", "MemAvailable").trim_end_matches(" kB").parse().unwrap_or(0);
-    let mut memory = vec![0_u8; available / 2 * 1024];
+    let mut memory = vec![0_u8; (available / 2 * 1024).min(most)];
     memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
     std::hint::black_box(&memory);
 }
