@@ -247,11 +247,9 @@ fn a_cut_that_was_interrupted_anywhere_is_done_at_the_next_opening_or_not_begun(
     assert_eq!((ends.first(), ends.last()), (Some(&end), Some(&common)));
 }
 
-/// Who leaves its set in the middle of a cut and goes on alone confirms what it writes behind the cut: neither the set nor
-/// the cut comes back, whichever slot of the superblock is lost.
-#[test]
-fn a_cut_is_over_in_both_slots_before_a_partition_is_written_alone() {
-    let (_place, mut leader, _) = places();
+/// A replica that has noted in one slot where it cuts its log, behind ten keys, and that place.
+fn amid_a_cut() -> (tempfile::TempDir, Node, Lsn) {
+    let (place, mut leader, _) = places();
     leader.put(0..10);
     let common = leader.partition().appended();
     leader.put(10..30);
@@ -261,6 +259,14 @@ fn a_cut_is_over_in_both_slots_before_a_partition_is_written_alone() {
     while leader.opened.dir.read_superblock().unwrap().cut.is_none() {
         assert!(leader.act_once(), "a cut is noted before it is over");
     }
+    (place, leader, common)
+}
+
+/// Who leaves its set in the middle of a cut and goes on alone confirms what it writes behind the cut: neither the set nor
+/// the cut comes back, whichever slot of the superblock is lost.
+#[test]
+fn a_cut_is_over_in_both_slots_before_a_partition_is_written_alone() {
+    let (_place, leader, _) = amid_a_cut();
     let (root, path) = (leader.path.parent().unwrap().to_path_buf(), leader.path.join("superblock"));
     drop(leader);
     let data_dir = DataDir::open(&root).unwrap();
@@ -287,16 +293,7 @@ fn a_cut_is_over_in_both_slots_before_a_partition_is_written_alone() {
 /// slot of the superblock is lost after that, the other one says where the log ends.
 #[test]
 fn a_start_notes_a_cut_in_both_slots_before_it_carries_it_out() {
-    let (_place, mut leader, _) = places();
-    leader.put(0..10);
-    let common = leader.partition().appended();
-    leader.put(10..30);
-    leader.partition().step_down();
-    leader.act();
-    leader.partition().begin_cut(common).unwrap();
-    while leader.opened.dir.read_superblock().unwrap().cut.is_none() {
-        assert!(leader.act_once(), "a cut is noted before it is over");
-    }
+    let (_place, leader, common) = amid_a_cut();
     let label = leader.opened.dir.read_superblock().unwrap().generation;
     let (from, partition) = (leader.path.parent().unwrap().to_path_buf(), leader.path.file_name().unwrap().to_owned());
     drop(leader);
