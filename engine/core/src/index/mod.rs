@@ -17,9 +17,10 @@
 //!   LSN. The caller sees to that.
 //! - Two keys of one record whose fragments are equal have two equal entries, which cannot be told apart. When one
 //!   of the keys is written again, the entry of the other still leads to a record that has both. That is why
-//!   [`Index::find`] returns the newest record that has the key, unless it meets one that has no other; and why a caller
-//!   that deletes a key must not remove its entry while another candidate leads to a record that has the key: it lets the entry lead to the
-//!   record of the deletion instead. (In a batch of n keys this is met with a chance of about n^2 / 2^37.)
+//!   [`Index::find`] returns the newest record that has the key, unless it meets one that has no other; and why a
+//!   caller that deletes a key must not remove its entry while another candidate leads to a record that has the key: it
+//!   lets the entry lead to the record of the deletion instead. (In a batch of n keys this is met with a chance of about
+//!   n^2 / 2^37.)
 
 mod bucket;
 mod entry;

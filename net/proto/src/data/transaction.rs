@@ -74,7 +74,7 @@ pub fn execute_transaction<'a, 'w, M: SegmentMemory>(
             return Outcome::Done { wait };
         }
     }
-    let mut staged = Staged { partition: &mut *partition, now: ctx.now, changes: BTreeMap::new(), len: 0 };
+    let mut staged = Staged::new(&mut *partition, ctx.now);
     Encoder::new(out, ctx.protocol).array(commands.len());
     for (command, args) in commands {
         wait = wait.max(run_staged(ctx, &mut staged, command, args, other, out));
@@ -151,7 +151,7 @@ fn run_staged<'a, M: SegmentMemory>(
 ///
 /// Invariant: staging never fails, so a command in a transaction is never asked to run again by itself. What is more than
 /// two records can hold is not kept, and then nothing is written in the end.
-struct Staged<'p, M> {
+pub(super) struct Staged<'p, M> {
     partition: &'p mut Partition<M>,
     now: UnixMillis,
     changes: BTreeMap<Box<[u8]>, Staging>,
@@ -224,7 +224,17 @@ impl<M: SegmentMemory> Keyspace for Staged<'_, M> {
     }
 }
 
-impl<M: SegmentMemory> Staged<'_, M> {
+impl<'p, M: SegmentMemory> Staged<'p, M> {
+    pub(super) const fn new(partition: &'p mut Partition<M>, now: UnixMillis) -> Self {
+        Self { partition, now, changes: BTreeMap::new(), len: 0 }
+    }
+
+    /// Bytes of the values that it holds in memory.
+    #[cfg(test)]
+    pub(super) fn kept_len(&self) -> usize {
+        self.changes.values().map(Staging::value_len).sum()
+    }
+
     fn record_len_max(&self) -> u64 {
         record_len_max(self.partition.log().config().segment_len)
     }
@@ -236,7 +246,7 @@ impl<M: SegmentMemory> Staged<'_, M> {
     }
 
     /// Writes all changes as one record; returns its end, or zero where there is nothing to write.
-    fn commit(self) -> Result<Lsn, AppendError> {
+    pub(super) fn commit(self) -> Result<Lsn, AppendError> {
         if self.is_too_much(self.len) {
             let len = u64::try_from(self.len).unwrap_or(u64::MAX);
             return Err(RoomError::TooLarge { len, max: self.record_len_max() }.into());

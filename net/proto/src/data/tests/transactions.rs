@@ -1,9 +1,14 @@
 use alloc::{format, string::String, vec::Vec};
 
+use windrow_core::{
+    log::RoomError,
+    partition::{AppendError, Change, Op},
+};
+
 use super::harness::Bench;
 use crate::{
     command::TABLE,
-    data::{Outcome, is_allowed_in_transaction},
+    data::{Outcome, is_allowed_in_transaction, keyspace::Keyspace, transaction::Staged},
 };
 
 #[test]
@@ -100,6 +105,24 @@ fn nothing_is_applied_when_the_record_is_refused() {
     let before = bench.reply("GET a");
     assert_eq!(bench.transaction(&[], &["INCR a", &append]), refused);
     assert_eq!(bench.reply("GET a"), before);
+}
+
+/// What it holds meanwhile is bounded, too, not only what is written in the end.
+#[test]
+fn changes_that_are_too_much_are_not_kept_in_memory() {
+    let mut bench = Bench::of(0, 1, 4 << 10);
+    let now = bench.ctx.now;
+    let mut staged = Staged::new(&mut bench.partition, now);
+    let value = [7; 3_000];
+    for number in 0..100_u8 {
+        let key = [number];
+        let hash = staged.hash(&key);
+        let change = Change::Put { value: &value, expires_at: None };
+        staged.apply(&mut [Op { hash, key: &key, change }]).unwrap();
+        assert!(staged.kept_len() <= 2 * (4 << 10), "after {number}");
+    }
+    assert!(staged.kept_len() > 0);
+    assert!(matches!(staged.commit(), Err(AppendError::Room(RoomError::TooLarge { .. }))));
 }
 
 /// Each command is short, and what it would do is long: a transaction takes no more memory than what it may write and
