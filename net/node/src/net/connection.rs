@@ -191,6 +191,7 @@ mod tests {
         command_within: Duration::from_secs(2),
         idle_timeout: Some(Duration::from_secs(4)),
         tcp_keepalive: None,
+        idle_poll: Duration::ZERO,
     };
 
     fn connection(start: Instant) -> Connection {

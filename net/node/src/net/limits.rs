@@ -48,6 +48,9 @@ pub const HOT_MEMORY_PERCENT_DEFAULT: u64 = 50;
 /// Seconds of silence after which TCP asks whether a client is still there, unless it is set.
 pub const TCP_KEEPALIVE_DEFAULT: Duration = Duration::from_secs(300);
 
+/// How long a core looks for something to do before it sleeps, while one client waits for a flush.
+pub const IDLE_POLL_DEFAULT: Duration = Duration::from_millis(1);
+
 const _: () = assert!(PIPELINE_RESUME < PIPELINE_MAX);
 const _: () = assert!(OUTPUT_SOFT_LEN < OUTPUT_LEN_MAX);
 const _: () = assert!(windrow_proto::limits::BULK_LEN_MAX <= INPUT_BUDGET_PER_CORE);
@@ -73,6 +76,8 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// Silence after which TCP asks whether a client is still there; `None` for never.
     pub tcp_keepalive: Option<Duration>,
+    /// How long a core looks for something to do before it sleeps, while one client waits for a flush.
+    pub idle_poll: Duration,
 }
 
 impl Default for Limits {
@@ -87,6 +92,7 @@ impl Default for Limits {
             command_within: COMMAND_WITHIN,
             idle_timeout: None,
             tcp_keepalive: Some(TCP_KEEPALIVE_DEFAULT),
+            idle_poll: IDLE_POLL_DEFAULT,
         }
     }
 }

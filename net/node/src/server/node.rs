@@ -176,6 +176,7 @@ impl Node {
             output_soft_duration: settings.output_soft_duration,
             idle_timeout: settings.timeout,
             tcp_keepalive: settings.tcp_keepalive,
+            idle_poll: settings.idle_poll,
             ..Limits::default()
         }
     }

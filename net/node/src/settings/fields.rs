@@ -202,6 +202,14 @@ pub static FIELDS: &[Field] = &[
         set: |s, v| v.time().map(|time| s.memory_flush_interval = time),
     },
     Field {
+        name: "idle-poll",
+        help: "How long a core looks for something to do before it sleeps, while one client waits for a flush; 0ms: never",
+        kind: Kind::Time(Duration::ZERO..=Duration::from_millis(10)),
+        changes_live: true,
+        get: |s| show_time(s.idle_poll),
+        set: |s, v| v.time().map(|time| s.idle_poll = time),
+    },
+    Field {
         name: "peers",
         help: "All nodes of the replicated set, this one included: its replica, where peers and where clients connect to",
         kind: Kind::Members,

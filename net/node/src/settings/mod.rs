@@ -60,6 +60,8 @@ pub struct Settings {
     pub durability: Durability,
     /// With [`Durability::Memory`]: a confirmed write is flushed within this time.
     pub memory_flush_interval: Duration,
+    /// How long a core looks for something to do before it sleeps, while one client waits for a flush.
+    pub idle_poll: Duration,
     /// All nodes of the replicated set, this one included; empty where there is none.
     pub peers: Vec<Member>,
     /// The address that peers connect to; `None` for the first one of clients.
@@ -124,6 +126,7 @@ impl Default for Settings {
             hot_memory_percent: limits::HOT_MEMORY_PERCENT_DEFAULT,
             durability: Durability::Commit,
             memory_flush_interval: Duration::from_secs(1),
+            idle_poll: limits::IDLE_POLL_DEFAULT,
             peers: Vec::new(),
             peer_bind: None,
             peer_secret_file: None,

@@ -130,7 +130,10 @@ fn every_bound_is_met_and_not_passed() {
             ),
             Kind::Time(range) => (
                 vec![format!("{}ms", range.start().as_millis()), format!("{}ms", range.end().as_millis())],
-                vec![format!("{}ms", range.end().as_millis() + 1), "10".to_owned(), "0ms".to_owned(), "1d".to_owned()],
+                [format!("{}ms", range.end().as_millis() + 1), "10".to_owned(), "1d".to_owned(), "-1ms".to_owned()]
+                    .into_iter()
+                    .chain(range.start().as_millis().checked_sub(1).map(|below| format!("{below}ms")))
+                    .collect(),
             ),
             Kind::Choice(words) => {
                 (words.iter().map(|word| (*word).to_owned()).collect(), vec!["other".to_owned(), String::new()])

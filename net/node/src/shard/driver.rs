@@ -15,6 +15,7 @@ use super::clients::Clients;
 use super::clock::Clock;
 use super::flusher::{Flush, Flusher};
 use super::handler::{DiskSink, Handler};
+use super::polling::Polling;
 use crate::net::limits::{ALARM_MAX, DEADLINE_TICKS, GOODBYE_WITHIN, TICK};
 use crate::net::{Connection, Limits, Listener, Wait, prepare};
 #[cfg(feature = "shared-nothing")]
@@ -32,6 +33,7 @@ const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 pub(crate) struct Driver<H: Handler> {
     pub(super) ring: Ring,
     flusher: Flusher<H::File>,
+    polling: Polling,
     pub(super) clients: Clients,
     /// The connections with other nodes, where there are any.
     #[cfg(feature = "shared-nothing")]
@@ -100,6 +102,7 @@ impl<H: Handler> Driver<H> {
         Self {
             ring,
             flusher,
+            polling: Polling::default(),
             clients: Clients::default(),
             #[cfg(feature = "shared-nothing")]
             peers: None,
@@ -191,7 +194,11 @@ impl<H: Handler> Driver<H> {
             self.add_listeners();
             let disk = &mut Disk { ring: &mut self.ring, flusher: &mut self.flusher };
             let busy = busy || self.handler.watch(disk);
-            if !busy && self.ring.may_sleep() {
+            if busy {
+                self.polling.busy();
+            } else if self.polls() {
+                // Another round.
+            } else if self.ring.may_sleep() {
                 if self.handler.fall_asleep() {
                     waiter.wait().await?;
                 }
@@ -200,6 +207,18 @@ impl<H: Handler> Driver<H> {
             }
             yield_if_needed().await;
         }
+    }
+
+    /// There is nothing to do. Whether to look again in place of sleeping; if so, somebody else had the processor.
+    fn polls(&mut self) -> bool {
+        let waiting = if self.flusher.is_under_way() { self.handler.waiting_for_flush() } else { 0 };
+        let polls = self.polling.looks_again(waiting, self.limits.idle_poll, self.now.instant);
+        if polls {
+            let offered = Instant::now();
+            std::thread::yield_now();
+            self.polling.offered(offered, Instant::now());
+        }
+        polls
     }
 
     /// Has the core woken for whoever must be answered before the next tick. Nobody waits so in the steady state.

@@ -318,6 +318,10 @@ impl<S: ServerCommands> Handler for Engine<S> {
         self.parts.hosted[at].flushed(flushed, clients, &mut self.answered, metrics, now);
     }
 
+    fn waiting_for_flush(&self) -> usize {
+        self.parts.hosted.iter().map(Hosted::waiting_for_flush).sum()
+    }
+
     fn start_reads(&mut self, sink: &mut impl DiskSink<SegmentView>) {
         self.start_wanted_reads(sink);
     }

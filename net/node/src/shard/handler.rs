@@ -87,6 +87,9 @@ pub(crate) trait Handler {
     /// A flush is done. A failed one must not return.
     fn flushed(&mut self, flushed: Flushed<Self::File>, clients: &mut Clients, now: Now);
 
+    /// How many clients and other cores wait for a flush that is under way.
+    fn waiting_for_flush(&self) -> usize;
+
     /// Starts the reads that are due.
     fn start_reads(&mut self, sink: &mut impl DiskSink<Self::File>);
 

@@ -294,6 +294,11 @@ impl Hosted {
         sink.flush(local, views);
     }
 
+    /// How many connections and answers wait while a flush is under way.
+    pub(super) const fn waiting_for_flush(&self) -> usize {
+        if self.in_flight.is_some() { self.waiting.len() + self.answers.len() } else { 0 }
+    }
+
     /// Whether the segment in use will be full soon, because the leader has the rest of it.
     fn rest_of_segment_comes(&self) -> bool {
         let last = self.partition.log().segments().next_back();

@@ -28,6 +28,7 @@ mod hosted;
 mod multi;
 #[cfg(feature = "shared-nothing")]
 mod replicate;
+mod polling;
 mod rot;
 mod session;
 #[cfg(test)]

@@ -179,6 +179,10 @@ impl Handler for Stub {
         self.waiting.drain(..).for_each(|conn| clients.wake(conn));
     }
 
+    fn waiting_for_flush(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn start_reads(&mut self, _sink: &mut impl DiskSink<File>) {}
 
     fn was_read(&mut self, _ticket: u64, _result: io::Result<()>, _clients: &mut Clients, _now: Now) {
