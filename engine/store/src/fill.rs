@@ -29,6 +29,9 @@ pub enum FillMode {
     /// whole at once and flushed when it is full. Flushed before, it is written twice. No setting: whoever asks knows
     /// what is about to come.
     Whole,
+    /// As `Whole`, in small folios: for a segment of which a part comes at once, and the rest may come little by little. Its
+    /// first flush writes all of it, the later ones what has been stored to. No setting either.
+    Part,
 }
 
 impl FillMode {
@@ -43,11 +46,22 @@ impl FillMode {
             Self::Write16K => Some(16 << 10),
             Self::Write64K => Some(64 << 10),
             Self::Write1M => Some(1 << 20),
-            Self::Allocate | Self::Whole => None,
+            Self::Allocate | Self::Whole | Self::Part => None,
         }
     }
 
-    /// The name used in settings, `4k`, `16k`, `64k`, `1m` or `allocate`; or `whole`, which is none of them.
+    /// Bytes per write where pages are made ready that need not reach the disk yet, all of them dirty.
+    pub(crate) const fn pages_len(self) -> Option<usize> {
+        match self {
+            // Large folios cost a fraction of the processor time of small ones when they are mapped, and again when they
+            // are flushed.
+            Self::Whole => Some(1 << 20),
+            Self::Part => Some(16 << 10),
+            _ => None,
+        }
+    }
+
+    /// The name used in settings, `4k`, `16k`, `64k`, `1m` or `allocate`; or `whole` or `part`, which are none of them.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -57,6 +71,7 @@ impl FillMode {
             Self::Write1M => "1m",
             Self::Allocate => "allocate",
             Self::Whole => "whole",
+            Self::Part => "part",
         }
     }
 }

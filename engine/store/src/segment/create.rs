@@ -67,8 +67,6 @@ impl PrepareError {
 /// Bytes of a new segment that are on their way to the disk at once. A flush of the log queues behind them: with the
 /// whole segment in the queue, the slowest replies took as long as writing it does.
 const SYNC_LEN: usize = 1 << 20;
-/// Bytes that are written at once where it is only for the pages.
-const PAGES_LEN: usize = 1 << 20;
 
 /// Makes the segment of `len` bytes at `base` in `dir`: allocated, written, flushed, mapped, named, the name durable.
 ///
@@ -91,7 +89,7 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
         fill_file(&file, &temporary, len, fill)?;
         // Mapped before it gets its name, so that a segment that is there can be used.
         let segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
-        segment.populate(fill == FillMode::Whole);
+        segment.populate(fill.pages_len().is_some());
         rename_durably(dir, &temporary, &path).map_err(|error| classify(error, len))?;
         Ok(segment)
     })();
@@ -114,10 +112,9 @@ fn fill_file(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), P
         write_zeros(file, path, len, write_len, Some(SYNC_LEN))?;
     }
     file.sync_all().at("sync", path).map_err(|error| classify(error, len))?;
-    if fill == FillMode::Whole {
-        // Zeros that need not reach the disk: so the pages come in large folios, which cost a fraction of the processor
-        // time of single ones when they are mapped, and again when they are flushed.
-        write_zeros(file, path, len, PAGES_LEN, None)?;
+    if let Some(pages_len) = fill.pages_len() {
+        // Zeros that need not reach the disk: mapping pages that are not there yet takes several times as long.
+        write_zeros(file, path, len, pages_len, None)?;
     }
     Ok(())
 }

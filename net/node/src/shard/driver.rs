@@ -164,6 +164,9 @@ impl<H: Handler> Driver<H> {
         let waiter = EventWaiter::new(self.ring.eventfd())?;
         self.ring.stay_awake();
         self.accept();
+        // Whoever starts is expected: the first connections are not left to the first tick.
+        #[cfg(feature = "shared-nothing")]
+        self.tick_peers();
         loop {
             let instant = Instant::now();
             self.now = Now { unix: self.clock.read(machine_time(), instant), instant };
@@ -373,6 +376,11 @@ impl<H: Handler> Driver<H> {
         self.handler.tick(&mut self.clients, self.now);
         self.follow_clock();
         #[cfg(feature = "shared-nothing")]
+        self.tick_peers();
+    }
+
+    #[cfg(feature = "shared-nothing")]
+    fn tick_peers(&mut self) {
         if let Some(peers) = &mut self.peers {
             let mut host = self.handler.host(&mut self.clients, self.now);
             peers.tick(&mut self.ring, &mut host, self.now.instant);

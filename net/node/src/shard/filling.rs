@@ -3,9 +3,9 @@
 //! What is written little by little wants a segment that has been written before: the setting says how. A follower that
 //! is far behind gets whole segments, and would write each of them twice: so these are allocated only, their pages are
 //! made ready at once, and they are flushed when they are full. A follower that has nothing takes it that this is so
-//! before it has heard of a leader, but for its first segment: how much there is, only the leader knows, and flushing
-//! a little of a segment that was made ready writes all of it. The space is there in any case, and reads as zeros until
-//! it is written.
+//! before it has heard of a leader, but for its first segment: how much there is, only the leader knows. Where a part of a
+//! segment comes at once, or may, its pages are made ready too, but such that what comes later is flushed as usual; the
+//! first flush writes all of it. The space is there in any case, and reads as zeros until it is written.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl Filling {
         } else if self.comes(base.plus(len)) || (self.empty && base > Lsn::ZERO) {
             FillMode::Whole
         } else if awaited || self.empty || self.leader_has > base {
-            FillMode::Allocate
+            FillMode::Part
         } else {
             self.usual
         }
@@ -104,7 +104,7 @@ mod tests {
             filling.leader_has(base);
             assert_eq!(filling.of(base, LEN), FillMode::Write16K);
             filling.leader_has(Lsn::new(2 * LEN - 1));
-            assert_eq!(filling.of(base, LEN), FillMode::Allocate, "a part of it");
+            assert_eq!(filling.of(base, LEN), FillMode::Part, "a part of it");
             assert!(!filling.comes(Lsn::new(2 * LEN)));
             filling.leader_has(Lsn::new(2 * LEN));
             filling.leader_has(base);
@@ -113,10 +113,10 @@ mod tests {
             filling.forget_leader();
             assert_eq!(filling.of(base, LEN), FillMode::Write16K);
             filling.awaited();
-            assert_eq!(filling.of(base, LEN), FillMode::Allocate, "it comes faster than segments are made");
+            assert_eq!(filling.of(base, LEN), FillMode::Part, "it comes faster than segments are made");
             assert_eq!(filling.of(base, LEN), FillMode::Write16K, "once");
             filling.everything_comes();
-            assert_eq!(filling.of(Lsn::ZERO, LEN), FillMode::Allocate, "little may come at first");
+            assert_eq!(filling.of(Lsn::ZERO, LEN), FillMode::Part, "little may come at first");
             assert_eq!(filling.of(base, LEN), FillMode::Whole, "until the leader has said how much");
             filling.leader_has(base);
             assert_eq!(filling.of(base, LEN), FillMode::Write16K);
@@ -128,7 +128,7 @@ mod tests {
         let error = PrepareError::CannotAllocate { path: "segment".into() };
         let mut filling = Filling::new(FillMode::Write16K);
         filling.awaited = true;
-        assert_eq!(filling.of(Lsn::ZERO, LEN), FillMode::Allocate);
+        assert_eq!(filling.of(Lsn::ZERO, LEN), FillMode::Part);
         assert!(filling.failed(&error));
         filling.awaited = true;
         assert_eq!(filling.of(Lsn::ZERO, LEN), FillMode::Write16K);
