@@ -18,6 +18,9 @@ use crate::sigbus::Registration;
 /// A flush of at least so many bytes takes their pages out of the page table first; see [`SegmentView::sync_data`].
 const BULK_LEN_MIN: usize = 256 << 10;
 const PAGE: usize = 4 << 10;
+/// Bytes whose pages are mapped at once. The address space is locked meanwhile, and whichever thread has its memory grow
+/// waits: with a whole segment, for up to 20 ms.
+const POPULATE_LEN: usize = 2 << 20;
 
 /// The mapping and its file, alive as long as any handle on it.
 ///
@@ -105,7 +108,10 @@ impl MappedSegment {
         // is how the kernel learns that the page is dirty. Where a whole segment is stored to at once, these traps cost
         // more than the copying.
         let advice = if dirty { Advice::PopulateWrite } else { Advice::PopulateRead };
-        let _unsupported = self.mapping.map.advise(advice);
+        let len = self.mapping.map.len();
+        for start in (0..len).step_by(POPULATE_LEN) {
+            let _unsupported = self.mapping.map.advise_range(advice, start, POPULATE_LEN.min(len - start));
+        }
     }
 
     /// Tells the kernel that the mapping is about to be read from start to end.
