@@ -62,15 +62,31 @@ impl Stream {
     /// Whether the connection is there.
     pub(super) fn connected(&self) -> io::Result<()> {
         sockopt::socket_error(&self.socket)??;
-        prepare(&self.socket, None).map(drop)
+        let ends = prepare(&self.socket, None)?;
+        self.within_machine(ends);
+        Ok(())
+    }
+
+    /// Does without pacing where both ends are on one machine. BBR, which may be the system's choice for the network, sends
+    /// by timers, for twice the processor time; between the ends of one machine nothing is congested. Reno is always
+    /// there and allowed.
+    fn within_machine(&self, (peer, local): (SocketAddr, SocketAddr)) {
+        if peer.ip() != local.ip() && !peer.ip().is_loopback() {
+            return;
+        }
+        if let Err(error) = sockopt::set_tcp_congestion(&self.socket, "reno") {
+            tracing::debug!(%error, "a connection within this machine is paced as the system says");
+        }
     }
 
     /// A connection that was accepted, and from where.
     pub(super) fn accepted(socket: OwnedFd) -> io::Result<(Self, SocketAddr)> {
         let flags = fcntl_getfl(&socket)?;
         fcntl_setfl(&socket, flags | OFlags::NONBLOCK)?;
-        let (from, _) = prepare(&socket, None)?;
-        Ok((Self { socket }, from))
+        let ends = prepare(&socket, None)?;
+        let stream = Self { socket };
+        stream.within_machine(ends);
+        Ok((stream, ends.0))
     }
 
     /// Fills first `first`, then `second`.
@@ -143,5 +159,26 @@ pub(super) fn slices<'a>(
     for (number, part) in parts.take_while(|part| !until(part)).enumerate() {
         let bytes = part.bytes();
         into.push(IoSlice::new(if number == 0 { &bytes[skip..] } else { bytes }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    use super::*;
+
+    #[test]
+    fn connections_within_a_machine_are_not_paced() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let dialled = Stream::connect(listener.local_addr().unwrap()).unwrap();
+        poll(&mut [PollFd::new(&dialled, PollFlags::OUT)], None).unwrap();
+        dialled.connected().unwrap();
+        let (accepted, _) = Stream::accepted(listener.accept().unwrap().0.into()).unwrap();
+        for stream in [&dialled, &accepted] {
+            assert_eq!(sockopt::tcp_congestion(stream).unwrap(), "reno");
+        }
     }
 }

@@ -16,6 +16,11 @@ const TURN_TOUCHED: usize = 512 << 20;
 /// Requests per second of the reader whose latency is measured beside writers.
 const READS_PER_SECOND: &str = "1k";
 
+/// How often the reader is measured in one round, and for how many seconds each time. A machine that others keep from
+/// running for a moment spoils some of many short measurements, and all of few long ones.
+const READER_TURNS: usize = 6;
+const READER_SECONDS: f64 = 0.5;
+
 /// One way of asking.
 pub(crate) struct Load {
     /// The name in results.
@@ -85,8 +90,10 @@ pub(crate) fn measure(options: &Options, programs: &Programs, samples: &mut Samp
             }
         }
         for server in servers.iter().filter(|server| server.kind.mode != Mode::Replica) {
-            if let Err(problem) = client.reader_beside_writers(server, round, samples) {
-                super::problem(samples, &problem);
+            for turn in 0..READER_TURNS {
+                if let Err(problem) = client.reader_beside_writers(server, round * READER_TURNS + turn, samples) {
+                    super::problem(samples, &problem);
+                }
             }
         }
     }
@@ -171,9 +178,9 @@ impl Client<'_> {
 
     /// The p99 of a reader with a fixed rate, alone and beside 50 connections that write. The reader goes before the
     /// writers on their core, where the system allows that.
-    fn reader_beside_writers(&self, server: &Server, round: usize, samples: &mut Samples) -> Result<(), String> {
+    fn reader_beside_writers(&self, server: &Server, turn: usize, samples: &mut Samples) -> Result<(), String> {
         let read = || {
-            let inner = self.timed(server, "get", 1, self.seconds);
+            let inner = self.timed(server, "get", 1, READER_SECONDS);
             let mut reader = urgent(&inner);
             reader.args(["--rate", READS_PER_SECOND]).stdin(Stdio::null()).stdout(Stdio::null());
             let result = self.result(&mut reader, server)?;
@@ -187,11 +194,11 @@ impl Client<'_> {
         let _ended_already = writers.kill();
         let _reaped = writers.wait();
         let beside = beside?;
-        samples.add("reader", server.kind.id, "alone", round, alone);
-        samples.add("reader", server.kind.id, "beside", round, beside);
+        samples.add("reader", server.kind.id, "alone", turn, alone);
+        samples.add("reader", server.kind.id, "beside", turn, beside);
         println!(
             "  round {} {:34} {:34} p99 {alone:.3} ms alone, {beside:.3} ms beside writers",
-            round + 1,
+            turn / READER_TURNS + 1,
             "reader",
             server.kind.name
         );
