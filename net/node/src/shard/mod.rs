@@ -26,9 +26,9 @@ mod handler;
 mod held;
 mod hosted;
 mod multi;
+mod polling;
 #[cfg(feature = "shared-nothing")]
 mod replicate;
-mod polling;
 mod rot;
 mod session;
 #[cfg(test)]
