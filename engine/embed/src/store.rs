@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use windrow_core::partition::Change;
 use windrow_core::types::{PartitionMap, Slot, UnixMillis};
-use windrow_store::{Background, DataDir, OpenReport, install_signal_handlers, open_partition, open_read_only};
+use windrow_store::{
+    Background, DataDir, FlushedBy, OpenReport, install_signal_handlers, open_partition, open_read_only,
+};
 
 use crate::batch::{Batch, OwnedChange};
 use crate::condition::{Condition, PutOutcome};
@@ -65,8 +67,11 @@ impl Windrow {
         let Some(map) = PartitionMap::new(data_dir.identity().partitions) else {
             unreachable!("an identity has one to 1024 partitions")
         };
-        let background =
-            if options.read_only { None } else { Some(Background::start(&[]).map_err(OpenError::Thread)?) };
+        let background = if options.read_only {
+            None
+        } else {
+            Some(Background::start(&[], FlushedBy::Callers).map_err(OpenError::Thread)?)
+        };
         let mut shards = Vec::new();
         let mut reports = Vec::new();
         for id in (0..map.count()).map(windrow_core::types::PartitionId::new) {

@@ -20,7 +20,7 @@ use crate::files::FileError;
 use crate::fill::FillMode;
 use crate::partition_dir::PartitionDir;
 use crate::segment::{MappedSegment, PrepareError, SegmentView};
-use crate::urgent::move_to;
+use crate::urgent::{move_to, write_before_others};
 
 /// Something to be done.
 #[derive(Debug)]
@@ -196,6 +196,16 @@ pub struct Background {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Who flushes the logs whose segments the helper threads make. They write with the same priority, because each may have to
+/// wait for what the other writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlushedBy {
+    /// Threads that [`become_flush_thread`](crate::become_flush_thread).
+    FlushThreads,
+    /// Ordinary threads.
+    Callers,
+}
+
 impl Background {
     /// Starts the threads.
     ///
@@ -205,14 +215,20 @@ impl Background {
     ///
     /// # Errors
     /// If the system refuses another thread.
-    pub fn start(cores: &[usize]) -> std::io::Result<Self> {
+    pub fn start(cores: &[usize], flushed_by: FlushedBy) -> std::io::Result<Self> {
         let (superblocks, of_superblocks) = channel();
         let (others, of_others) = channel();
         let mut background = Self { queues: Some(Queues { superblocks, others }), threads: Vec::new() };
         for (name, queue) in [("windrow-superblock", of_superblocks), ("windrow-background", of_others)] {
             let cores = cores.to_vec();
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&cores, &queue))?;
-            background.threads.push(thread);
+            let run = move || {
+                move_to(&cores);
+                if flushed_by == FlushedBy::FlushThreads {
+                    write_before_others();
+                }
+                work(&queue);
+            };
+            background.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(run)?);
         }
         Ok(background)
     }
@@ -229,8 +245,7 @@ impl Background {
 }
 
 /// What a helper thread does until everybody who could order something is gone.
-fn work(cores: &[usize], queue: &Receiver<Order>) {
-    move_to(cores);
+fn work(queue: &Receiver<Order>) {
     while let Ok(Order { job, results, wake }) = queue.recv() {
         // An owner that is gone does not want the result; a segment made for it is found at the next opening.
         let _gone = results.send(perform(job));

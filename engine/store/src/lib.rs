@@ -23,7 +23,7 @@ mod segment;
 mod sigbus;
 mod urgent;
 
-pub use background::{Background, BackgroundClient, Done, Job};
+pub use background::{Background, BackgroundClient, Done, FlushedBy, Job};
 pub use control::{
     Attached, CONTROL_LEN, CONTROL_VERSION, ControlError, ControlFollower, ControlReader, ControlWriter, FOLLOWERS_MAX,
     FutexWord, Moment, PlaceLock, Progress,

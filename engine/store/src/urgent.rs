@@ -24,8 +24,7 @@ const SHORTEST_TURN: u64 = 100_000;
 /// What the system said to the priority. The thread then flushes as an ordinary one, with [short turns](take_short_turns).
 pub fn become_flush_thread(cores: &[usize]) -> io::Result<()> {
     move_to(cores);
-    // Fails only where a filter of system calls refuses it; the flushes are then as they would be without.
-    let _refused = write_as_others_do();
+    write_before_others();
     let lowest = libc::sched_param { sched_priority: 1 };
     // SAFETY: the structure outlives the call, which only reads it; 0 names the calling thread.
     if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) } == 0 {
@@ -37,19 +36,27 @@ pub fn become_flush_thread(cores: &[usize]) -> io::Result<()> {
     Err(refused)
 }
 
-/// Gives what the calling thread reads and writes the priority that it has for ordinary threads, whatever the thread's own.
+/// Lets what the calling thread reads and writes go before what other processes do, where the system permits it
+/// (`CAP_SYS_NICE`), and makes it ordinary where it does not.
 ///
-/// Unless told otherwise, Linux takes a thread of real-time priority to mean it of its input and output too. Then the
-/// scheduler `mq-deadline` holds back whatever an ordinary thread writes for as long as such a flush is under way, looks
-/// again only 3 ms later, and the flush waits for it in turn where both write the same block: of inodes, when a segment is
-/// being made meanwhile. Measured: two or three flushes of 5 to 12 ms for each segment.
-fn write_as_others_do() -> io::Result<()> {
-    const WHO_PROCESS: libc::c_int = 1;
+/// All threads that write to the log's files have to call this, or none: `mq-deadline` holds back whatever else is written
+/// for as long as a write of this priority is under way, and looks again only 3 ms later, and writes wait for each other
+/// where they change the same block, of inodes say. Unless told otherwise, Linux gives a thread of real-time priority, and
+/// so those that flush, such a priority for their writes as well, and nobody else. Measured: two or three flushes of 5
+/// to 12 ms for each segment that is made meanwhile.
+pub(crate) fn write_before_others() {
+    const REAL_TIME: libc::c_int = 1;
     const BEST_EFFORT: libc::c_int = 2;
+    // Fails also where a filter of system calls refuses it; what is written is then as it would be without.
+    let _refused = write_as(REAL_TIME).or_else(|_refused| write_as(BEST_EFFORT));
+}
+
+/// Gives what the calling thread reads and writes the middle priority of a class.
+fn write_as(class: libc::c_int) -> io::Result<()> {
+    const WHO_PROCESS: libc::c_int = 1;
     const MIDDLE_LEVEL: libc::c_int = 4;
-    let priority = BEST_EFFORT << 13 | MIDDLE_LEVEL;
     // SAFETY: three plain numbers; 0 names the calling thread.
-    if unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, priority) } != 0 {
+    if unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, class << 13 | MIDDLE_LEVEL) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
@@ -105,17 +112,26 @@ pub(crate) fn move_to(cores: &[usize]) {
 mod tests {
     use super::*;
 
+    /// The priority of what the calling thread writes.
+    fn writes_with() -> libc::c_long {
+        // SAFETY: two plain numbers; 0 names the calling thread.
+        unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) }
+    }
+
     #[test]
-    fn what_a_thread_that_flushes_writes_goes_before_nobody() {
-        std::thread::spawn(|| {
+    fn whoever_writes_to_the_log_does_so_with_one_priority() {
+        let flushes = || {
             // The priority of the thread itself may be refused.
             let _refused = become_flush_thread(&[]);
-            // SAFETY: two plain numbers; 0 names the calling thread.
-            let priority = unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) };
-            assert_eq!(priority >> 13, 2, "best effort, as of ordinary threads");
-        })
-        .join()
-        .unwrap();
+            writes_with()
+        };
+        let prepares = || {
+            write_before_others();
+            writes_with()
+        };
+        let flushes = std::thread::spawn(flushes).join().unwrap();
+        assert_eq!(std::thread::spawn(prepares).join().unwrap(), flushes);
+        assert!([1, 2].contains(&(flushes >> 13)), "real time, or best effort where that is refused: {flushes}");
     }
 
     #[test]

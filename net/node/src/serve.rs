@@ -17,7 +17,7 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use windrow_core::types::{PartitionId, PartitionMap};
-use windrow_store::{Background, DataDir, DataDirError, OpenReport};
+use windrow_store::{Background, DataDir, DataDirError, FlushedBy, OpenReport};
 
 pub use error::{ReplicationError, ServeError};
 use ground::{Ground, open_data_dir};
@@ -155,8 +155,8 @@ fn serve_parts<B: StandsBy>(
     let map = identity.partitions;
     let node = Arc::new(Node::new(configured, identity, cpus.len())?);
     let spare = workers.without(&cpus);
-    let background =
-        Background::start(&spare).map_err(|source| ServeError::System { step: "start the helper threads", source })?;
+    let background = Background::start(&spare, FlushedBy::FlushThreads)
+        .map_err(|source| ServeError::System { step: "start the helper threads", source })?;
     let signals =
         watch_signals(&common, &node).map_err(|source| ServeError::System { step: "watch signals", source })?;
     let standby = prepare(&common, cpus.len())?;

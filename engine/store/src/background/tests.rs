@@ -32,7 +32,7 @@ fn partition_dir(place: &std::path::Path) -> Arc<PartitionDir> {
 fn segments_come_back_in_order_each_with_a_wake() {
     let place = tempfile::tempdir().unwrap();
     let dir = partition_dir(place.path());
-    let background = Background::start(&[]).unwrap();
+    let background = Background::start(&[], FlushedBy::Callers).unwrap();
     let (wakes, woken) = channel();
     let client = background.client(move || wakes.send(()).unwrap());
     let prepare =
@@ -59,7 +59,7 @@ fn segments_come_back_in_order_each_with_a_wake() {
 fn a_superblock_does_not_wait_for_the_making_of_segments() {
     let place = tempfile::tempdir().unwrap();
     let dir = partition_dir(place.path());
-    let background = Background::start(&[]).unwrap();
+    let background = Background::start(&[], FlushedBy::Callers).unwrap();
     // The one that makes segments is held back in its first wake until the end.
     let (go, gate) = channel::<()>();
     let gate = std::sync::Mutex::new(gate);
@@ -100,7 +100,7 @@ fn the_threads_may_run_where_the_process_may_or_is_asked_though_their_starter_is
         one.set(first);
         rustix::thread::sched_setaffinity(None, &one).unwrap();
         let seen = |asked: &[usize]| {
-            let background = Background::start(asked).unwrap();
+            let background = Background::start(asked, FlushedBy::FlushThreads).unwrap();
             let (cores, seen) = channel();
             let client =
                 background.client(move || cores.send(rustix::thread::sched_getaffinity(None).unwrap()).unwrap());
