@@ -1,11 +1,13 @@
 //! What the figures were taken on.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
 use super::samples::Samples;
-use super::server::{Programs, find};
+use super::server::{Programs, Scratch, find};
 use crate::run;
 
 /// Notes the machine, the versions and the commit.
@@ -24,7 +26,30 @@ pub(crate) fn describe(programs: &Programs, samples: &mut Samples) {
     );
 }
 
-/// Has the host behind a virtual machine give it its memory: up to half of what is free, and at most so many bytes, are
+/// Bytes that stay free where the memory is put to use.
+const LEFT_FREE: usize = 2 << 30;
+
+/// Puts the memory to use, as it is on a machine that has run for a while: all but [`LEFT_FREE`] holds clean pages of a file,
+/// from which Linux takes what it needs, for as long as the file is kept.
+///
+/// Else whatever is stored goes to memory that the host of a virtual machine has to find first.
+pub(crate) fn use_memory() -> Result<File, String> {
+    let free: usize = first_line("/proc/meminfo", "MemFree").trim_end_matches(" kB").parse().unwrap_or(0);
+    let len = (free * 1024).saturating_sub(LEFT_FREE);
+    // Not in /tmp, which may be memory itself.
+    let scratch = Scratch::new("memory")?;
+    let read = || {
+        let file = File::options().read(true).write(true).create_new(true).open(scratch.path().join("holes"))?;
+        file.set_len(len as u64)?;
+        let mut piece = vec![0; 1 << 20];
+        (0..len).step_by(piece.len()).try_for_each(|at| file.read_at(&mut piece, at as u64).map(drop))?;
+        Ok(file)
+    };
+    // Its name goes with the directory; its pages stay until it is closed.
+    read().map_err(|error: io::Error| format!("cannot put the memory to use: {error}"))
+}
+
+/// Has the host behind a virtual machine give it memory: up to half of what is free, and at most so many bytes, are
 /// written to once.
 ///
 /// The first store to a page that the host has not backed costs several times as much as any later one, measured as 6 to
