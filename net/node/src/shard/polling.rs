@@ -32,8 +32,12 @@ const SOON: Duration = Duration::from_millis(2);
 pub(super) struct Polling {
     /// Since when there is nothing to do.
     idle_since: Option<Instant>,
+    /// Whether somebody waited for a flush when that was seen last.
+    waits: bool,
     /// How often in a row there was nothing to do but to wait for one client's flush; at most [`ALONE_MIN`].
     alone: u32,
+    /// Since one has waited for a flush, nothing else has come that the core looked for.
+    lingers: bool,
     /// Somebody else wanted the processor: until when there is no polling, and how long that pause is.
     paused: Option<(Instant, Duration)>,
 }
@@ -41,6 +45,10 @@ pub(super) struct Polling {
 impl Polling {
     /// There was something to do.
     pub(super) const fn busy(&mut self) {
+        if self.idle_since.is_some() && !self.waits {
+            // The next request: should it be a read, nobody looks for the one after it.
+            self.lingers = false;
+        }
         self.idle_since = None;
     }
 
@@ -53,10 +61,12 @@ impl Polling {
             1 => {}
             _ => self.alone = 0,
         }
+        self.waits = waiting > 0;
+        self.lingers |= self.waits;
         let bound = match (self.alone, waiting) {
-            (..ALONE_MIN, _) => Duration::ZERO,
-            (_, 0) => LINGER.min(longest),
-            _ => longest,
+            (ALONE_MIN, 0) if self.lingers => LINGER.min(longest),
+            (ALONE_MIN, 1..) => longest,
+            _ => Duration::ZERO,
         };
         let since = *self.idle_since.get_or_insert(now);
         let looks = now.saturating_duration_since(since) < bound && self.paused.is_none_or(|(until, _)| now >= until);
@@ -121,6 +131,18 @@ mod tests {
         assert_eq!(looks_for(&mut polling, 0, LONGEST, start), LINGER, "the next request may come at once");
         assert_eq!(looks_for(&mut polling, 0, LONGEST, start), Duration::ZERO, "it has not");
         assert_eq!(looks_for(&mut polling, 1, LONGEST, start), Duration::ZERO, "it is counted anew");
+    }
+
+    #[test]
+    fn a_core_sleeps_between_reads() {
+        let start = Instant::now();
+        let mut polling = alone(ALONE_MIN, start);
+        assert!(polling.looks_again(1, LONGEST, start));
+        polling.busy();
+        assert!(polling.looks_again(0, LONGEST, start));
+        polling.busy();
+        assert!(!polling.looks_again(0, LONGEST, start), "what came was a read");
+        assert!(polling.looks_again(1, LONGEST, start), "and then a write");
     }
 
     #[test]
