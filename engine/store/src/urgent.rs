@@ -108,31 +108,16 @@ pub(crate) fn move_to(cores: &[usize]) {
     }
 }
 
+/// The priority of what the calling thread writes.
+#[cfg(test)]
+pub(crate) fn writes_with() -> libc::c_long {
+    // SAFETY: two plain numbers; 0 names the calling thread.
+    unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The priority of what the calling thread writes.
-    fn writes_with() -> libc::c_long {
-        // SAFETY: two plain numbers; 0 names the calling thread.
-        unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) }
-    }
-
-    #[test]
-    fn whoever_writes_to_the_log_does_so_with_one_priority() {
-        let flushes = || {
-            // The priority of the thread itself may be refused.
-            let _refused = become_flush_thread(&[]);
-            writes_with()
-        };
-        let prepares = || {
-            write_before_others();
-            writes_with()
-        };
-        let flushes = std::thread::spawn(flushes).join().unwrap();
-        assert_eq!(std::thread::spawn(prepares).join().unwrap(), flushes);
-        assert!([1, 2].contains(&(flushes >> 13)), "real time, or best effort where that is refused: {flushes}");
-    }
 
     #[test]
     fn turns_are_short_and_nothing_else_changes() {

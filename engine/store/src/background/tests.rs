@@ -5,6 +5,7 @@ use windrow_core::types::{ClusterId, Epoch, HashSeed, LogKey};
 
 use super::*;
 use crate::partition_dir::{SUPERBLOCK_FILE, new_superblock_file};
+use crate::urgent::{become_flush_thread, writes_with};
 
 fn superblock(generation: u64) -> Superblock {
     Superblock {
@@ -115,4 +116,27 @@ fn the_threads_may_run_where_the_process_may_or_is_asked_though_their_starter_is
         assert_eq!(seen(&[last]), only_last);
     });
     pinned.join().unwrap();
+}
+
+/// Else the disk's scheduler holds the one back for the other, and a flush may wait for both.
+#[test]
+fn the_threads_write_with_the_priority_of_those_that_flush() {
+    let helpers_of = |flushed_by| {
+        let place = tempfile::tempdir().unwrap();
+        let dir = partition_dir(place.path());
+        let background = Background::start(&[], flushed_by).unwrap();
+        let (priorities, seen) = channel();
+        let client = background.client(move || priorities.send(writes_with()).unwrap());
+        client.submit(Job::Prepare { dir: Arc::clone(&dir), base: Lsn::ZERO, len: 4096, fill: FillMode::Write4K });
+        client.submit(Job::WriteSuperblock { dir, superblock: superblock(1) });
+        [seen.recv().unwrap(), seen.recv().unwrap()]
+    };
+    let flush_thread = std::thread::spawn(|| {
+        // The priority of the thread itself may be refused.
+        let _refused = become_flush_thread(&[]);
+        writes_with()
+    });
+    assert_eq!(helpers_of(FlushedBy::FlushThreads), [flush_thread.join().unwrap(); 2]);
+    let ordinary = std::thread::spawn(writes_with).join().unwrap();
+    assert_eq!(helpers_of(FlushedBy::Callers), [ordinary; 2]);
 }

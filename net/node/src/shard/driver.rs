@@ -214,7 +214,7 @@ impl<H: Handler> Driver<H> {
 
     /// There is nothing to do. Whether to look again in place of sleeping; if so, somebody else had the processor.
     fn polls(&mut self) -> bool {
-        let waiting = if self.flusher.is_under_way() { self.handler.waiting_for_flush() } else { 0 };
+        let waiting = self.handler.waiting_for_flush();
         let polls = self.polling.looks_again(waiting, self.limits.idle_poll, self.now.instant);
         if polls {
             let offered = Instant::now();

@@ -49,7 +49,6 @@ pub(crate) struct Flushed<F> {
 pub(crate) struct Flusher<F> {
     orders: Option<Producer<(u64, Vec<F>)>>,
     done: Consumer<Flushed<F>>,
-    under_way: usize,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -65,29 +64,21 @@ impl<F: Flush> Flusher<F> {
             run(incoming, outgoing, &wake);
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self { orders: Some(orders), done, under_way: 0, thread: Some(thread) })
+        Ok(Self { orders: Some(orders), done, thread: Some(thread) })
     }
 
     /// Flushes all of `files`, and reports it under `ticket`. Never blocks.
     pub(crate) fn submit(&mut self, ticket: u64, files: Vec<F>) {
         let orders = self.orders.as_mut().expect("taken only when dropped");
         assert!(orders.push((ticket, files)).is_ok(), "one flush of each partition at a time");
-        self.under_way += 1;
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
     }
 
-    /// Whether something was submitted whose end has not been seen yet.
-    pub(crate) const fn is_under_way(&self) -> bool {
-        self.under_way > 0
-    }
-
     /// The next flush that is done.
     pub(crate) fn poll(&mut self) -> Option<Flushed<F>> {
-        let flushed = self.done.pop().ok()?;
-        self.under_way -= 1;
-        Some(flushed)
+        self.done.pop().ok()
     }
 }
 

@@ -189,7 +189,7 @@ fn measure(options: &Options, samples: &mut Samples, results: &Path) -> Result<(
     }
     let started = Instant::now();
     machine::describe(&programs, samples);
-    let _in_use = machine::use_memory()?;
+    let _in_use = machine::use_memory().map_err(|text| problem(samples, &text)).ok();
     samples.say("rounds", &options.rounds.to_string());
     samples.say("seconds", &options.seconds.to_string());
     let stage = |name: &str, samples: &mut Samples, work: &mut dyn FnMut(&mut Samples) -> Result<(), String>| {

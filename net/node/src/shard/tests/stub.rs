@@ -180,7 +180,7 @@ impl Handler for Stub {
     }
 
     fn waiting_for_flush(&self) -> usize {
-        self.waiting.len()
+        if self.submitted > self.durable { self.waiting.len() } else { 0 }
     }
 
     fn start_reads(&mut self, _sink: &mut impl DiskSink<File>) {}
