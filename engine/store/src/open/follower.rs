@@ -182,7 +182,7 @@ impl Follower {
             let found = listing.segments.iter().find(|segment| segment.base == base);
             let found = found.ok_or_else(|| OpenError::Replaced { path: dir.path().to_path_buf() })?;
             let memory = map(&dir, found, &mut views)?;
-            memory.populate(false);
+            memory.populate_all();
             tail = Some(memory);
         }
         let behind = later.into_iter().map(|segment| Ok((segment.base, map(&dir, segment, &mut views)?)));

@@ -101,17 +101,31 @@ impl MappedSegment {
         Self { mapping, published: 0, visible, writable }
     }
 
-    /// Maps every page now, so that no store waits for it; as `dirty` pages, so that none even traps. Only a hint: failing
-    /// changes nothing but the speed.
-    pub(crate) fn populate(&self, dirty: bool) {
+    /// Maps every page now; see [`populate`](Self::populate).
+    pub(crate) fn populate_all(&self) {
+        self.populate(0..self.len(), false);
+    }
+
+    /// Maps the pages of a part now, so that no store waits for it; as `dirty` pages, so that none even traps. Only a hint:
+    /// failing changes nothing but the speed.
+    pub(super) fn populate(&self, part: Range<usize>, dirty: bool) {
         // Reading is enough to fill the page table: the first store to a clean page traps in any case, because that
         // is how the kernel learns that the page is dirty. Where a whole segment is stored to at once, these traps cost
         // more than the copying.
         let advice = if dirty { Advice::PopulateWrite } else { Advice::PopulateRead };
-        let len = self.mapping.map.len();
-        for start in (0..len).step_by(POPULATE_LEN) {
-            let _unsupported = self.mapping.map.advise_range(advice, start, POPULATE_LEN.min(len - start));
+        for start in part.clone().step_by(POPULATE_LEN) {
+            let _unsupported = self.mapping.map.advise_range(advice, start, POPULATE_LEN.min(part.end - start));
         }
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.mapping.file
+    }
+
+    /// Bytes of the whole segment.
+    pub(super) fn len(&self) -> usize {
+        self.mapping.map.len()
     }
 
     /// Tells the kernel that the mapping is about to be read from start to end.
