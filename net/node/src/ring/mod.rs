@@ -32,6 +32,7 @@ use std::sync::atomic;
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use rustix::event::{EventfdFlags, eventfd};
 
 use buffers::{Buffers, Pages};
 use read::{READ_LEN_MAX, ReadOp};
@@ -162,6 +163,9 @@ pub struct Ring {
     backlog: VecDeque<squeue::Entry>,
     /// Operations whose last completion has not been seen.
     in_flight: usize,
+    /// Others write to it to wake the core; the ring watches it.
+    wake: OwnedFd,
+    /// Completions are signalled through it, while that is allowed.
     eventfd: OwnedFd,
     /// `IORING_SETUP_SINGLE_ISSUER`: the ring belongs to one thread.
     not_send: PhantomData<*const ()>,
@@ -171,20 +175,22 @@ impl Ring {
     /// Makes a ring for the calling thread.
     ///
     /// Its worker threads, which run the flushes, may use every cpu of `workers` and not only the one that the
-    /// calling thread is pinned to. Completions are signalled through `eventfd`, which others may write to as well.
+    /// calling thread is pinned to. Whoever writes to `wake`, an eventfd that stays writable and that nobody reads, ends
+    /// a [`wait`](Self::wait).
     ///
     /// # Errors
     /// What is missing on this system, and how to mend it.
-    pub fn new(workers: &CpuSet, eventfd: BorrowedFd<'_>) -> Result<Self, SetupError> {
+    pub fn new(workers: &CpuSet, wake: BorrowedFd<'_>) -> Result<Self, SetupError> {
         let io = setup::build(setup::ENTRIES)?;
         probe::require(&io)?;
         let buffers = Buffers::new().map_err(|source| SetupError::NoMemory { what: "receive buffers", source })?;
         // Takes no memory before the first read.
         let scratch =
             Pages::new(READ_LEN_MAX).map_err(|source| SetupError::NoMemory { what: "a read buffer", source })?;
-        let eventfd =
-            eventfd.try_clone_to_owned().map_err(|source| SetupError::NoDescriptor { what: "an eventfd", source })?;
-        let ring = Self {
+        let no_descriptor = |source| SetupError::NoDescriptor { what: "an eventfd", source };
+        let wake = wake.try_clone_to_owned().map_err(no_descriptor)?;
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| no_descriptor(errno.into()))?;
+        let mut ring = Self {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),
             sends: ManuallyDrop::default(),
@@ -197,6 +203,7 @@ impl Ring {
             timers_armed: [false; Timer::COUNT],
             backlog: VecDeque::new(),
             in_flight: 0,
+            wake,
             eventfd,
             not_send: PhantomData,
         };
@@ -204,7 +211,18 @@ impl Ring {
         unsafe { ring.buffers.register(&ring.io) }
             .map_err(|source| SetupError::from_register("a ring of receive buffers", source))?;
         setup::register(&ring.io, &ring.eventfd, workers)?;
+        ring.watch_wake();
         Ok(ring)
+    }
+
+    /// Every write to the eventfd completes an operation from now on. Edge by edge, so nobody has to read it.
+    fn watch_wake(&mut self) {
+        let readable = u32::from(libc::POLLIN.cast_unsigned());
+        let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), readable)
+            .multi(true)
+            .build()
+            .user_data(Token::Wake.pack());
+        self.push(entry);
     }
 
     /// Becomes readable when there is something to [`poll`](Self::poll), provided that [`may_sleep`](Self::may_sleep)
@@ -328,18 +346,35 @@ impl Ring {
             if queued == 0 && !self.work_is_due() {
                 return Ok(());
             }
+            if !self.submit(queued, 0)? || self.backlog.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As [`enter`](Self::enter), and waits until something has completed, unless there is something to
+    /// [`poll`](Self::poll), or somebody has written to the eventfd. May return before that.
+    ///
+    /// # Errors
+    /// The kernel refuses to work with the ring at all.
+    pub fn wait(&mut self) -> io::Result<()> {
+        let queued = self.refill();
+        self.submit(queued, 1).map(drop)
+    }
+
+    /// Hands so many operations to the kernel and waits until so many have completed. Returns whether it took them.
+    fn submit(&mut self, queued: u32, completed: u32) -> io::Result<bool> {
+        loop {
             // SAFETY: no argument structure is passed, and the flag needs none. What the operations refer to is
             // owned by `self` until they complete.
-            let entered = unsafe { self.io.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
+            let entered =
+                unsafe { self.io.submitter().enter::<libc::sigset_t>(queued, completed, ENTER_GETEVENTS, None) };
             match entered {
-                Ok(_) => {}
+                Ok(_) => return Ok(true),
                 // Interrupted; or completions must be taken first; or no memory just now: the next tick goes on.
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return Ok(false),
                 Err(error) => return Err(error),
-            }
-            if self.backlog.is_empty() {
-                return Ok(());
             }
         }
     }
@@ -462,6 +497,13 @@ impl Ring {
                 Some(Completion::Timer(timer))
             }
             Token::Cancel => None,
+            Token::Wake => {
+                // Ends by itself where there were too many completions; and when the ring is closed.
+                if !armed && result.is_ok() {
+                    self.watch_wake();
+                }
+                None
+            }
         }
     }
 

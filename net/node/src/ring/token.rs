@@ -71,6 +71,8 @@ pub(super) enum Token {
     Timer(Timer),
     /// The answer to a cancellation, which nobody waits for.
     Cancel,
+    /// Somebody has woken the core.
+    Wake,
 }
 
 impl Token {
@@ -87,6 +89,7 @@ impl Token {
             Self::Ready(conn, Interest::Write) => (8, conn.generation, conn.index),
             Self::ZeroCopy { slot } => (9, 0, slot),
             Self::Watch { slot } => (10, 0, slot),
+            Self::Wake => (12, 0, 0),
         };
         (kind << 56) | ((generation as u64) << 32) | index as u64
     }
@@ -109,6 +112,7 @@ impl Token {
             9 => Self::ZeroCopy { slot: index },
             10 => Self::Watch { slot: index },
             11 => Self::Timer(Timer::Alarm),
+            12 => Self::Wake,
             _ => panic!("a completion of an operation that was never started: {bits:#018x}"),
         }
     }

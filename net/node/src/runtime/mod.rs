@@ -18,7 +18,7 @@ mod cores;
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use glommio::io::BufferedFile;
@@ -171,10 +171,16 @@ impl Default for Background {
     }
 }
 
+/// Whether the core has no background tasks now, so that its main future may let the thread itself wait: for whatever it
+/// likes, in one system call. Going to sleep through the executor takes several, and six allocations.
+#[must_use]
+pub fn sleeps_by_itself() -> bool {
+    BACKGROUND_TASKS.get() == 0
+}
+
 /// Lets a core's main future wait for an eventfd.
 #[derive(Debug)]
 pub struct EventWaiter {
-    eventfd: OwnedFd,
     file: BufferedFile,
 }
 
@@ -184,20 +190,14 @@ impl EventWaiter {
     /// # Errors
     /// No descriptor is left.
     pub fn new(eventfd: BorrowedFd<'_>) -> io::Result<Self> {
-        Ok(Self { eventfd: eventfd.try_clone_to_owned()?, file: adopt(eventfd.try_clone_to_owned()?) })
+        Ok(Self { file: adopt(eventfd.try_clone_to_owned()?) })
     }
 
-    /// Waits until somebody has written to the eventfd since the last wait.
-    ///
-    /// While the core has no background tasks the thread itself waits, in one system call: going to sleep through the
-    /// executor takes several, and six allocations.
+    /// Waits until somebody has written to the eventfd since the last wait; background tasks run meanwhile.
     ///
     /// # Errors
     /// The read failed, which an eventfd never does.
     pub async fn wait(&self) -> io::Result<()> {
-        if BACKGROUND_TASKS.get() == 0 {
-            return Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.eventfd, &mut [0; 8])).map(drop)?);
-        }
         self.file.read_at(0, 8).await.map(drop).map_err(io::Error::from)
     }
 }

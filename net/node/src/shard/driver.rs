@@ -21,7 +21,7 @@ use crate::net::{Connection, Limits, Listener, Wait, prepare};
 #[cfg(feature = "shared-nothing")]
 use crate::peers::Transport;
 use crate::ring::{Completion, ConnId, Part, Ring, Timer};
-use crate::runtime::{EventWaiter, yield_if_needed};
+use crate::runtime::{EventWaiter, sleeps_by_itself, yield_if_needed};
 
 /// Bytes of input after which a round looks at flushes again: some 50 to 100 µs of small commands.
 const ROUND_INPUT_LEN: usize = 16 << 10;
@@ -201,6 +201,11 @@ impl<H: Handler> Driver<H> {
                 self.polling.busy();
             } else if self.polls() {
                 // Another round.
+            } else if sleeps_by_itself() {
+                if self.handler.fall_asleep() {
+                    self.ring.wait()?;
+                }
+                self.handler.woken();
             } else if self.ring.may_sleep() {
                 if self.handler.fall_asleep() {
                     waiter.wait().await?;
