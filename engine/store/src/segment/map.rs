@@ -156,6 +156,12 @@ impl MappedSegment {
         super::residency::is_resident(self.mapping.map.as_ptr(), self.mapping.map.len(), range)
     }
 
+    /// Has a part of what is published brought into the processor's cache, as far as there is so much.
+    #[inline]
+    pub fn prefetch(&self, part: Range<usize>) {
+        super::prefetch::prefetch(self.published(part.start..part.end.min(self.published)));
+    }
+
     /// The position of the segment's first byte in its log.
     #[must_use]
     pub fn base(&self) -> Lsn {

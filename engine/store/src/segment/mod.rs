@@ -12,6 +12,7 @@
 
 mod create;
 mod map;
+mod prefetch;
 mod residency;
 
 pub use create::{PrepareError, create_segment};

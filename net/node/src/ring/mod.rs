@@ -414,10 +414,11 @@ impl Ring {
         self.io.completion().disable_eventfd();
     }
 
-    /// How many operations have not completed.
+    /// How many operations that were asked for have not completed.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        // The watch on the eventfd never does.
+        self.in_flight.saturating_sub(1)
     }
 
     fn cancel(&mut self, target: Token) {

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use super::*;
 
 fn ring() -> Ring {
-    let eventfd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+    let eventfd = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
     Ring::new(&CpuSet::of_this_thread().unwrap(), eventfd.as_fd()).unwrap()
 }
 
@@ -204,6 +204,42 @@ fn the_timer_runs_out_and_wakes() {
         rustix::io::read(ring.eventfd(), &mut count).unwrap();
         ring.stay_awake();
         assert!(matches!(next(&mut ring), Completion::Timer(Timer::Alarm)));
+    }
+}
+
+/// A wake that is lost would leave this waiting for an hour.
+#[test]
+fn whoever_writes_to_the_eventfd_ends_a_wait() {
+    let wake = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+    let mut ring = Ring::new(&CpuSet::of_this_thread().unwrap(), wake.as_fd()).unwrap();
+    ring.arm_timer(Timer::Tick, Duration::from_secs(3_600));
+    let write = || rustix::io::write(&wake, &1_u64.to_ne_bytes()).unwrap();
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            scope.spawn(write);
+            ring.wait().unwrap();
+        });
+        assert!(ring.poll().is_none(), "it is no completion of anybody's");
+    }
+    write();
+    ring.wait().unwrap();
+}
+
+/// Nor do wakes get lost of which there are more than the ring has room for.
+#[test]
+fn a_wake_is_seen_after_any_number_of_them() {
+    let wake = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+    let mut ring = Ring::new(&CpuSet::of_this_thread().unwrap(), wake.as_fd()).unwrap();
+    ring.enter().unwrap();
+    for _ in 0..100_000 {
+        rustix::io::write(&wake, &1_u64.to_ne_bytes()).unwrap();
+        ring.enter().unwrap();
+    }
+    assert!(ring.poll().is_none());
+    for _ in 0..3 {
+        rustix::io::write(&wake, &1_u64.to_ne_bytes()).unwrap();
+        ring.wait().unwrap();
+        assert!(ring.poll().is_none());
     }
 }
 

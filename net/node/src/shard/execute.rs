@@ -7,7 +7,7 @@ use windrow_proto::command::{Command, Flags, Id, resolve};
 use windrow_proto::data::{CROSS_SLOT, Outcome as DataOutcome, Route, execute, route};
 use windrow_proto::resp::{Args, Encoder, ParseError, Parser, Progress as Parsed};
 
-use super::ahead::{Ahead, Tail, touch};
+use super::ahead::{Ahead, Tail, fetch};
 use super::client::{Client, Step};
 use super::commands::{Effect, ServerCommands};
 use super::engine::{Delayed, Engine, Place};
@@ -81,7 +81,7 @@ impl<S: ServerCommands> Engine<S> {
             let max = if connection.session.authenticated { usize::MAX } else { 1 };
             let limits = connection.command_limits();
             let tail = ahead.parse(&mut connection.parser, input, consumed, limits, max);
-            self.touch(&ahead, input);
+            self.fetch_ahead(&ahead, input);
             let mut stopped = None;
             for index in 0..ahead.len() {
                 let Some((args, end)) = ahead.get(index, input) else { break };
@@ -119,7 +119,7 @@ impl<S: ServerCommands> Engine<S> {
     }
 
     /// Brings the memory that some commands will need nearer, all at the same time.
-    fn touch(&mut self, ahead: &Ahead, input: &[u8]) {
+    fn fetch_ahead(&mut self, ahead: &Ahead, input: &[u8]) {
         if ahead.len() < 2 {
             return;
         }
@@ -137,7 +137,7 @@ impl<S: ServerCommands> Engine<S> {
                     }
                 }
             }
-            touch(&hosted.partition, &self.hashes, hosted.hot_from(), &mut self.records);
+            fetch(&hosted.partition, &self.hashes, hosted.hot_from(), &mut self.records);
         }
     }
 
