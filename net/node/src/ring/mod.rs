@@ -11,6 +11,7 @@
 
 mod buffers;
 pub(crate) mod descriptor;
+mod enter;
 mod error;
 mod probe;
 mod read;
@@ -27,8 +28,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
@@ -50,9 +50,6 @@ pub use probe::{Capability, probe};
 pub use send::{Mapped, Part};
 pub use setup::CpuSet;
 pub use token::{ConnId, Interest};
-
-/// Ask the kernel to run what completions are due.
-const ENTER_GETEVENTS: u32 = 1;
 
 /// What the kernel says about a receive.
 #[derive(Debug)]
@@ -215,23 +212,6 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Every write to the eventfd completes an operation from now on. Edge by edge, so nobody has to read it.
-    fn watch_wake(&mut self) {
-        let readable = u32::from(libc::POLLIN.cast_unsigned());
-        let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), readable)
-            .multi(true)
-            .build()
-            .user_data(Token::Wake.pack());
-        self.push(entry);
-    }
-
-    /// Becomes readable when there is something to [`poll`](Self::poll), provided that [`may_sleep`](Self::may_sleep)
-    /// said so.
-    #[must_use]
-    pub fn eventfd(&self) -> BorrowedFd<'_> {
-        self.eventfd.as_fd()
-    }
-
     /// Accepts connections until it is said that it ended.
     pub fn accept(&mut self, listener: u32, socket: BorrowedFd<'_>) {
         let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
@@ -335,56 +315,6 @@ impl Ring {
         self.buffers.give_back(lease);
     }
 
-    /// Hands all operations to the kernel and lets it post what has completed. Never waits, and makes no system call
-    /// where there is nothing to do.
-    ///
-    /// # Errors
-    /// The kernel refuses to work with the ring at all.
-    pub fn enter(&mut self) -> io::Result<()> {
-        loop {
-            let queued = self.refill();
-            if queued == 0 && !self.work_is_due() {
-                return Ok(());
-            }
-            if !self.submit(queued, 0)? || self.backlog.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// As [`enter`](Self::enter), and waits until something has completed, unless there is something to
-    /// [`poll`](Self::poll), or somebody has written to the eventfd. May return before that.
-    ///
-    /// # Errors
-    /// The kernel refuses to work with the ring at all.
-    pub fn wait(&mut self) -> io::Result<()> {
-        let queued = self.refill();
-        self.submit(queued, 1).map(drop)
-    }
-
-    /// Hands so many operations to the kernel and waits until so many have completed. Returns whether it took them.
-    fn submit(&mut self, queued: u32, completed: u32) -> io::Result<bool> {
-        loop {
-            // SAFETY: no argument structure is passed, and the flag needs none. What the operations refer to is
-            // owned by `self` until they complete.
-            let entered =
-                unsafe { self.io.submitter().enter::<libc::sigset_t>(queued, completed, ENTER_GETEVENTS, None) };
-            match entered {
-                Ok(_) => return Ok(true),
-                // Interrupted; or completions must be taken first; or no memory just now: the next tick goes on.
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Whether the kernel has completions that it posts only when the ring is entered.
-    fn work_is_due(&mut self) -> bool {
-        let queue = self.io.submission();
-        queue.taskrun() || queue.cq_overflow()
-    }
-
     /// The next completion that the kernel has posted.
     pub fn poll(&mut self) -> Option<Completion> {
         loop {
@@ -393,25 +323,6 @@ impl Ring {
                 return Some(completion);
             }
         }
-    }
-
-    /// Whether there is nothing to do until the eventfd becomes readable.
-    pub fn may_sleep(&mut self) -> bool {
-        self.io.completion().enable_eventfd();
-        // The kernel marks that work is due before it looks whether to signal; this side allows the signal before it
-        // looks for the mark. So one of the two sees the other.
-        atomic::fence(atomic::Ordering::SeqCst);
-        let queued = self.refill();
-        let idle = queued == 0 && !self.work_is_due() && self.io.completion().is_empty();
-        if !idle {
-            self.stay_awake();
-        }
-        idle
-    }
-
-    /// Completions no longer signal the eventfd: the core looks by itself.
-    pub fn stay_awake(&mut self) {
-        self.io.completion().disable_eventfd();
     }
 
     /// How many operations that were asked for have not completed.
