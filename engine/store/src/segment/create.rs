@@ -121,8 +121,9 @@ fn allocate(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), Pr
 fn write(segment: &MappedSegment, path: &Path, fill: FillMode) -> Result<(), FileError> {
     let file = segment.file();
     let len = segment.len();
-    for start in (0..len).step_by(WRITE_OUT_LEN) {
-        let part = start..len.min(start + WRITE_OUT_LEN);
+    let part_len = WRITE_OUT_LEN.max(fill.write_len().unwrap_or(0));
+    for start in (0..len).step_by(part_len) {
+        let part = start..len.min(start + part_len);
         if let Some(write_len) = fill.write_len() {
             write_zeros(file, path, part.clone(), write_len)?;
             if part.end.is_multiple_of(SYNC_LEN) {

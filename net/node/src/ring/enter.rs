@@ -9,8 +9,10 @@ use io_uring::{opcode, types};
 use super::Ring;
 use super::token::Token;
 
-/// Ask the kernel to run what completions are due.
+/// Ask the kernel to run what completions are due, and to wait for so many.
 const ENTER_GETEVENTS: u32 = 1;
+/// Do not count the wait as one for a disk.
+const ENTER_NO_IOWAIT: u32 = 1 << 7;
 
 impl Ring {
     /// Hands all operations to the kernel and lets it post what has completed. Never waits, and makes no system call
@@ -24,7 +26,7 @@ impl Ring {
             if queued == 0 && !self.work_is_due() {
                 return Ok(());
             }
-            if !self.submit(queued, 0)? || self.backlog.is_empty() {
+            if !self.submit(queued, 0, ENTER_GETEVENTS)? || self.backlog.is_empty() {
                 return Ok(());
             }
         }
@@ -36,17 +38,24 @@ impl Ring {
     /// # Errors
     /// The kernel refuses to work with the ring at all.
     pub fn wait(&mut self) -> io::Result<()> {
-        let queued = self.refill();
-        self.submit(queued, 1).map(drop)
+        if self.waits_inside {
+            self.watch_eventfd();
+            let queued = self.refill();
+            return self.submit(queued, 1, ENTER_GETEVENTS | ENTER_NO_IOWAIT).map(drop);
+        }
+        if self.may_sleep() {
+            rustix::io::retry_on_intr(|| rustix::io::read(&self.eventfd, &mut [0; 8]))?;
+            self.stay_awake();
+        }
+        self.enter()
     }
 
     /// Hands so many operations to the kernel and waits until so many have completed. Returns whether it took them.
-    fn submit(&mut self, queued: u32, completed: u32) -> io::Result<bool> {
+    fn submit(&mut self, queued: u32, completed: u32, flags: u32) -> io::Result<bool> {
         loop {
-            // SAFETY: no argument structure is passed, and the flag needs none. What the operations refer to is
+            // SAFETY: no argument structure is passed, and the flags need none. What the operations refer to is
             // owned by `self` until they complete.
-            let entered =
-                unsafe { self.io.submitter().enter::<libc::sigset_t>(queued, completed, ENTER_GETEVENTS, None) };
+            let entered = unsafe { self.io.submitter().enter::<libc::sigset_t>(queued, completed, flags, None) };
             match entered {
                 Ok(_) => return Ok(true),
                 // Interrupted; or completions must be taken first; or no memory just now: the next tick goes on.
@@ -82,14 +91,17 @@ impl Ring {
         self.io.completion().disable_eventfd();
     }
 
-    /// Every write to the eventfd completes an operation from now on. Edge by edge, so nobody has to read it.
-    pub(super) fn watch_wake(&mut self) {
-        let readable = u32::from(libc::POLLIN.cast_unsigned());
-        let entry = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), readable)
-            .multi(true)
-            .build()
-            .user_data(Token::Wake.pack());
-        self.push(entry);
+    /// From now on every write to the eventfd completes an operation. Edge by edge, so nobody has to read it; the kernel
+    /// ends it where there are too many completions, or one of its own was signalled.
+    fn watch_eventfd(&mut self) {
+        if !std::mem::replace(&mut self.watching, true) {
+            let readable = u32::from(libc::POLLIN.cast_unsigned());
+            let entry = opcode::PollAdd::new(types::Fd(self.eventfd.as_raw_fd()), readable)
+                .multi(true)
+                .build()
+                .user_data(Token::Wake.pack());
+            self.push(entry);
+        }
     }
 
     /// Becomes readable when there is something to [`poll`](Self::poll), provided that [`may_sleep`](Self::may_sleep)

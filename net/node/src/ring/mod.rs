@@ -32,7 +32,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use rustix::event::{EventfdFlags, eventfd};
 
 use buffers::{Buffers, Pages};
 use read::{READ_LEN_MAX, ReadOp};
@@ -160,10 +159,13 @@ pub struct Ring {
     backlog: VecDeque<squeue::Entry>,
     /// Operations whose last completion has not been seen.
     in_flight: usize,
-    /// Others write to it to wake the core; the ring watches it.
-    wake: OwnedFd,
-    /// Completions are signalled through it, while that is allowed.
+    /// Whether the thread may wait in the ring. A kernel that cannot be told not to (before 6.15) shows that as waiting for
+    /// a disk, all the time while nobody asks for anything.
+    waits_inside: bool,
+    /// Completions are signalled through it, while that is allowed; others write to it to wake the core.
     eventfd: OwnedFd,
+    /// Whether the ring watches the eventfd, too.
+    watching: bool,
     /// `IORING_SETUP_SINGLE_ISSUER`: the ring belongs to one thread.
     not_send: PhantomData<*const ()>,
 }
@@ -172,22 +174,22 @@ impl Ring {
     /// Makes a ring for the calling thread.
     ///
     /// Its worker threads, which run the flushes, may use every cpu of `workers` and not only the one that the
-    /// calling thread is pinned to. Whoever writes to `wake`, an eventfd that stays writable and that nobody reads, ends
-    /// a [`wait`](Self::wait).
+    /// calling thread is pinned to. Completions are signalled through `eventfd`, while that is allowed. Others may write
+    /// to it as well: that ends a [`wait`](Self::wait).
     ///
     /// # Errors
     /// What is missing on this system, and how to mend it.
-    pub fn new(workers: &CpuSet, wake: BorrowedFd<'_>) -> Result<Self, SetupError> {
+    pub fn new(workers: &CpuSet, eventfd: BorrowedFd<'_>) -> Result<Self, SetupError> {
         let io = setup::build(setup::ENTRIES)?;
+        let waits_inside = io.params().is_feature_no_iowait();
         probe::require(&io)?;
         let buffers = Buffers::new().map_err(|source| SetupError::NoMemory { what: "receive buffers", source })?;
         // Takes no memory before the first read.
         let scratch =
             Pages::new(READ_LEN_MAX).map_err(|source| SetupError::NoMemory { what: "a read buffer", source })?;
-        let no_descriptor = |source| SetupError::NoDescriptor { what: "an eventfd", source };
-        let wake = wake.try_clone_to_owned().map_err(no_descriptor)?;
-        let eventfd = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| no_descriptor(errno.into()))?;
-        let mut ring = Self {
+        let eventfd =
+            eventfd.try_clone_to_owned().map_err(|source| SetupError::NoDescriptor { what: "an eventfd", source })?;
+        let ring = Self {
             io: ManuallyDrop::new(io),
             buffers: ManuallyDrop::new(buffers),
             sends: ManuallyDrop::default(),
@@ -200,15 +202,15 @@ impl Ring {
             timers_armed: [false; Timer::COUNT],
             backlog: VecDeque::new(),
             in_flight: 0,
-            wake,
+            waits_inside,
             eventfd,
+            watching: false,
             not_send: PhantomData,
         };
         // SAFETY: `Drop` closes the ring before it drops the buffers.
         unsafe { ring.buffers.register(&ring.io) }
             .map_err(|source| SetupError::from_register("a ring of receive buffers", source))?;
         setup::register(&ring.io, &ring.eventfd, workers)?;
-        ring.watch_wake();
         Ok(ring)
     }
 
@@ -328,8 +330,8 @@ impl Ring {
     /// How many operations that were asked for have not completed.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        // The watch on the eventfd never does.
-        self.in_flight.saturating_sub(1)
+        // Nobody asked for the watch on the eventfd.
+        self.in_flight - usize::from(self.watching)
     }
 
     fn cancel(&mut self, target: Token) {
@@ -410,10 +412,7 @@ impl Ring {
             }
             Token::Cancel => None,
             Token::Wake => {
-                // Ends by itself where there were too many completions; and when the ring is closed.
-                if !armed && result.is_ok() {
-                    self.watch_wake();
-                }
+                self.watching = armed;
                 None
             }
         }
