@@ -51,11 +51,13 @@ pub(crate) fn write_before_others() {
     let _refused = write_as(REAL_TIME).or_else(|_refused| write_as(BEST_EFFORT));
 }
 
+/// Whose priority is meant: that of one thread.
+const WHO_PROCESS: libc::c_int = 1;
+
 /// Gives what the calling thread reads and writes the middle priority of a class.
 fn write_as(class: libc::c_int) -> io::Result<()> {
-    const WHO_PROCESS: libc::c_int = 1;
     const MIDDLE_LEVEL: libc::c_int = 4;
-    // SAFETY: three plain numbers; 0 names the calling thread.
+    // SAFETY: the call takes three numbers and no memory; 0 names the calling thread, the only one that it changes.
     if unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, class << 13 | MIDDLE_LEVEL) } != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -111,8 +113,8 @@ pub(crate) fn move_to(cores: &[usize]) {
 /// The priority of what the calling thread writes.
 #[cfg(test)]
 pub(crate) fn writes_with() -> libc::c_long {
-    // SAFETY: two plain numbers; 0 names the calling thread.
-    unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) }
+    // SAFETY: the call takes two numbers and no memory; 0 names the calling thread.
+    unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) }
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
         allocate(&file, &temporary, len, fill)?;
         // Mapped before it gets its name, so that a segment that is there can be used.
         let segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
-        write(&segment, &temporary, fill).map_err(|error| classify(error, len))?;
+        write(&segment, map_len, &temporary, fill).map_err(|error| classify(error, len))?;
         rename_durably(dir, &temporary, &path).map_err(|error| classify(error, len))?;
         Ok(segment)
     })();
@@ -117,15 +117,15 @@ fn allocate(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), Pr
     }
 }
 
-/// Writes the whole segment and maps its pages.
-fn write(segment: &MappedSegment, path: &Path, fill: FillMode) -> Result<(), FileError> {
+/// Writes the whole segment, of `len` bytes, and maps its pages.
+fn write(segment: &MappedSegment, len: usize, path: &Path, fill: FillMode) -> Result<(), FileError> {
     let file = segment.file();
-    let len = segment.len();
+    let zeros = vec![0; fill.write_len().or(fill.pages_len()).unwrap_or(0)];
     let part_len = WRITE_OUT_LEN.max(fill.write_len().unwrap_or(0));
     for start in (0..len).step_by(part_len) {
         let part = start..len.min(start + part_len);
-        if let Some(write_len) = fill.write_len() {
-            write_zeros(file, path, part.clone(), write_len)?;
+        if fill.write_len().is_some() {
+            write_all(file, path, part.clone(), &zeros)?;
             if part.end.is_multiple_of(SYNC_LEN) {
                 file.sync_data().at("sync", path)?;
             } else {
@@ -137,20 +137,19 @@ fn write(segment: &MappedSegment, path: &Path, fill: FillMode) -> Result<(), Fil
         }
     }
     file.sync_all().at("sync", path)?;
-    if let Some(pages_len) = fill.pages_len() {
+    if fill.pages_len().is_some() {
         // Zeros that need not reach the disk: mapping pages that are not there yet takes several times as long.
-        write_zeros(file, path, 0..len, pages_len)?;
+        write_all(file, path, 0..len, &zeros)?;
         segment.populate(0..len, true);
     }
     Ok(())
 }
 
-/// Writes zeros to a part of the file, `write_len` bytes at a time.
-fn write_zeros(file: &File, path: &Path, part: Range<usize>, write_len: usize) -> Result<(), FileError> {
-    let zeros = vec![0; write_len.min(part.len())];
-    for start in part.clone().step_by(write_len) {
-        let count = write_len.min(part.end - start);
-        file.write_all_at(&zeros[..count], start as u64).at("write", path)?;
+/// Writes `bytes` to a part of the file, again and again, and as many as are left at its end.
+fn write_all(file: &File, path: &Path, part: Range<usize>, bytes: &[u8]) -> Result<(), FileError> {
+    for start in part.clone().step_by(bytes.len()) {
+        let count = bytes.len().min(part.end - start);
+        file.write_all_at(&bytes[..count], start as u64).at("write", path)?;
     }
     Ok(())
 }
@@ -160,7 +159,7 @@ fn write_out(file: &File, part: &Range<usize>) -> io::Result<()> {
     let start = libc::off64_t::try_from(part.start).map_err(io::Error::other)?;
     let len = libc::off64_t::try_from(part.len()).map_err(io::Error::other)?;
     let flags = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-    // SAFETY: a plain system call on an open descriptor; it touches no memory of this process.
+    // SAFETY: `file` keeps its descriptor open for the call, which takes numbers and touches no memory of this process.
     if unsafe { libc::sync_file_range(file.as_raw_fd(), start, len, flags) } == 0 {
         Ok(())
     } else {

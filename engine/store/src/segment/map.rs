@@ -103,7 +103,7 @@ impl MappedSegment {
 
     /// Maps every page now; see [`populate`](Self::populate).
     pub(crate) fn populate_all(&self) {
-        self.populate(0..self.len(), false);
+        self.populate(0..self.mapping.map.len(), false);
     }
 
     /// Maps the pages of a part now, so that no store waits for it; as `dirty` pages, so that none even traps. Only a hint:
@@ -121,11 +121,6 @@ impl MappedSegment {
     /// The file.
     pub(super) fn file(&self) -> &File {
         &self.mapping.file
-    }
-
-    /// Bytes of the whole segment.
-    pub(super) fn len(&self) -> usize {
-        self.mapping.map.len()
     }
 
     /// Tells the kernel that the mapping is about to be read from start to end.
@@ -156,7 +151,10 @@ impl MappedSegment {
         super::residency::is_resident(self.mapping.map.as_ptr(), self.mapping.map.len(), range)
     }
 
-    /// Has a part of what is published brought into the processor's cache, as far as there is so much.
+    /// Has a part of what is published brought into the processor's cache, as far as it reaches.
+    ///
+    /// # Panics
+    /// If the part begins behind what is published: that is a bug of the caller.
     #[inline]
     pub fn prefetch(&self, part: Range<usize>) {
         super::prefetch::prefetch(self.published(part.start..part.end.min(self.published)));

@@ -54,7 +54,7 @@ impl Ring {
     fn submit(&mut self, queued: u32, completed: u32, flags: u32) -> io::Result<bool> {
         loop {
             // SAFETY: no argument structure is passed, and the flags need none. What the operations refer to is
-            // owned by `self` until they complete.
+            // owned by `self`, and neither moved nor freed until they complete.
             let entered = unsafe { self.io.submitter().enter::<libc::sigset_t>(queued, completed, flags, None) };
             match entered {
                 Ok(_) => return Ok(true),

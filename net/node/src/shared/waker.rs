@@ -29,7 +29,7 @@ impl Waker {
     /// There is something for the core. Any thread may call this.
     pub(crate) fn wake(&self) {
         if self.signal.notify() {
-            // It fails only after 2^64 - 2 wakes, if nobody reads it: the core's ring may watch it instead.
+            // Nobody reads it where the core's ring watches it instead: there is room for 2^64 - 2 wakes.
             let _full = rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes());
         }
     }
