@@ -32,7 +32,9 @@ pub enum FlushMode {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) partitions: u16,
-    pub(crate) config: OpenConfig,
+    pub(crate) segment_len: u64,
+    pub(crate) segments_ahead: usize,
+    pub(crate) fill: Option<FillMode>,
     pub(crate) flush: FlushMode,
     pub(crate) create: bool,
     pub(crate) read_only: bool,
@@ -51,11 +53,9 @@ impl Options {
     pub const fn new() -> Self {
         Self {
             partitions: 1,
-            config: OpenConfig {
-                segment_len: SEGMENT_LEN_DEFAULT,
-                segments_ahead: SEGMENTS_AHEAD_DEFAULT,
-                fill: FillMode::Write16K,
-            },
+            segment_len: SEGMENT_LEN_DEFAULT,
+            segments_ahead: SEGMENTS_AHEAD_DEFAULT,
+            fill: None,
             flush: FlushMode::GroupCommit,
             create: true,
             read_only: false,
@@ -76,21 +76,22 @@ impl Options {
     /// segment. Each partition keeps this much disk space ready, times [`segments_ahead`](Self::segments_ahead).
     #[must_use]
     pub const fn segment_len(mut self, bytes: u64) -> Self {
-        self.config.segment_len = bytes;
+        self.segment_len = bytes;
         self
     }
 
     /// How many segments are kept prepared ahead of the one in use; at least one.
     #[must_use]
     pub const fn segments_ahead(mut self, count: usize) -> Self {
-        self.config.segments_ahead = count;
+        self.segments_ahead = count;
         self
     }
 
-    /// How new segments are filled; see [`FillMode`].
+    /// How new segments are filled. By default [`FillMode::Direct`] where each write is flushed before it is confirmed, and
+    /// [`FillMode::Write16K`] with [`FlushMode::Explicit`], so that what is written outlives the process before the sync.
     #[must_use]
     pub const fn fill(mut self, mode: FillMode) -> Self {
-        self.config.fill = mode;
+        self.fill = Some(mode);
         self
     }
 
@@ -134,6 +135,12 @@ impl Options {
     /// [`OpenError`]. Nothing that was ever confirmed is changed by an attempt that fails.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Windrow, OpenError> {
         Windrow::open_with(path.as_ref(), self)
+    }
+
+    pub(crate) fn config(&self) -> OpenConfig {
+        let usual = if self.flush == FlushMode::Explicit { FillMode::Write16K } else { FillMode::Direct };
+        let fill = self.fill.unwrap_or(usual);
+        OpenConfig { segment_len: self.segment_len, segments_ahead: self.segments_ahead, fill }
     }
 
     pub(crate) const fn new_data_dir(&self) -> NewDataDir {

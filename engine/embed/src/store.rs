@@ -72,17 +72,18 @@ impl Windrow {
         } else {
             Some(Background::start(&[], FlushedBy::Callers).map_err(OpenError::Thread)?)
         };
+        let config = options.config();
         let mut shards = Vec::new();
         let mut reports = Vec::new();
         for id in (0..map.count()).map(windrow_core::types::PartitionId::new) {
             let (shard, report) = match &background {
                 Some(background) => {
-                    let opened = open_partition(&data_dir, id, &options.config, now())?;
+                    let opened = open_partition(&data_dir, id, &config, now())?;
                     let report = opened.report.clone();
-                    (Shard::new_writable(opened, options.config.fill, options.flush, background), report)
+                    (Shard::new_writable(opened, config.fill, options.flush, background), report)
                 }
                 None => {
-                    let opened = open_read_only(&data_dir, id, &options.config)?;
+                    let opened = open_read_only(&data_dir, id, &config)?;
                     let report = opened.report().clone();
                     (Shard::new_read_only(opened), report)
                 }

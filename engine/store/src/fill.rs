@@ -15,8 +15,11 @@ use thiserror::Error;
 pub enum FillMode {
     /// Zeros in writes of 4 KiB: the cheapest commits of up to a few KiB.
     Write4K,
-    /// Zeros in writes of 16 KiB.
+    /// Zeros past the page cache, and nothing is stored through a mapping: records are memory of the process until a flush
+    /// writes them to the file. The cheapest of all, and what is not flushed does not outlive the process.
     #[default]
+    Direct,
+    /// Zeros in writes of 16 KiB.
     Write16K,
     /// Zeros in writes of 64 KiB.
     Write64K,
@@ -36,7 +39,8 @@ pub enum FillMode {
 
 impl FillMode {
     /// Every mode that can be set, in the order of their sizes.
-    pub const ALL: [Self; 5] = [Self::Write4K, Self::Write16K, Self::Write64K, Self::Write1M, Self::Allocate];
+    pub const ALL: [Self; 6] =
+        [Self::Direct, Self::Write4K, Self::Write16K, Self::Write64K, Self::Write1M, Self::Allocate];
 
     /// Bytes per write, or `None` where nothing is written.
     #[must_use]
@@ -46,7 +50,7 @@ impl FillMode {
             Self::Write16K => Some(16 << 10),
             Self::Write64K => Some(64 << 10),
             Self::Write1M => Some(1 << 20),
-            Self::Allocate | Self::Whole | Self::Part => None,
+            Self::Direct | Self::Allocate | Self::Whole | Self::Part => None,
         }
     }
 
@@ -65,6 +69,7 @@ impl FillMode {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Direct => "direct",
             Self::Write4K => "4k",
             Self::Write16K => "16k",
             Self::Write64K => "64k",

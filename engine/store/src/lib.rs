@@ -1,7 +1,8 @@
 //! Windrow's storage: memory-mapped segments, directories, flushing.
 //!
 //! This crate gives the pure engine of [`windrow_core`] its disk. It owns every file of a data directory and all of
-//! the engine's `unsafe` code: segments are files mapped into memory that the log appends into directly.
+//! the engine's `unsafe` code: segments are files mapped into memory, and the log appends in place, into pages that are the
+//! file's or become so when they are flushed.
 //!
 //! Fault model: the process may be killed and the power may fail at any moment; space may run out; files may be
 //! damaged, missing or foreign; the disk may fail. None of these is a panic: each is an error that says what to do,

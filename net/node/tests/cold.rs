@@ -257,7 +257,9 @@ fn damaged_segments(connection: &mut redis::Connection) -> u64 {
 fn damage_is_counted_whichever_command_meets_it() {
     for command in ["GET key", "SCAN 0", "RANDOMKEY", "KEYS *"] {
         let dir = data_dir();
-        let settings = [("hot-memory-percent", "0"), ("cores", "1"), ("partitions", "1")];
+        // Read from the file's pages from the first moment on, and not from the node's own memory.
+        let read_from_file = ("segment-fill", "16k");
+        let settings = [("hot-memory-percent", "0"), ("cores", "1"), ("partitions", "1"), read_from_file];
         let node = Node::start(dir.path(), &settings);
         let mut connection = node.connect();
         ok::<()>(&mut connection, "SET key value-that-rots");

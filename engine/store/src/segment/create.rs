@@ -1,16 +1,17 @@
 //! Making a segment, so that nothing about it can fail later.
 //!
 //! The space is really allocated and written before the segment is used: running out of space is met here and not as
-//! a SIGBUS when appending, and a flush never has to change the file system's block maps. A crash on the way leaves a
+//! a SIGBUS when appending or an error when flushing, and a flush never has to change the file system's block maps. A crash on the way leaves a
 //! temporary file, which opening the partition removes.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use memmap2::MmapMut;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use thiserror::Error;
@@ -95,8 +96,13 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
         let file = create_new(&temporary).map_err(|error| classify(error, len))?;
         allocate(&file, &temporary, len, fill)?;
         // Mapped before it gets its name, so that a segment that is there can be used.
-        let segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
-        write(&segment, map_len, &temporary, fill).map_err(|error| classify(error, len))?;
+        let map = if fill == FillMode::Direct { MappedSegment::map_staged } else { MappedSegment::map_writable };
+        let segment = map(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
+        let written = match fill {
+            FillMode::Direct => write_past_cache(&segment, map_len, &temporary),
+            _ => write(&segment, map_len, &temporary, fill),
+        };
+        written.map_err(|error| classify(error, len))?;
         rename_durably(dir, &temporary, &path).map_err(|error| classify(error, len))?;
         Ok(segment)
     })();
@@ -143,6 +149,33 @@ fn write(segment: &MappedSegment, len: usize, path: &Path, fill: FillMode) -> Re
         segment.populate(0..len, true);
     }
     Ok(())
+}
+
+/// Writes the whole segment, of `len` bytes, without a page of it in the page cache.
+fn write_past_cache(segment: &MappedSegment, len: usize, path: &Path) -> Result<(), FileError> {
+    // Pages of their own, because such writes want memory that begins where a block does.
+    let zeros = MmapMut::map_anon(WRITE_OUT_LEN).at("make zeros for", path)?;
+    let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path);
+    let is_refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+    let mut file = match &direct {
+        Ok(direct) => direct,
+        Err(error) if is_refused(error) => segment.file(),
+        Err(_) => return direct.map(drop).at("open", path),
+    };
+    for start in (0..len).step_by(WRITE_OUT_LEN) {
+        let bytes = &zeros[..WRITE_OUT_LEN.min(len - start)];
+        let mut written = file.write_all_at(bytes, start as u64);
+        if written.as_ref().is_err_and(is_refused) {
+            // This file system, or its disk, has no such writes, or other blocks.
+            file = segment.file();
+            written = file.write_all_at(bytes, start as u64);
+        }
+        written.at("write", path)?;
+        if (start + bytes.len()).is_multiple_of(SYNC_LEN) {
+            file.sync_data().at("sync", path)?;
+        }
+    }
+    segment.file().sync_all().at("sync", path)
 }
 
 /// Writes `bytes` to a part of the file, again and again, and as many as are left at its end.

@@ -12,6 +12,7 @@ use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use windrow_core::log::{SegmentMemory, Unverified};
 use windrow_core::types::Lsn;
 
+use super::staging::Staging;
 use crate::files::{At, FileError};
 use crate::sigbus::Registration;
 
@@ -37,6 +38,8 @@ struct Mapping {
     published: AtomicUsize,
     /// Where the published prefix ended when it was flushed last: a guess that only speed depends on.
     flushed: AtomicUsize,
+    /// Where the part that is appended to is no mapping of the file yet.
+    staging: Option<Staging>,
 }
 
 impl Mapping {
@@ -49,6 +52,12 @@ impl Mapping {
             let _unsupported =
                 unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
         }
+    }
+
+    /// Whether every page of a part is in the page cache, as far as it is mapped from there.
+    fn is_resident(&self, range: Range<usize>) -> bool {
+        let mapped = self.staging.as_ref().map_or(range.end, |staging| staging.mapped().clamp(range.start, range.end));
+        super::residency::is_resident(self.map.as_ptr(), self.map.len(), range.start..mapped)
     }
 
     /// Bytes that the caller knows not to change while the returned slice lives.
@@ -73,13 +82,23 @@ pub struct MappedSegment {
     /// process that only reads.
     visible: usize,
     writable: bool,
+    /// What was published has been taken back since something was published last.
+    is_cut: bool,
 }
 
 impl MappedSegment {
     /// Maps `len` bytes of `file` for reading and writing. The caller is the only writer (module invariant).
     pub(crate) fn map_writable(file: File, path: PathBuf, base: Lsn, len: usize) -> Result<Self, FileError> {
         let map = MmapOptions::new().len(len).map_raw(&file).at("map", &path)?;
-        Ok(Self::new(map, file, path, base, len, true))
+        Ok(Self::new(map, file, path, base, len, None, true))
+    }
+
+    /// As [`map_writable`](Self::map_writable), for a file that is all zeros. What is stored is memory of this process until
+    /// a flush writes it to the file.
+    pub(crate) fn map_staged(file: File, path: PathBuf, base: Lsn, len: usize) -> Result<Self, FileError> {
+        let map = MmapOptions::new().len(len).map_raw(&file).at("map", &path)?;
+        let staging = Staging::begin(&map).at("map memory for", &path)?;
+        Ok(Self::new(map, file, path, base, len, Some(staging), true))
     }
 
     /// Maps `len` bytes of `file` for reading; only the first `visible` bytes may be looked at.
@@ -91,14 +110,23 @@ impl MappedSegment {
         visible: usize,
     ) -> Result<Self, FileError> {
         let map = MmapOptions::new().len(len).map_raw_read_only(&file).at("map", &path)?;
-        Ok(Self::new(map, file, path, base, visible.min(len), false))
+        Ok(Self::new(map, file, path, base, visible.min(len), None, false))
     }
 
-    fn new(map: MmapRaw, file: File, path: PathBuf, base: Lsn, visible: usize, writable: bool) -> Self {
+    fn new(
+        map: MmapRaw,
+        file: File,
+        path: PathBuf,
+        base: Lsn,
+        visible: usize,
+        staging: Option<Staging>,
+        writable: bool,
+    ) -> Self {
         let registration = Registration::new(map.as_ptr(), map.len(), &path);
         let (published, flushed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let mapping = Arc::new(Mapping { _registration: registration, map, file, path, base, published, flushed });
-        Self { mapping, published: 0, visible, writable }
+        let mapping = Mapping { _registration: registration, map, file, path, base, published, flushed, staging };
+        let mapping = Arc::new(mapping);
+        Self { mapping, published: 0, visible, writable, is_cut: false }
     }
 
     /// Maps every page now; see [`populate`](Self::populate).
@@ -129,6 +157,21 @@ impl MappedSegment {
         let _unsupported = self.mapping.map.advise(Advice::Sequential);
     }
 
+    /// Writes what is published to the file, without waiting for the disk: from then on it outlives this process. Returns
+    /// whether there was anything that the file did not have.
+    ///
+    /// # Errors
+    /// What the system says, which is as fatal as a failed flush; see [`FlushFailed`](crate::FlushFailed).
+    pub fn write_out(&self) -> Result<bool, FileError> {
+        match &self.mapping.staging {
+            Some(staging) if staging.written() < self.published => {
+                let written = staging.write_out(&self.mapping.map, &self.mapping.file, &self.mapping.published);
+                written.at("write", &self.mapping.path).map(|()| true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Lets more of a read-only segment be looked at.
     ///
     /// # Panics
@@ -148,7 +191,7 @@ impl MappedSegment {
     /// the disk. A system call; when it fails the answer is yes, because reading is correct in either case.
     #[must_use]
     pub fn is_resident(&self, range: Range<usize>) -> bool {
-        super::residency::is_resident(self.mapping.map.as_ptr(), self.mapping.map.len(), range)
+        self.mapping.is_resident(range)
     }
 
     /// Has a part of what is published brought into the processor's cache, as far as it reaches.
@@ -212,6 +255,12 @@ impl SegmentMemory for MappedSegment {
 
     fn publish(&mut self, end: usize) {
         assert!(end >= self.published && end <= self.visible, "published end out of order");
+        if std::mem::take(&mut self.is_cut)
+            && let Some(staging) = &self.mapping.staging
+        {
+            // Whoever cut the log has changed what was behind its end before it goes on.
+            staging.settle();
+        }
         self.published = end;
         // Release: a view that sees the new end sees the bytes below it.
         self.mapping.published.store(end, Ordering::Release);
@@ -221,7 +270,11 @@ impl SegmentMemory for MappedSegment {
         assert!(self.writable, "take back a part of a segment opened read-only");
         assert!(end <= self.published, "only what was published is taken back");
         self.published = end;
-        self.mapping.published.store(end, Ordering::Release);
+        self.is_cut = true;
+        match &self.mapping.staging {
+            Some(staging) => staging.cut(&self.mapping.published, end),
+            None => self.mapping.published.store(end, Ordering::Release),
+        }
     }
 
     fn write(&mut self, range: Range<usize>) -> &mut [u8] {
@@ -273,7 +326,7 @@ impl SegmentView {
     /// Whether every page of a part of the segment is in the page cache now, as [`MappedSegment::is_resident`] says it.
     #[must_use]
     pub fn is_resident(&self, range: Range<usize>) -> bool {
-        super::residency::is_resident(self.mapping.map.as_ptr(), self.mapping.map.len(), range)
+        self.mapping.is_resident(range)
     }
 
     /// Where `part` lies in this segment, if it is a part of its mapping.
@@ -282,6 +335,13 @@ impl SegmentView {
         let start = part.as_ptr().addr().checked_sub(self.mapping.map.as_ptr().addr())?;
         let end = start.checked_add(part.len())?;
         (end <= self.mapping.map.len()).then_some(start..end)
+    }
+
+    /// Whether a part can be read from the file as well: what was published last may be memory of this process only, until
+    /// the next flush.
+    #[must_use]
+    pub fn is_in_file(&self, range: Range<usize>) -> bool {
+        self.mapping.staging.as_ref().is_none_or(|staging| range.end <= staging.written())
     }
 
     /// Tells the kernel that reads come in no order, which it is to expect unless told otherwise.
@@ -300,6 +360,10 @@ impl SegmentView {
     /// What the system says. The data may be lost then, and a second try would report success without having written
     /// it; see [`FlushFailed`](crate::FlushFailed).
     pub fn sync_data(&self) -> Result<(), FileError> {
+        if let Some(staging) = &self.mapping.staging {
+            let flushed = staging.flush(&self.mapping.map, &self.mapping.file, &self.mapping.published);
+            return flushed.at("flush", &self.mapping.path);
+        }
         let end = self.published_end();
         let before = self.mapping.flushed.swap(end, Ordering::Relaxed);
         if end.saturating_sub(before) >= BULK_LEN_MIN {

@@ -1,4 +1,4 @@
-//! Segments as memory-mapped files.
+//! Segments as memory-mapped files, or files to be: what is appended may be memory of the process until it is flushed.
 //!
 //! Invariants, which the `unsafe` blocks of this crate rely on:
 //! - **one writer**: the process that holds the data directory's lock has one [`MappedSegment`] per file, and only
@@ -14,6 +14,7 @@ mod create;
 mod map;
 mod prefetch;
 mod residency;
+mod staging;
 
 pub use create::{PrepareError, create_segment};
 pub use map::{MappedSegment, SegmentView};

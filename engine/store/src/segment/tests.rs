@@ -106,3 +106,152 @@ fn what_is_not_published_cannot_be_read_through_a_view() {
     segment.publish(16);
     let _bytes = segment.share().bytes(0..17);
 }
+
+/// Numbers that look random, the same ones each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+const STAGED_LEN: usize = 256 << 10;
+
+fn staged(dir: &std::path::Path) -> MappedSegment {
+    create_segment(dir, Lsn::ZERO, STAGED_LEN as u64, FillMode::Direct).unwrap()
+}
+
+/// Appends some bytes that are not zeros, to the segment and to what it should hold.
+fn append(segment: &mut MappedSegment, model: &mut [u8], numbers: &mut Numbers, most: usize) {
+    let start = segment.published_end();
+    let len = (1 + numbers.below(most)).min(STAGED_LEN - start);
+    let bytes: Vec<u8> = (0..len).map(|_| 1 + u8::try_from(numbers.below(255)).unwrap()).collect();
+    segment.write(start..start + len).copy_from_slice(&bytes);
+    model[start..start + len].copy_from_slice(&bytes);
+    segment.publish(start + len);
+}
+
+/// Cuts as a log does: what is behind the new end is zeros.
+fn cut(segment: &mut MappedSegment, model: &mut [u8], end: usize) {
+    let before = segment.published_end();
+    segment.retract(end);
+    segment.write(end..before).fill(0);
+    model[end..before].fill(0);
+}
+
+#[test]
+fn what_is_flushed_or_written_out_is_in_the_file_and_the_rest_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut segment = staged(dir.path());
+    let view = segment.share();
+    let in_file = |end: usize| std::fs::read(view.path()).unwrap()[..end].iter().all(|&byte| byte == 7);
+    segment.write(0..9000).fill(7);
+    segment.publish(5000);
+    assert!(!view.is_in_file(0..1) && !in_file(1));
+    view.sync_data().unwrap();
+    assert!(view.is_in_file(0..5000) && in_file(5000));
+    segment.publish(9000);
+    assert!(view.is_in_file(0..5000) && !view.is_in_file(4999..5001));
+    assert!(segment.write_out().unwrap(), "there was something to be written");
+    assert!(view.is_in_file(0..9000) && in_file(9000));
+    assert!(!segment.write_out().unwrap(), "and nothing more");
+    assert!(view.bytes(0..9000).iter().all(|&byte| byte == 7));
+    assert!(view.is_resident(0..STAGED_LEN), "memory of the process is there");
+}
+
+#[test]
+fn the_pages_of_the_file_take_the_place_of_what_was_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut segment = staged(dir.path());
+    let view = segment.share();
+    segment.write(0..STAGED_LEN).fill(7);
+    segment.publish(STAGED_LEN - 1);
+    let held = view.bytes(0..STAGED_LEN - 1);
+    view.sync_data().unwrap();
+    let file = std::fs::File::options().write(true).open(view.path()).unwrap();
+    let shows = |at: usize| {
+        std::os::unix::fs::FileExt::write_all_at(&file, &[8], at as u64).unwrap();
+        held[at] == 8
+    };
+    assert!(shows(0) && shows(STAGED_LEN / 2), "the file's own pages");
+    assert!(!shows(STAGED_LEN - 2), "the part that is still written to is memory of the process");
+    segment.publish(STAGED_LEN);
+    view.sync_data().unwrap();
+    assert!(shows(STAGED_LEN - 3), "a full segment is all the file's");
+    assert_eq!(view.range_of(&held[5..6]), Some(5..6), "nothing has moved");
+}
+
+#[test]
+fn a_staged_segment_is_what_was_appended_and_not_cut() {
+    for seed in 0..40 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segment = staged(dir.path());
+        let (mut model, mut numbers) = (vec![0; STAGED_LEN], Numbers(seed));
+        for _ in 0..200 {
+            match numbers.below(12) {
+                0..6 => append(&mut segment, &mut model, &mut numbers, 6000),
+                6..8 => drop(segment.write_out().unwrap()),
+                8 => {
+                    let end = numbers.below(segment.published_end() + 1);
+                    cut(&mut segment, &mut model, end);
+                }
+                _ => {
+                    segment.share().sync_data().unwrap();
+                    assert!(std::fs::read(segment.path()).unwrap() == model, "seed {seed}: the file after a flush");
+                }
+            }
+            let end = segment.published_end();
+            assert!(segment.published(0..end) == &model[..end], "seed {seed}: what is published");
+            let behind = segment.write(end..STAGED_LEN);
+            assert!(behind.iter().all(|&byte| byte == 0), "seed {seed}: what is behind it");
+        }
+    }
+}
+
+#[test]
+fn a_flush_runs_beside_appends_cuts_and_readers() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    for seed in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segment = staged(dir.path());
+        let (mut model, mut numbers) = (vec![0; STAGED_LEN], Numbers(1000 + seed));
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let view = segment.share();
+            let ended = &ended;
+            scope.spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    view.sync_data().unwrap();
+                }
+            });
+            // Nothing is cut below this, so it never changes.
+            append(&mut segment, &mut model, &mut numbers, 4 * BLOCK_LEN);
+            let kept = segment.published_end();
+            let (view, expected) = (segment.share(), model[..kept].to_vec());
+            scope.spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    assert!(view.bytes(0..kept) == expected, "seed {seed}: what is read meanwhile");
+                }
+            });
+            for _ in 0..400 {
+                append(&mut segment, &mut model, &mut numbers, 3000);
+                if numbers.below(20) == 0 {
+                    let end = kept + numbers.below(segment.published_end() - kept + 1);
+                    cut(&mut segment, &mut model, end);
+                }
+                if numbers.below(10) == 0 {
+                    segment.write_out().unwrap();
+                }
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        segment.share().sync_data().unwrap();
+        assert!(std::fs::read(segment.path()).unwrap() == model, "seed {seed}");
+        let end = segment.published_end();
+        assert!(segment.published(0..end) == &model[..end], "seed {seed}");
+    }
+}
+
+const BLOCK_LEN: usize = 4096;

@@ -20,9 +20,16 @@ use crate::ring::{ConnId, Interest, Part, Ring};
 
 const PAGE: usize = 4 << 10;
 
-/// Whether a part goes out without a copy.
-fn is_large(part: &Part) -> bool {
-    matches!(part, Part::Mapped(mapped) if mapped.len() >= LARGE_LEN_MIN)
+/// Whether a part goes out by itself, without a copy.
+fn goes_apart(part: &Part, way: LargeWay) -> bool {
+    let Part::Mapped(piece) = part else { return false };
+    let is_there = match way {
+        LargeWay::Gathered => false,
+        LargeWay::ZeroCopy => true,
+        // What has not been flushed yet may be in this process's memory only.
+        LargeWay::SendFile => piece.segment().is_in_file(piece.range()),
+    };
+    is_there && piece.len() >= LARGE_LEN_MIN
 }
 
 /// How sending came to an end.
@@ -286,7 +293,7 @@ fn send_some(
     if !batch.is_there() {
         return Err(io::Error::other("the log was cut while a range of it was being sent"));
     }
-    let apart = |part: &Part| large != LargeWay::Gathered && is_large(part);
+    let apart = |part: &Part| goes_apart(part, large);
     match batch.parts.front() {
         Some(Part::Mapped(piece)) if apart(&batch.parts[0]) => {
             if large == LargeWay::ZeroCopy {

@@ -47,7 +47,7 @@ pub fn find(name: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.name == name)
 }
 
-const FILL_MODES: &[&str] = &["4k", "16k", "64k", "1m", "allocate"];
+const FILL_MODES: &[&str] = &["direct", "4k", "16k", "64k", "1m", "allocate"];
 const DURABILITIES: &[(&str, Durability)] = &[("commit", Durability::Commit), ("memory", Durability::Memory)];
 const COMMIT_RULES: &[(&str, CommitRule)] =
     &[("leader", CommitRule::Leader), ("quorum", CommitRule::Quorum), ("all", CommitRule::All)];
@@ -162,7 +162,8 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         name: "segment-fill",
-        help: "How the space of a new segment is written: zeros in writes of this size, or only allocated",
+        help: "How the space of a new segment is written: zeros past the page cache, which records enter when they are \
+               flushed; or zeros in writes of this size, or only allocated, and records are stored in the page cache",
         kind: Kind::Choice(FILL_MODES),
         changes_live: false,
         get: |s| s.segment_fill.to_string(),

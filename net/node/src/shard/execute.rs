@@ -414,7 +414,11 @@ fn ends_multi(command: &Command) -> bool {
 pub(super) fn wait_for(hosted: &mut Hosted, end: windrow_core::types::Lsn, durability: Durability) -> Wait {
     // A follower shows nothing that its leader might lose.
     let at_once = durability == Durability::Memory && hosted.role.is_leader();
-    if at_once || end <= hosted.partition.committed() {
+    if end <= hosted.partition.committed() {
+        return Wait::Ready;
+    }
+    if at_once {
+        hosted.write_out();
         return Wait::Ready;
     }
     // Also where the node itself would let the flush wait.

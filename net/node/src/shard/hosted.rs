@@ -216,6 +216,19 @@ impl Hosted {
         self.flush_wanted = true;
     }
 
+    /// Hands everything appended so far to the kernel: what is confirmed before it is flushed outlives the process. Ends
+    /// the process where that fails.
+    pub(crate) fn write_out(&self) {
+        // What was appended last is in the last segment, and seldom reaches back into the one before.
+        for segment in self.partition.log().segments().rev() {
+            match segment.memory().write_out() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => fatal_flush(&error.into()),
+            }
+        }
+    }
+
     /// Resumes `conn` when the log takes writes again.
     pub(crate) fn stall(&mut self, conn: ConnId) {
         self.stalled.push(conn);

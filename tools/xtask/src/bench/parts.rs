@@ -5,8 +5,16 @@ use super::stores::estimate;
 use crate::run;
 
 /// Ways of committing, by their names in `bench/micro/benches/commit.rs`.
-pub(crate) const COMMITS: [&str; 7] =
-    ["fill_4k", "fill_16k", "fill_64k", "fill_1m", "fill_allocate", "pwrite_fdatasync", "o_direct_o_dsync"];
+pub(crate) const COMMITS: [&str; 8] = [
+    "fill_direct",
+    "fill_4k",
+    "fill_16k",
+    "fill_64k",
+    "fill_1m",
+    "fill_allocate",
+    "pwrite_fdatasync",
+    "o_direct_o_dsync",
+];
 pub(crate) const COMMIT_LENS: [&str; 4] = ["128", "4096", "65536", "1048576"];
 
 const MINUTES_MAX: u32 = 10;

@@ -243,7 +243,8 @@ pub(crate) fn commit(samples: &Samples) -> String {
     for way in COMMITS {
         let name = match way {
             "fill_4k" => "mapped, filled by writes of 4 KiB",
-            "fill_16k" => "**mapped, filled by writes of 16 KiB** (default)",
+            "fill_direct" => "**memory, written by the flush** (default)",
+            "fill_16k" => "mapped, filled by writes of 16 KiB",
             "fill_64k" => "mapped, filled by writes of 64 KiB",
             "fill_1m" => "mapped, filled by writes of 1 MiB",
             "fill_allocate" => "mapped, allocated only",

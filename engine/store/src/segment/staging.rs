@@ -1,0 +1,215 @@
+//! Memory that records are collected in before they are written to their segment's file.
+//!
+//! A store through a mapping of a file is cheap to write down and dear for the kernel: the page must be in the page cache
+//! before, the first store to it after each flush traps, and each flush takes every page that it writes out of the page
+//! table again. So the part of a segment that is appended to is memory of the process alone, at the place where the rest of
+//! the segment is mapped; a flush writes it to the file, and now and then what has been written is put in its place: the
+//! file's own pages, with the same bytes. Whoever reads sees no difference, and addresses stay as they are.
+//!
+//! Owns which part of a segment is mapped how. Invariants:
+//! - `mapped <= written`: below `mapped` the mapping is the file's, shared; behind it, it is private memory;
+//! - below `written`, the file's pages hold what the mapping does;
+//! - only what is published, and so never changes, is put in its place. What a cut takes back is no longer `written`, unless
+//!   it is `mapped`, before anything of it is changed, and under the lock under which the file's pages take their place.
+//!
+//! What is cut below `mapped` is changed in the file's own pages, and flushed with them.
+//!
+//! Fault model: a write that fails is a flush that fails, which ends the process.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use memmap2::{Advice, MmapRaw};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
+
+/// A file is written in whole blocks, so that none has to be read first.
+pub(super) const BLOCK: usize = 4 << 10;
+/// What has been written is replaced by the file's pages in parts of this size: one large page, where the system has them.
+const PART_LEN_MAX: usize = 2 << 20;
+/// At most so much of a segment is private memory, counted in parts of it.
+const PARTS_MIN: usize = 8;
+
+/// How far a segment has come that is written to its file by flushes.
+pub(super) struct Staging {
+    /// Changed under the lock only.
+    mapped: AtomicUsize,
+    /// Changed under the lock only.
+    written: AtomicUsize,
+    part_len: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Private memory is there up to here: the first store to each page of it would wait until the system has found one.
+    ready: usize,
+    /// Everything published below is durable.
+    synced: usize,
+    /// How often the log was cut in this segment.
+    cuts: u64,
+    /// What lies below, up to a block's end, may have changed since the last flush, though it is behind the published end.
+    changed: usize,
+    /// What was cut is no longer being changed.
+    settled: bool,
+}
+
+impl State {
+    /// Has the system find `len` more bytes of private memory.
+    fn make_ready(&mut self, map: &MmapRaw, len: usize) {
+        let end = map.len().min(self.ready + len);
+        if self.ready < end {
+            // Where this is not supported, or memory is short, the stores find it.
+            let _only_slower = map.advise_range(Advice::PopulateWrite, self.ready, end - self.ready);
+            self.ready = end;
+        }
+    }
+}
+
+impl Staging {
+    /// Puts private memory, all zeros, in the place of all of `map`, whose file is all zeros, too.
+    pub(super) fn begin(map: &MmapRaw) -> io::Result<Self> {
+        assert!(map.len().is_multiple_of(BLOCK), "segments end at a block's end");
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: the addresses are those of `map`, a mapping that its owner has just made and that nobody has a reference
+        // into; it unmaps these addresses, whatever is mapped there, when it is dropped.
+        unsafe { mmap_anonymous(map.as_mut_ptr().cast(), map.len(), access, flags)? };
+        // A twelfth less processor time for a SET than with small pages, which do as well where there are no others.
+        let _unsupported = map.advise(Advice::HugePage);
+        let part_len = (map.len() / PARTS_MIN).next_multiple_of(BLOCK).clamp(BLOCK, PART_LEN_MAX);
+        let mut state = State { ready: 0, synced: 0, cuts: 0, changed: 0, settled: true };
+        state.make_ready(map, part_len);
+        Ok(Self { mapped: AtomicUsize::new(0), written: AtomicUsize::new(0), part_len, state: Mutex::new(state) })
+    }
+
+    /// Below, the mapping is the file's own.
+    pub(super) fn mapped(&self) -> usize {
+        self.mapped.load(Ordering::Acquire)
+    }
+
+    /// Below, the file's pages hold what the mapping does.
+    pub(super) fn written(&self) -> usize {
+        self.written.load(Ordering::Acquire)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics under the lock and leaves it half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets what is `published` end at `end`: what lies behind is about to change, until the owner [says](Self::settle) that it
+    /// is done with that.
+    pub(super) fn cut(&self, published: &AtomicUsize, end: usize) {
+        let mut state = self.state();
+        let before = published.swap(end, Ordering::AcqRel);
+        state.cuts += 1;
+        state.changed = state.changed.max(before.next_multiple_of(BLOCK));
+        state.settled = false;
+        state.synced = state.synced.min(end);
+        self.written.store(self.written().min(end).max(self.mapped()), Ordering::Release);
+    }
+
+    /// What was cut has been changed as it is to be: it is flushed once more, and then no longer.
+    pub(super) fn settle(&self) {
+        self.state().settled = true;
+    }
+
+    /// Writes what is `published` into the page cache, where it outlives the process.
+    pub(super) fn write_out(&self, map: &MmapRaw, file: &File, published: &AtomicUsize) -> io::Result<()> {
+        let (from, end, cuts) = {
+            let state = self.state();
+            (self.written(), published.load(Ordering::Acquire), state.cuts)
+        };
+        if from < end {
+            self.write(map, file, from..end, 0)?;
+            let state = self.state();
+            if state.cuts == cuts {
+                self.written.fetch_max(end, Ordering::AcqRel);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes durable what is `published`, and lets the file's pages take its place.
+    pub(super) fn flush(&self, map: &MmapRaw, file: &File, published: &AtomicUsize) -> io::Result<()> {
+        let (from, end, upto, cuts) = {
+            let mut state = self.state();
+            let end = published.load(Ordering::Acquire);
+            let upto = state.changed.max(end);
+            if state.settled {
+                state.changed = 0;
+            }
+            (state.synced, end, upto, state.cuts)
+        };
+        let from = from.max(self.mapped());
+        if from < upto {
+            self.write(map, file, from..upto, libc::RWF_DSYNC)?;
+        }
+        // What was cut may have been changed in the file's own pages.
+        if from >= upto || cuts > 0 {
+            file.sync_data()?;
+        }
+        let mut state = self.state();
+        if state.cuts == cuts {
+            state.synced = state.synced.max(end);
+            self.written.fetch_max(end, Ordering::AcqRel);
+            let whole = if end == map.len() { end } else { end - end % self.part_len };
+            self.map_file(map, file, whole)?;
+        }
+        if state.ready < end + self.part_len {
+            state.make_ready(map, self.part_len);
+        }
+        Ok(())
+    }
+
+    /// Puts the file's pages in the place of what has been written up to `end`. The caller holds the lock.
+    fn map_file(&self, map: &MmapRaw, file: &File, end: usize) -> io::Result<()> {
+        let start = self.mapped();
+        if start >= end {
+            return Ok(());
+        }
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the addresses are a part of `map`, which lives as long as the segment. What others read there is
+        // published and does not change: the caller has seen under the lock that nothing of it was cut since it was written to
+        // the file, so the file's pages have the same bytes. The kernel replaces a mapping in one step for all threads. That
+        // nobody writes there meanwhile: only what is not published is written.
+        unsafe {
+            let address = map.as_mut_ptr().add(start).cast();
+            mmap(address, end - start, access, MapFlags::SHARED | MapFlags::FIXED, file, start as u64)?;
+        }
+        self.mapped.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    /// Writes the blocks that hold `part` to the file.
+    fn write(&self, map: &MmapRaw, file: &File, part: Range<usize>, flags: libc::c_int) -> io::Result<()> {
+        let mut start = (part.start - part.start % BLOCK).max(self.mapped());
+        let end = part.end.next_multiple_of(BLOCK);
+        assert!(end <= map.len(), "a segment ends at a block's end");
+        while start < end {
+            let offset = libc::off_t::try_from(start).map_err(io::Error::other)?;
+            // SAFETY: the range lies within the mapping, which outlives the call. The kernel reads it; behind the published end
+            // the owner may write at the same time, and whatever of that is read is not part of the log yet and is written
+            // again by the next flush.
+            let done = unsafe {
+                let base = map.as_mut_ptr().add(start).cast();
+                let slice = libc::iovec { iov_base: base, iov_len: end - start };
+                libc::pwritev2(file.as_raw_fd(), &raw const slice, 1, offset, flags)
+            };
+            match usize::try_from(done) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(done) => start += done,
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
