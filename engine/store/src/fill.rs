@@ -42,7 +42,13 @@ impl FillMode {
     pub const ALL: [Self; 6] =
         [Self::Direct, Self::Write4K, Self::Write16K, Self::Write64K, Self::Write1M, Self::Allocate];
 
-    /// Bytes per write, or `None` where nothing is written.
+    /// Whether all of a segment's space is written before it is used, so that it need not be allocated before.
+    #[must_use]
+    pub const fn writes_all(self) -> bool {
+        matches!(self, Self::Direct) || self.write_len().is_some()
+    }
+
+    /// Bytes per write through the page cache, or `None` where nothing is written so.
     #[must_use]
     pub const fn write_len(self) -> Option<usize> {
         match self {

@@ -63,13 +63,12 @@ pub(super) fn behind<M: SegmentMemory>(
     evidence
 }
 
-/// Bytes up to the last that is not zero. Looks at large parts first, since nearly all are zeros.
+/// Bytes up to the last that is not zero. Looks at large parts first, since nearly all are zeros, and from front to back,
+/// since that is how a disk reads ahead.
 fn used_len(bytes: &[u8]) -> u64 {
     const PART: usize = 4096;
-    let mut end = bytes.len();
-    while end > 0 && is_zero(&bytes[end.saturating_sub(PART)..end]) {
-        end = end.saturating_sub(PART);
-    }
+    let parts = bytes.chunks(PART).zip((PART..).step_by(PART));
+    let end = parts.filter(|(part, _)| !is_zero(part)).last().map_or(0, |(_, end)| end.min(bytes.len()));
     bytes[..end].iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1)
 }
 

@@ -23,6 +23,7 @@ use super::{
 use crate::control::{ControlFollower, ControlWriter, FutexWord, Moment, PlaceLock, Progress};
 use crate::data_dir::DataDir;
 use crate::files::FileError;
+use crate::fill::FillMode;
 use crate::partition_dir::{PartitionDir, SegmentFile};
 use crate::segment::{MappedSegment, SegmentView};
 
@@ -182,7 +183,9 @@ impl Follower {
             let found = listing.segments.iter().find(|segment| segment.base == base);
             let found = found.ok_or_else(|| OpenError::Replaced { path: dir.path().to_path_buf() })?;
             let memory = map(&dir, found, &mut views)?;
-            memory.populate_all();
+            if config.fill != FillMode::Direct {
+                memory.populate_all();
+            }
             tail = Some(memory);
         }
         let behind = later.into_iter().map(|segment| Ok((segment.base, map(&dir, segment, &mut views)?)));

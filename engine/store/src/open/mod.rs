@@ -125,10 +125,19 @@ fn begin(recovering: Recovering, fill: FillMode, now: UnixMillis) -> Result<Open
     report.epoch = superblock.epoch;
     views.values().for_each(SegmentView::scanned);
     let mut partition = recovered.into_writable(superblock);
+    stage(&views, fill)?;
     start(&mut partition, &dir, fill, now, &mut report)?;
     let control = ControlWriter::open(dir.path(), dir.partition())?;
     control.publish(&Progress::of(&partition));
     Ok(OpenPartition { partition, dir, control, report })
+}
+
+/// Has what is appended collected in memory, also in the segments that are there already.
+fn stage(views: &BTreeMap<Lsn, SegmentView>, fill: FillMode) -> Result<(), OpenError> {
+    if fill == FillMode::Direct {
+        views.values().try_for_each(SegmentView::stage_rest)?;
+    }
+    Ok(())
 }
 
 /// A partition whose log has been walked and mended, and that nobody writes yet.
@@ -166,11 +175,27 @@ fn recover(
         views.insert(segment.base, memory.share());
         memories.push((segment.base, memory));
     }
+    read_ahead_at_end(&memories);
     let mut recovered = RecoveredPartition::new(superblock, core_config, memories)
         .map_err(|source| OpenError::Recovery { path: dir.path().to_path_buf(), source })?;
     let mut report = OpenReport::new(&recovered, &listing, dropped);
     repair(&dir, &superblock, &mut recovered, &views, empty, &mut report)?;
     Ok(Recovering { dir, recovered, views, was_cut: superblock.cut.is_some(), report })
+}
+
+/// The most of a log's end that is read ahead.
+const READ_AHEAD_LEN: u64 = 256 << 20;
+
+/// What was prepared and not written yet has never been in memory: it is read while the log is walked up to there.
+fn read_ahead_at_end(memories: &[(Lsn, MappedSegment)]) {
+    let mut len = 0;
+    for (_, memory) in memories.iter().rev() {
+        len += memory.segment_len();
+        if len > READ_AHEAD_LEN {
+            return;
+        }
+        memory.will_need();
+    }
 }
 
 /// Opens the partition's directory and checks that it is the one that it should be.

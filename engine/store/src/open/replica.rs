@@ -9,7 +9,7 @@ use windrow_core::partition::Partition;
 use windrow_core::replication::{LogState, Promised, ReplicaId};
 use windrow_core::types::PartitionId;
 
-use super::{OpenConfig, OpenError, OpenReport, Recovering, recover};
+use super::{OpenConfig, OpenError, OpenReport, Recovering, recover, stage};
 use crate::control::{ControlWriter, Progress};
 use crate::data_dir::DataDir;
 use crate::flush::FlushTask;
@@ -55,6 +55,7 @@ pub fn open_replica(data_dir: &DataDir, id: PartitionId, config: &OpenConfig) ->
     report.epoch = superblock.epoch;
     views.values().for_each(SegmentView::scanned);
     let (mut partition, mut log) = recovered.into_replica(superblock);
+    stage(&views, config.fill)?;
     if let Some(request) = partition.poll_flush() {
         let ticket = FlushTask::new(&partition, &request).run().map_err(OpenError::Flush)?;
         partition.handle_flushed(ticket);

@@ -29,8 +29,12 @@ impl Place {
     }
 
     fn open(&self) -> Result<Open, OpenError> {
+        self.open_with(&CONFIG)
+    }
+
+    fn open_with(&self, config: &OpenConfig) -> Result<Open, OpenError> {
         let data_dir = DataDir::open_or_create(&self.path, &NEW).unwrap();
-        open_partition(&data_dir, ID, &CONFIG, NOW).map(|opened| Open { _data_dir: data_dir, opened })
+        open_partition(&data_dir, ID, config, NOW).map(|opened| Open { _data_dir: data_dir, opened, fill: config.fill })
     }
 
     fn read(&self) -> Result<ReadOnlyPartition, OpenError> {
@@ -75,6 +79,7 @@ fn copy_tree(from: &Path, to: &Path) {
 struct Open {
     _data_dir: DataDir,
     opened: OpenPartition,
+    fill: FillMode,
 }
 
 impl Open {
@@ -101,7 +106,7 @@ impl Open {
     fn act(&mut self) -> Result<(), PrepareError> {
         while let Some(action) = self.opened.partition.poll_action() {
             match action {
-                Action::Prepare { base, len } => match self.opened.dir.prepare(base, len, CONFIG.fill) {
+                Action::Prepare { base, len } => match self.opened.dir.prepare(base, len, self.fill) {
                     Ok(memory) => self.opened.partition.handle_prepared(base, memory),
                     Err(error) => {
                         self.opened.partition.handle_prepare_failed(base, error.failure());
@@ -160,6 +165,27 @@ fn what_was_appended_is_there_after_any_number_of_openings() {
         }
     }
     assert!(place.segments().len() > 10, "the log has rolled");
+}
+
+#[test]
+fn what_was_flushed_is_there_after_any_number_of_openings_and_the_rest_was_memory() {
+    let place = Place::new();
+    let config = OpenConfig { segment_len: 64 << 10, segments_ahead: 2, fill: FillMode::Direct };
+    for round in 0..10 {
+        let mut open = place.open_with(&config).unwrap();
+        assert_eq!(keys(&open.opened.partition), expected(0..round * 60));
+        assert_eq!(open.opened.report.cut, None);
+        // Flushed before a segment is full, when it is, and in the middle of a block of the file.
+        for start in (round * 60..(round + 1) * 60).step_by(20) {
+            open.put_all(start..start + 20);
+            open.flush();
+        }
+        // As the process were killed: most of this is nowhere else.
+        open.put_all(900..903);
+    }
+    assert!(place.segments().len() > 2, "the log has rolled");
+    let killed = place.killed_copy();
+    assert_eq!(keys(&killed.open().unwrap().opened.partition), expected(0..600), "other settings find the same");
 }
 
 #[test]
@@ -315,7 +341,7 @@ fn another_segment_size_may_be_chosen_at_any_opening() {
         let data_dir = DataDir::open_or_create(&place.path, &NEW).unwrap();
         let config = OpenConfig { segment_len, ..CONFIG };
         let opened = open_partition(&data_dir, ID, &config, NOW).unwrap();
-        let mut open = Open { _data_dir: data_dir, opened };
+        let mut open = Open { _data_dir: data_dir, opened, fill: CONFIG.fill };
         assert_eq!(keys(&open.opened.partition), expected(0..count));
         open.put_all(count..count + 50);
         open.flush();

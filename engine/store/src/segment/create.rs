@@ -96,10 +96,11 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
         let file = create_new(&temporary).map_err(|error| classify(error, len))?;
         allocate(&file, &temporary, len, fill)?;
         // Mapped before it gets its name, so that a segment that is there can be used.
-        let map = if fill == FillMode::Direct { MappedSegment::map_staged } else { MappedSegment::map_writable };
-        let segment = map(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
+        let segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
         let written = match fill {
-            FillMode::Direct => write_past_cache(&segment, map_len, &temporary),
+            FillMode::Direct => {
+                write_past_cache(&segment, map_len, &temporary).and_then(|()| segment.share().stage_rest())
+            }
             _ => write(&segment, map_len, &temporary, fill),
         };
         written.map_err(|error| classify(error, len))?;
@@ -117,7 +118,7 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
 fn allocate(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), PrepareError> {
     match fallocate(file, FallocateFlags::empty(), 0, len) {
         Ok(()) => Ok(()),
-        Err(Errno::OPNOTSUPP) if fill.write_len().is_some() => Ok(()),
+        Err(Errno::OPNOTSUPP) if fill.writes_all() => Ok(()),
         Err(Errno::OPNOTSUPP) => Err(PrepareError::CannotAllocate { path: path.to_path_buf() }),
         Err(errno) => Err(errno).at("allocate", path).map_err(|error| classify(error, len)),
     }

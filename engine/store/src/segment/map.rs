@@ -5,8 +5,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use windrow_core::log::{SegmentMemory, Unverified};
@@ -39,7 +39,7 @@ struct Mapping {
     /// Where the published prefix ended when it was flushed last: a guess that only speed depends on.
     flushed: AtomicUsize,
     /// Where the part that is appended to is no mapping of the file yet.
-    staging: Option<Staging>,
+    staging: OnceLock<Staging>,
 }
 
 impl Mapping {
@@ -56,7 +56,7 @@ impl Mapping {
 
     /// Whether every page of a part is in the page cache, as far as it is mapped from there.
     fn is_resident(&self, range: Range<usize>) -> bool {
-        let mapped = self.staging.as_ref().map_or(range.end, |staging| staging.mapped().clamp(range.start, range.end));
+        let mapped = self.staging.get().map_or(range.end, |staging| staging.mapped().clamp(range.start, range.end));
         super::residency::is_resident(self.map.as_ptr(), self.map.len(), range.start..mapped)
     }
 
@@ -90,15 +90,7 @@ impl MappedSegment {
     /// Maps `len` bytes of `file` for reading and writing. The caller is the only writer (module invariant).
     pub(crate) fn map_writable(file: File, path: PathBuf, base: Lsn, len: usize) -> Result<Self, FileError> {
         let map = MmapOptions::new().len(len).map_raw(&file).at("map", &path)?;
-        Ok(Self::new(map, file, path, base, len, None, true))
-    }
-
-    /// As [`map_writable`](Self::map_writable), for a file that is all zeros. What is stored is memory of this process until
-    /// a flush writes it to the file.
-    pub(crate) fn map_staged(file: File, path: PathBuf, base: Lsn, len: usize) -> Result<Self, FileError> {
-        let map = MmapOptions::new().len(len).map_raw(&file).at("map", &path)?;
-        let staging = Staging::begin(&map).at("map memory for", &path)?;
-        Ok(Self::new(map, file, path, base, len, Some(staging), true))
+        Ok(Self::new(map, file, path, base, len, true))
     }
 
     /// Maps `len` bytes of `file` for reading; only the first `visible` bytes may be looked at.
@@ -110,21 +102,22 @@ impl MappedSegment {
         visible: usize,
     ) -> Result<Self, FileError> {
         let map = MmapOptions::new().len(len).map_raw_read_only(&file).at("map", &path)?;
-        Ok(Self::new(map, file, path, base, visible.min(len), None, false))
+        Ok(Self::new(map, file, path, base, visible.min(len), false))
     }
 
-    fn new(
-        map: MmapRaw,
-        file: File,
-        path: PathBuf,
-        base: Lsn,
-        visible: usize,
-        staging: Option<Staging>,
-        writable: bool,
-    ) -> Self {
+    fn new(map: MmapRaw, file: File, path: PathBuf, base: Lsn, visible: usize, writable: bool) -> Self {
         let registration = Registration::new(map.as_ptr(), map.len(), &path);
         let (published, flushed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let mapping = Mapping { _registration: registration, map, file, path, base, published, flushed, staging };
+        let mapping = Mapping {
+            _registration: registration,
+            map,
+            file,
+            path,
+            base,
+            published,
+            flushed,
+            staging: OnceLock::new(),
+        };
         let mapping = Arc::new(mapping);
         Self { mapping, published: 0, visible, writable, is_cut: false }
     }
@@ -163,13 +156,18 @@ impl MappedSegment {
     /// # Errors
     /// What the system says, which is as fatal as a failed flush; see [`FlushFailed`](crate::FlushFailed).
     pub fn write_out(&self) -> Result<bool, FileError> {
-        match &self.mapping.staging {
+        match self.mapping.staging.get() {
             Some(staging) if staging.written() < self.published => {
                 let written = staging.write_out(&self.mapping.map, &self.mapping.file, &self.mapping.published);
                 written.at("write", &self.mapping.path).map(|()| true)
             }
             _ => Ok(false),
         }
+    }
+
+    /// Has the mapping read from the disk, as far as it is not in memory, while others are being read.
+    pub(crate) fn will_need(&self) {
+        let _unsupported = self.mapping.map.advise(Advice::WillNeed);
     }
 
     /// Lets more of a read-only segment be looked at.
@@ -256,7 +254,7 @@ impl SegmentMemory for MappedSegment {
     fn publish(&mut self, end: usize) {
         assert!(end >= self.published && end <= self.visible, "published end out of order");
         if std::mem::take(&mut self.is_cut)
-            && let Some(staging) = &self.mapping.staging
+            && let Some(staging) = self.mapping.staging.get()
         {
             // Whoever cut the log has changed what was behind its end before it goes on.
             staging.settle();
@@ -271,7 +269,7 @@ impl SegmentMemory for MappedSegment {
         assert!(end <= self.published, "only what was published is taken back");
         self.published = end;
         self.is_cut = true;
-        match &self.mapping.staging {
+        match self.mapping.staging.get() {
             Some(staging) => staging.cut(&self.mapping.published, end),
             None => self.mapping.published.store(end, Ordering::Release),
         }
@@ -341,7 +339,22 @@ impl SegmentView {
     /// the next flush.
     #[must_use]
     pub fn is_in_file(&self, range: Range<usize>) -> bool {
-        self.mapping.staging.as_ref().is_none_or(|staging| range.end <= staging.written())
+        self.mapping.staging.get().is_none_or(|staging| range.end <= staging.written())
+    }
+
+    /// Lets what is stored behind the published end be memory of this process, all zeros now, until a flush writes it to the
+    /// file; see the module `staging`. For a segment that is about to be appended to; nobody looks at it or stores to it
+    /// meanwhile.
+    pub(crate) fn stage_rest(&self) -> Result<(), FileError> {
+        let mapping = &self.mapping;
+        if mapping.staging.get().is_none()
+            && let Some(staging) =
+                Staging::begin(&mapping.map, self.published_end()).at("map memory for", &mapping.path)?
+        {
+            // Whoever opens or makes a segment does so alone.
+            let _first = mapping.staging.set(staging);
+        }
+        Ok(())
     }
 
     /// Tells the kernel that reads come in no order, which it is to expect unless told otherwise.
@@ -360,7 +373,7 @@ impl SegmentView {
     /// What the system says. The data may be lost then, and a second try would report success without having written
     /// it; see [`FlushFailed`](crate::FlushFailed).
     pub fn sync_data(&self) -> Result<(), FileError> {
-        if let Some(staging) = &self.mapping.staging {
+        if let Some(staging) = self.mapping.staging.get() {
             let flushed = staging.flush(&self.mapping.map, &self.mapping.file, &self.mapping.published);
             return flushed.at("flush", &self.mapping.path);
         }

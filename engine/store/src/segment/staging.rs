@@ -69,20 +69,30 @@ impl State {
 }
 
 impl Staging {
-    /// Puts private memory, all zeros, in the place of all of `map`, whose file is all zeros, too.
-    pub(super) fn begin(map: &MmapRaw) -> io::Result<Self> {
+    /// Puts private memory, all zeros, in the place of the pages of `map` that lie behind what is `published`; `None` where there
+    /// are none. What is in the file there, zeros or what was cut, is not looked at any more, and written over as a whole.
+    ///
+    /// Nobody has a reference to any of it.
+    pub(super) fn begin(map: &MmapRaw, published: usize) -> io::Result<Option<Self>> {
         assert!(map.len().is_multiple_of(BLOCK), "segments end at a block's end");
+        // Pages are replaced as a whole, and some processors have larger ones than others.
+        let page = rustix::param::page_size().max(BLOCK);
+        let start = published.next_multiple_of(page);
+        if start >= map.len() {
+            return Ok(None);
+        }
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-        // SAFETY: the addresses are those of `map`, a mapping that its owner has just made and that nobody has a reference
-        // into; it unmaps these addresses, whatever is mapped there, when it is dropped.
-        unsafe { mmap_anonymous(map.as_mut_ptr().cast(), map.len(), access, flags)? };
+        // SAFETY: the addresses are a part of `map`, which nobody has a reference into, as the caller promises; its owner
+        // unmaps these addresses, whatever is mapped there, when it is dropped.
+        unsafe { mmap_anonymous(map.as_mut_ptr().add(start).cast(), map.len() - start, access, flags)? };
         // A twelfth less processor time for a SET than with small pages, which do as well where there are no others.
-        let _unsupported = map.advise(Advice::HugePage);
-        let part_len = (map.len() / PARTS_MIN).next_multiple_of(BLOCK).clamp(BLOCK, PART_LEN_MAX);
-        let mut state = State { ready: 0, synced: 0, cuts: 0, changed: 0, settled: true };
+        let _unsupported = map.advise_range(Advice::HugePage, start, map.len() - start);
+        let part_len = (map.len() / PARTS_MIN).clamp(1, PART_LEN_MAX).next_multiple_of(page);
+        let mut state = State { ready: start, synced: 0, cuts: 0, changed: 0, settled: true };
         state.make_ready(map, part_len);
-        Ok(Self { mapped: AtomicUsize::new(0), written: AtomicUsize::new(0), part_len, state: Mutex::new(state) })
+        let (mapped, written) = (AtomicUsize::new(start), AtomicUsize::new(start));
+        Ok(Some(Self { mapped, written, part_len, state: Mutex::new(state) }))
     }
 
     /// Below, the mapping is the file's own.
@@ -144,12 +154,12 @@ impl Staging {
             }
             (state.synced, end, upto, state.cuts)
         };
-        let from = from.max(self.mapped());
-        if from < upto {
+        let mapped = self.mapped();
+        if from.max(mapped) < upto {
             self.write(map, file, from..upto, libc::RWF_DSYNC)?;
         }
-        // What was cut may have been changed in the file's own pages.
-        if from >= upto || cuts > 0 {
+        // Some may have been stored to the file's own pages: where a segment was gone on with, or what was cut.
+        if from < mapped || from >= upto || cuts > 0 {
             file.sync_data()?;
         }
         let mut state = self.state();

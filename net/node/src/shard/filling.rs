@@ -82,7 +82,7 @@ impl Filling {
 
     /// A segment could not be made. Whether that is because it was not filled as usual: then it is, from now on.
     pub(super) const fn failed(&mut self, error: &PrepareError) -> bool {
-        let refused = matches!(error, PrepareError::CannotAllocate { .. }) && self.usual.write_len().is_some();
+        let refused = matches!(error, PrepareError::CannotAllocate { .. }) && self.usual.writes_all();
         self.only_usual |= refused;
         refused
     }

@@ -29,7 +29,7 @@ impl Following {
         let data_dir = self.data_dir.wait_for_lock().unwrap();
         let OpenFollower { mut partition, follower, .. } = self.opened;
         let TakenOver { dir, control, report } = follower.take_over(&mut partition, &data_dir, &CONFIG, NOW)?;
-        Ok(Open { _data_dir: data_dir, opened: OpenPartition { partition, dir, control, report } })
+        Ok(Open { _data_dir: data_dir, opened: OpenPartition { partition, dir, control, report }, fill: CONFIG.fill })
     }
 }
 
