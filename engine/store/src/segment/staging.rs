@@ -154,13 +154,14 @@ impl Staging {
             }
             (state.synced, end, upto, state.cuts)
         };
-        let mapped = self.mapped();
-        if from.max(mapped) < upto {
-            self.write(map, file, from..upto, libc::RWF_DSYNC)?;
-        }
-        // Some may have been stored to the file's own pages: where a segment was gone on with, or what was cut.
-        if from < mapped || from >= upto || cuts > 0 {
+        let written = self.written();
+        if from < written || from >= upto || cuts > 0 {
+            // Some has been written out before, or stored to the file's own pages: where a segment was gone on with, or what
+            // was cut.
+            self.write(map, file, written.min(upto)..upto, 0)?;
             file.sync_data()?;
+        } else {
+            self.write(map, file, from..upto, libc::RWF_DSYNC)?;
         }
         let mut state = self.state();
         if state.cuts == cuts {
@@ -194,8 +195,11 @@ impl Staging {
         Ok(())
     }
 
-    /// Writes the blocks that hold `part` to the file.
+    /// Writes the blocks that hold `part` to the file, as far as they are not the file's own.
     fn write(&self, map: &MmapRaw, file: &File, part: Range<usize>, flags: libc::c_int) -> io::Result<()> {
+        if part.is_empty() {
+            return Ok(());
+        }
         let mut start = (part.start - part.start % BLOCK).max(self.mapped());
         let end = part.end.next_multiple_of(BLOCK);
         assert!(end <= map.len(), "a segment ends at a block's end");

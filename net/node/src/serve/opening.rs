@@ -37,7 +37,7 @@ pub(super) fn open_here(
     let report = open.report.clone();
     Ok(OpenedHere {
         report,
-        hosted: Hosted::new(open, settings.fill(), hot_len),
+        hosted: Hosted::new(open, settings.segment_fill, hot_len),
         #[cfg(feature = "shared-nothing")]
         replica: None,
     })
@@ -45,7 +45,11 @@ pub(super) fn open_here(
 
 /// How partitions are opened by these settings.
 pub(crate) fn open_config(settings: &Settings) -> OpenConfig {
-    OpenConfig { segment_len: settings.segment_size, segments_ahead: settings.segments_ahead, fill: settings.fill() }
+    OpenConfig {
+        segment_len: settings.segment_size,
+        segments_ahead: settings.segments_ahead,
+        fill: settings.segment_fill,
+    }
 }
 
 /// Opens all partitions, those of different cores at the same time. Returns them by core.

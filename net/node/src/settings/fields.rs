@@ -163,7 +163,7 @@ pub static FIELDS: &[Field] = &[
     Field {
         name: "segment-fill",
         help: "How the space of a new segment is written: zeros past the page cache, which records enter when they are \
-               flushed (with durability memory: as 16k); or zeros in writes of this size, or only allocated, and records are stored in the page cache",
+               flushed; or zeros in writes of this size, or only allocated, and records are stored in the page cache",
         kind: Kind::Choice(FILL_MODES),
         changes_live: false,
         get: |s| s.segment_fill.to_string(),

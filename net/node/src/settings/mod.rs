@@ -155,16 +155,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How new segments are filled. Where everything is confirmed before it is flushed, nothing stays in this process's
-    /// memory until then: handing each write to the kernel costs more than storing it in the page cache.
-    #[must_use]
-    pub fn fill(&self) -> FillMode {
-        match (self.segment_fill, self.durability) {
-            (FillMode::Direct, Durability::Memory) => FillMode::Write16K,
-            (fill, _) => fill,
-        }
-    }
-
     /// Whether `address` can only be reached from this machine.
     #[must_use]
     pub fn is_local(address: IpAddr) -> bool {

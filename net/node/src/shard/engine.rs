@@ -307,6 +307,7 @@ impl<S: ServerCommands> Handler for Engine<S> {
 
     fn start_flushes(&mut self, sink: &mut impl DiskSink<SegmentView>, now: Now, busy: bool) {
         for (at, hosted) in self.parts.hosted.iter_mut().enumerate() {
+            hosted.write_out();
             hosted.start_flush(at as u64, self.policy, sink, now, busy);
             hosted.submit_jobs(&self.parts.background);
         }

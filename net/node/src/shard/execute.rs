@@ -418,7 +418,7 @@ pub(super) fn wait_for(hosted: &mut Hosted, end: windrow_core::types::Lsn, durab
         return Wait::Ready;
     }
     if at_once {
-        hosted.write_out();
+        hosted.want_written_out();
         return Wait::Ready;
     }
     // Also where the node itself would let the flush wait.

@@ -12,6 +12,7 @@ use super::clients::Clients;
 use super::commands::{EveryCore, Finish, ReplicaWait, ServerCommands};
 use super::engine::Engine;
 use super::execute::reply_with;
+use super::hosted::Hosted;
 use super::work::{Answer, Asker, Errand, Outcome, Purpose, What};
 use super::{Now, Session};
 use crate::net::Ticket;
@@ -157,6 +158,9 @@ impl<S: ServerCommands> Engine<S> {
     /// Hands answers to who asked, on this core or another.
     pub(super) fn deliver(&mut self, clients: &mut Clients, now: Now) {
         let mut answered = std::mem::take(&mut self.answered);
+        if !answered.is_empty() {
+            self.parts.hosted.iter_mut().for_each(Hosted::write_out);
+        }
         for answer in answered.drain(..) {
             if answer.asker.core == self.parts.core {
                 self.take_answer(answer, clients, now);

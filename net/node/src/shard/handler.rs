@@ -81,7 +81,8 @@ pub(crate) trait Handler {
     /// Does what has come from elsewhere: other cores, the helper threads. Returns whether there was anything.
     fn run(&mut self, clients: &mut Clients, now: Now) -> bool;
 
-    /// Starts the flushes that are due. A small one may wait while the core is `busy` with input.
+    /// Starts the flushes that are due, and hands to the kernel what is confirmed without one: nothing is sent between what is
+    /// executed and this. A small flush may wait while the core is `busy` with input.
     fn start_flushes(&mut self, sink: &mut impl DiskSink<Self::File>, now: Now, busy: bool);
 
     /// A flush is done. A failed one must not return.

@@ -88,6 +88,8 @@ pub(crate) struct Hosted {
     unflushed_since: Option<Instant>,
     /// Something needs a flush, whatever the policy says.
     flush_wanted: bool,
+    /// Something is confirmed before it is flushed, but not sent yet.
+    write_out_wanted: bool,
     /// Connections of this core whose next reply waits for the committed watermark.
     waiting: Vec<(ConnId, Lsn)>,
     /// Answers that wait for it.
@@ -154,6 +156,7 @@ impl Hosted {
             records: 0,
             unflushed_since: None,
             flush_wanted: false,
+            write_out_wanted: false,
             waiting: Vec::new(),
             answers: Vec::new(),
             stalled: Vec::new(),
@@ -216,9 +219,17 @@ impl Hosted {
         self.flush_wanted = true;
     }
 
-    /// Hands everything appended so far to the kernel: what is confirmed before it is flushed outlives the process. Ends
-    /// the process where that fails.
-    pub(crate) fn write_out(&self) {
+    /// Something is about to be confirmed before it is flushed.
+    pub(crate) const fn want_written_out(&mut self) {
+        self.write_out_wanted = true;
+    }
+
+    /// Hands everything appended so far to the kernel, if something of it is about to be confirmed before it is flushed: it
+    /// outlives the process. Ends the process where that fails. Comes before anything that was executed is sent.
+    pub(crate) fn write_out(&mut self) {
+        if !std::mem::take(&mut self.write_out_wanted) {
+            return;
+        }
         // What was appended last is in the last segment, and seldom reaches back into the one before.
         for segment in self.partition.log().segments().rev() {
             match segment.memory().write_out() {

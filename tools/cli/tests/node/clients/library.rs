@@ -194,6 +194,29 @@ fn a_client_can_ask_for_more_durability_than_its_node_gives() {
 }
 
 #[test]
+fn what_is_confirmed_before_it_is_flushed_outlives_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    // On several partitions, in several segments, a transaction among it; nothing is flushed on its own.
+    let flags = ["--durability", "memory", "--memory-flush-interval", "1h", "--segment-size", "64KiB"];
+    let count = 300;
+    for round in 0..2 {
+        let server = Server::start(dir.path(), &[&flags[..], &["--partitions", "2"]].concat());
+        let connection = &mut connect(&format!("redis://{}", server.address)).unwrap();
+        if round == 1 {
+            let found: usize = command("DBSIZE").query(connection).unwrap();
+            assert_eq!(found, count + 1, "what was confirmed before the kill");
+            assert_eq!(connection.get::<_, String>("{t}a").unwrap(), "7");
+            break;
+        }
+        for number in 0..count {
+            let () = connection.set(format!("key{number}"), "x".repeat(500)).unwrap();
+        }
+        let () = redis::pipe().atomic().set("{t}a", 6).incr("{t}a", 1).query(connection).unwrap();
+        server.kill();
+    }
+}
+
+#[test]
 fn a_client_can_be_closed_by_another() {
     in_both_protocols(|server, connection| {
         let mut victim = connect(&format!("redis://{}", server.address)).unwrap();
