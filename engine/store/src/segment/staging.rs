@@ -39,13 +39,14 @@ pub(super) struct Staging {
     mapped: AtomicUsize,
     /// Changed under the lock only.
     written: AtomicUsize,
+    /// Private memory is there up to here: the first store to each page of it would wait until the system has found one.
+    /// Changed by flushes, of which one runs at a time.
+    ready: AtomicUsize,
     part_len: usize,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Private memory is there up to here: the first store to each page of it would wait until the system has found one.
-    ready: usize,
     /// Everything published below is durable.
     synced: usize,
     /// How often the log was cut in this segment.
@@ -54,18 +55,6 @@ struct State {
     changed: usize,
     /// What was cut is no longer being changed.
     settled: bool,
-}
-
-impl State {
-    /// Has the system find `len` more bytes of private memory.
-    fn make_ready(&mut self, map: &MmapRaw, len: usize) {
-        let end = map.len().min(self.ready + len);
-        if self.ready < end {
-            // Where this is not supported, or memory is short, the stores find it.
-            let _only_slower = map.advise_range(Advice::PopulateWrite, self.ready, end - self.ready);
-            self.ready = end;
-        }
-    }
 }
 
 impl Staging {
@@ -89,10 +78,11 @@ impl Staging {
         // A twelfth less processor time for a SET than with small pages, which do as well where there are no others.
         let _unsupported = map.advise_range(Advice::HugePage, start, map.len() - start);
         let part_len = (map.len() / PARTS_MIN).clamp(1, PART_LEN_MAX).next_multiple_of(page);
-        let mut state = State { ready: start, synced: 0, cuts: 0, changed: 0, settled: true };
-        state.make_ready(map, part_len);
-        let (mapped, written) = (AtomicUsize::new(start), AtomicUsize::new(start));
-        Ok(Some(Self { mapped, written, part_len, state: Mutex::new(state) }))
+        let [mapped, written, ready] = [(); 3].map(|()| AtomicUsize::new(start));
+        let state = Mutex::new(State { synced: 0, cuts: 0, changed: 0, settled: true });
+        let staging = Self { mapped, written, ready, part_len, state };
+        staging.make_ready(map, start, start + part_len);
+        Ok(Some(staging))
     }
 
     /// Below, the mapping is the file's own.
@@ -170,10 +160,20 @@ impl Staging {
             let whole = if end == map.len() { end } else { end - end % self.part_len };
             self.map_file(map, file, whole)?;
         }
-        if state.ready < end + self.part_len {
-            state.make_ready(map, self.part_len);
-        }
+        drop(state);
+        let next = end.next_multiple_of(self.part_len);
+        self.make_ready(map, next, next + self.part_len);
         Ok(())
+    }
+
+    /// Has the system find private memory from `start`, or from where it is there already, to `end`.
+    fn make_ready(&self, map: &MmapRaw, start: usize, end: usize) {
+        let (start, end) = (start.max(self.ready.load(Ordering::Relaxed)), end.min(map.len()));
+        if start < end {
+            // Where this is not supported, or memory is short, the stores find it.
+            let _only_slower = map.advise_range(Advice::PopulateWrite, start, end - start);
+            self.ready.store(end, Ordering::Relaxed);
+        }
     }
 
     /// Puts the file's pages in the place of what has been written up to `end`. The caller holds the lock.
