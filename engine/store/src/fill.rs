@@ -13,12 +13,12 @@ use thiserror::Error;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum FillMode {
-    /// Zeros in writes of 4 KiB: the cheapest commits of up to a few KiB.
-    Write4K,
     /// Zeros past the page cache, and nothing is stored through a mapping: records are memory of the process until a flush
     /// writes them to the file. The cheapest of all, and what is not flushed does not outlive the process.
     #[default]
     Direct,
+    /// Zeros in writes of 4 KiB: the cheapest commits of up to a few KiB.
+    Write4K,
     /// Zeros in writes of 16 KiB.
     Write16K,
     /// Zeros in writes of 64 KiB.

@@ -183,6 +183,7 @@ impl Follower {
             let found = listing.segments.iter().find(|segment| segment.base == base);
             let found = found.ok_or_else(|| OpenError::Replaced { path: dir.path().to_path_buf() })?;
             let memory = map(&dir, found, &mut views)?;
+            // Then its own pages are stored to, which must not wait for them.
             if config.fill != FillMode::Direct {
                 memory.populate_all();
             }
@@ -197,7 +198,7 @@ impl Follower {
             .take_over(superblock, core_config, tail, behind, witnessed)
             .map_err(|source| OpenError::Recovery { path: dir.path().to_path_buf(), source })?;
         let mut report = OpenReport::new(&recovered, &listing, dropped);
-        repair(&dir, &superblock, &mut recovered, &views, empty, &mut report)?;
+        repair(&dir, &superblock, &mut recovered, &mut views, empty, &mut report)?;
         let recovering = Recovering { dir, recovered, views, was_cut: superblock.cut.is_some(), report };
         let OpenPartition { partition: written, dir, control, report, .. } = begin(recovering, config.fill, now)?;
         *partition = written;

@@ -175,27 +175,11 @@ fn recover(
         views.insert(segment.base, memory.share());
         memories.push((segment.base, memory));
     }
-    read_ahead_at_end(&memories);
     let mut recovered = RecoveredPartition::new(superblock, core_config, memories)
         .map_err(|source| OpenError::Recovery { path: dir.path().to_path_buf(), source })?;
     let mut report = OpenReport::new(&recovered, &listing, dropped);
-    repair(&dir, &superblock, &mut recovered, &views, empty, &mut report)?;
+    repair(&dir, &superblock, &mut recovered, &mut views, empty, &mut report)?;
     Ok(Recovering { dir, recovered, views, was_cut: superblock.cut.is_some(), report })
-}
-
-/// The most of a log's end that is read ahead.
-const READ_AHEAD_LEN: u64 = 256 << 20;
-
-/// What was prepared and not written yet has never been in memory: it is read while the log is walked up to there.
-fn read_ahead_at_end(memories: &[(Lsn, MappedSegment)]) {
-    let mut len = 0;
-    for (_, memory) in memories.iter().rev() {
-        len += memory.segment_len();
-        if len > READ_AHEAD_LEN {
-            return;
-        }
-        memory.will_need();
-    }
 }
 
 /// Opens the partition's directory and checks that it is the one that it should be.
@@ -276,12 +260,12 @@ fn distrust_segments(
     Ok(dropped)
 }
 
-/// Makes the cut durable.
+/// Makes the cut durable. What is left in `views` is of the log, or prepared for it.
 fn repair(
     dir: &PartitionDir,
     superblock: &Superblock,
     recovered: &mut RecoveredPartition<MappedSegment>,
-    views: &BTreeMap<Lsn, SegmentView>,
+    views: &mut BTreeMap<Lsn, SegmentView>,
     empty: Vec<&SegmentFile>,
     report: &mut OpenReport,
 ) -> Result<(), OpenError> {
@@ -302,6 +286,9 @@ fn repair(
     }
     // A segment without a single byte holds nothing and would be in the way of a new one.
     let mut remove = todo.remove;
+    for base in todo.aside.iter().chain(&remove) {
+        views.remove(base);
+    }
     remove.extend(empty.into_iter().map(|segment| segment.base));
     dir.remove(remove.iter().map(|base| segment_file_name(*base)))?;
     report.removed = remove;

@@ -1,8 +1,8 @@
 //! Making a segment, so that nothing about it can fail later.
 //!
 //! The space is really allocated and written before the segment is used: running out of space is met here and not as
-//! a SIGBUS when appending or an error when flushing, and a flush never has to change the file system's block maps. A crash on the way leaves a
-//! temporary file, which opening the partition removes.
+//! a SIGBUS when appending or an error when flushing, and a flush never has to change the file system's block maps. A
+//! crash on the way leaves a temporary file, which opening the partition removes.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -150,24 +150,14 @@ impl MappedSegment {
         let _unsupported = self.mapping.map.advise(Advice::Sequential);
     }
 
-    /// Writes what is published to the file, without waiting for the disk: from then on it outlives this process. Returns
-    /// whether there was anything that the file did not have.
+    /// Writes what is published to the file, without waiting for the disk: from then on it outlives this process.
     ///
     /// # Errors
     /// What the system says, which is as fatal as a failed flush; see [`FlushFailed`](crate::FlushFailed).
-    pub fn write_out(&self) -> Result<bool, FileError> {
-        match self.mapping.staging.get() {
-            Some(staging) if staging.written() < self.published => {
-                let written = staging.write_out(&self.mapping.map, &self.mapping.file, &self.mapping.published);
-                written.at("write", &self.mapping.path).map(|()| true)
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Has the mapping read from the disk, as far as it is not in memory, while others are being read.
-    pub(crate) fn will_need(&self) {
-        let _unsupported = self.mapping.map.advise(Advice::WillNeed);
+    pub fn write_out(&self) -> Result<(), FileError> {
+        let Some(staging) = self.mapping.staging.get() else { return Ok(()) };
+        let written = staging.write_out(&self.mapping.map, &self.mapping.file, &self.mapping.published);
+        written.at("write", &self.mapping.path)
     }
 
     /// Lets more of a read-only segment be looked at.
@@ -253,11 +243,12 @@ impl SegmentMemory for MappedSegment {
 
     fn publish(&mut self, end: usize) {
         assert!(end >= self.published && end <= self.visible, "published end out of order");
-        if std::mem::take(&mut self.is_cut)
-            && let Some(staging) = self.mapping.staging.get()
-        {
+        if self.is_cut {
+            self.is_cut = false;
             // Whoever cut the log has changed what was behind its end before it goes on.
-            staging.settle();
+            if let Some(staging) = self.mapping.staging.get() {
+                staging.settle();
+            }
         }
         self.published = end;
         // Release: a view that sees the new end sees the bytes below it.

@@ -154,9 +154,8 @@ fn what_is_flushed_or_written_out_is_in_the_file_and_the_rest_is_not() {
     assert!(view.is_in_file(0..5000) && in_file(5000));
     segment.publish(9000);
     assert!(view.is_in_file(0..5000) && !view.is_in_file(4999..5001));
-    assert!(segment.write_out().unwrap(), "there was something to be written");
+    segment.write_out().unwrap();
     assert!(view.is_in_file(0..9000) && in_file(9000));
-    assert!(!segment.write_out().unwrap(), "and nothing more");
     assert!(view.bytes(0..9000).iter().all(|&byte| byte == 7));
     assert!(view.is_resident(0..STAGED_LEN), "memory of the process is there");
 }
@@ -202,7 +201,7 @@ fn a_staged_segment_is_what_was_appended_and_not_cut() {
         for _ in 0..200 {
             match numbers.below(12) {
                 0..6 => append(&mut segment, &mut model, &mut numbers, 6000),
-                6..8 => drop(segment.write_out().unwrap()),
+                6..8 => segment.write_out().unwrap(),
                 8 => {
                     let end = numbers.below(segment.published_end() + 1);
                     cut(&mut segment, &mut model, end);
@@ -237,7 +236,7 @@ fn a_flush_runs_beside_appends_cuts_and_readers() {
                 }
             });
             // Nothing is cut below this, so it never changes.
-            append(&mut segment, &mut model, &mut numbers, 4 * BLOCK_LEN);
+            append(&mut segment, &mut model, &mut numbers, 4 * staging::BLOCK);
             let kept = segment.published_end();
             let (view, expected) = (segment.share(), model[..kept].to_vec());
             scope.spawn(move || {
@@ -263,5 +262,3 @@ fn a_flush_runs_beside_appends_cuts_and_readers() {
         assert!(segment.published(0..end) == &model[..end], "seed {seed}");
     }
 }
-
-const BLOCK_LEN: usize = 4096;

@@ -230,12 +230,13 @@ impl Hosted {
         if !std::mem::take(&mut self.write_out_wanted) {
             return;
         }
-        // What was appended last is in the last segment, and seldom reaches back into the one before.
+        let durable = self.partition.durable();
         for segment in self.partition.log().segments().rev() {
-            match segment.memory().write_out() {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => fatal_flush(&error.into()),
+            if let Err(error) = segment.memory().write_out() {
+                fatal_flush(&error.into());
+            }
+            if segment.base() <= durable {
+                break;
             }
         }
     }
@@ -499,5 +500,46 @@ impl Hosted {
             writer.control.end_in_order();
         }
         at_rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windrow_core::partition::{Change, Op};
+    use windrow_store::{BuildMode, DataDir, NewDataDir, OpenConfig, open_partition};
+
+    use super::super::Now;
+    use super::*;
+
+    /// The next segment may be filled in another way than the last, as what comes from a leader is.
+    #[test]
+    fn everything_appended_is_written_out_whatever_segment_it_is_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::SharedNothing };
+        let dir = DataDir::open_or_create(folder.path(), &new).unwrap();
+        let config = OpenConfig { segment_len: 64 << 10, segments_ahead: 1, fill: FillMode::Direct };
+        let open = open_partition(&dir, PartitionId::new(0), &config, Now::read().unix).unwrap();
+        let files = Arc::clone(&open.dir);
+        let mut hosted = Hosted::new(open, FillMode::Direct, u64::MAX);
+        for number in 0..200_u32 {
+            let key = number.to_le_bytes();
+            let (hash, change) = (hosted.partition.hash(&key), Change::Put { value: &[7; 500], expires_at: None });
+            while hosted.partition.append(Now::read().unix, &mut [Op { hash, key: &key, change }]).is_err() {
+                while let Some(action) = hosted.partition.poll_action() {
+                    let Action::Prepare { base, len } = action else { continue };
+                    hosted.partition.handle_prepared(base, files.prepare(base, len, FillMode::Write4K).unwrap());
+                }
+            }
+        }
+        let left = |hosted: &Hosted| {
+            let memories = hosted.partition.log().segments().map(windrow_core::log::LogSegment::memory);
+            memories.filter(|memory| !memory.share().is_in_file(0..memory.share().published_end())).count()
+        };
+        assert!(hosted.partition.log().segments().count() > 1 && left(&hosted) == 1);
+        hosted.write_out();
+        assert_eq!(left(&hosted), 1, "nobody has asked for it");
+        hosted.want_written_out();
+        hosted.write_out();
+        assert_eq!(left(&hosted), 0);
     }
 }
