@@ -339,3 +339,30 @@ fn reads_cold(connection: &mut Connection, counters: &WireCounters, ring: &mut R
     }
     connection.cold_reads > 0
 }
+
+#[cfg(test)]
+mod tests {
+    use windrow_core::log::SegmentMemory;
+    use windrow_core::types::Lsn;
+    use windrow_store::{FillMode, create_segment};
+
+    use super::*;
+    use crate::ring::Mapped;
+
+    #[test]
+    fn the_file_is_sent_only_as_far_as_it_has_been_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segment = create_segment(dir.path(), Lsn::ZERO, 1 << 20, FillMode::Direct).unwrap();
+        segment.write(0..2 * LARGE_LEN_MIN).fill(7);
+        segment.publish(LARGE_LEN_MIN);
+        let view = segment.share();
+        let goes = |range, way| goes_apart(&Part::Mapped(Mapped::new(view.clone(), range)), way);
+        let ways = [LargeWay::SendFile, LargeWay::ZeroCopy, LargeWay::Gathered];
+        assert_eq!(ways.map(|way| goes(0..LARGE_LEN_MIN, way)), [false, true, false], "it is in memory only");
+        view.sync_data().unwrap();
+        assert_eq!(ways.map(|way| goes(0..LARGE_LEN_MIN, way)), [true, true, false]);
+        segment.publish(2 * LARGE_LEN_MIN);
+        assert!(!goes(1..1 + LARGE_LEN_MIN, LargeWay::SendFile), "its end is not in the file");
+        assert!(!goes(0..LARGE_LEN_MIN - 1, LargeWay::SendFile), "what is small is gathered");
+    }
+}
