@@ -39,6 +39,8 @@ fn the_limits_are_those_of_the_code() {
         ("LCS_CELLS_MAX", proto::LCS_CELLS_MAX),
         ("KEY_LEN_MAX", KEY_LEN_MAX),
         ("PIPELINE_MAX", net::PIPELINE_MAX),
+        ("ELSEWHERE_MAX", net::ELSEWHERE_MAX),
+        ("WIDE_ELSEWHERE_MAX", net::WIDE_ELSEWHERE_MAX),
         ("INPUT_BUDGET_PER_CORE", net::INPUT_BUDGET_PER_CORE),
     ];
     for (name, value) in limits {

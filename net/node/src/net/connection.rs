@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     pub(crate) sending: bool,
     /// Bytes handed to the kernel that it has not sent.
     pub(crate) sending_len: usize,
+    /// Those of them that do not lie in the log.
+    pub(crate) sending_in_memory: usize,
     pub(crate) stalled: Option<Stalled>,
     /// The peer will send no more.
     pub(crate) ended: bool,
@@ -92,6 +94,7 @@ impl Connection {
             receiving: Receiving::Stopped,
             sending: false,
             sending_len: 0,
+            sending_in_memory: 0,
             stalled: None,
             ended: false,
             closing: false,
@@ -160,8 +163,12 @@ impl Connection {
 
     /// Whether its replies take more room than it may have.
     pub(crate) fn output_exceeds(&self, limits: &Limits) -> bool {
-        let max = if self.session.authenticated { limits.output_len_max } else { OUTPUT_LEN_UNAUTHENTICATED_MAX };
-        self.output_len() > max
+        if !self.session.authenticated {
+            return self.output_len() > OUTPUT_LEN_UNAUTHENTICATED_MAX;
+        }
+        // One reply of all the length that it may have, beside almost as much as lets the next command be executed.
+        let max = limits.output_len_max.saturating_add(limits.output_soft_len);
+        self.output.len_in_memory() + self.sending_in_memory > max
     }
 
     /// Brings the figures that others may ask for up to date.
@@ -267,7 +274,11 @@ mod tests {
         let found = after(&mut full, start, &[3_000, 5_999, 6_000]);
         assert_eq!(found, [None, None, Some(Overdue::Output)], "what the kernel has counts, too");
         assert!(!full.output_exceeds(&LIMITS));
-        full.sending_len = 1_000;
+        full.sending_len = 5_000;
+        assert!(!full.output_exceeds(&LIMITS), "what lies in the log takes no memory");
+        full.sending_in_memory = 1_040;
+        assert!(!full.output_exceeds(&LIMITS), "the last reply had all its length, and others were there");
+        full.sending_in_memory = 1_041;
         assert!(full.output_exceeds(&LIMITS));
     }
 }

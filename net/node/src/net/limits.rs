@@ -11,12 +11,11 @@ pub const INPUT_STALLED_MAX: usize = 32 << 10;
 pub const PIPELINE_MAX: usize = 1_024;
 /// A connection that was stopped is read again when this many replies are still waiting.
 pub const PIPELINE_RESUME: usize = PIPELINE_MAX / 2;
-/// Commands of one connection that others have been asked to execute and have not answered: how long their replies will
-/// be is not known.
+/// Commands of one connection that others have been asked to execute and have not answered.
 pub const ELSEWHERE_MAX: usize = 128;
-/// A connection that was stopped is read again when this many are still to be answered.
-pub const ELSEWHERE_RESUME: usize = ELSEWHERE_MAX / 2;
-/// Bytes of replies that wait for one client; beyond it the connection is closed.
+/// The same where the next reply may take memory of any length, up to [`OUTPUT_LEN_MAX`].
+pub const WIDE_ELSEWHERE_MAX: usize = 16;
+/// Bytes of one reply. A connection for which more than this and [`OUTPUT_SOFT_LEN`] wait is closed.
 pub const OUTPUT_LEN_MAX: usize = 64 << 20;
 /// Bytes of replies that may wait for one client for [`OUTPUT_SOFT_DURATION`].
 pub const OUTPUT_SOFT_LEN: usize = 16 << 20;
@@ -62,7 +61,7 @@ pub struct Limits {
     pub clients_max: usize,
     /// Clients of this core from one address; `None` for any number.
     pub clients_per_address_max: Option<usize>,
-    /// Bytes of replies that wait for one client.
+    /// Bytes of one reply, and, with `output_soft_len`, of all that wait for one client and do not lie in the log.
     pub output_len_max: usize,
     /// Bytes of replies that may wait for one client for `output_soft_duration`.
     pub output_soft_len: usize,

@@ -13,7 +13,7 @@ pub use listener::{ListenError, Listener};
 
 pub(crate) use connection::{Connection, Overdue, Receiving, Stalled};
 pub(crate) use listener::prepare;
-pub(crate) use output::{Output, Ticket, Wait};
+pub(crate) use output::{Output, Ticket, Wait, Width};
 pub(crate) use patience::patiently;
 pub(crate) use pool::Pool;
 pub(crate) use slab::Slab;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use windrow_core::types::{Lsn, PartitionId};
 
+use super::limits::{ELSEWHERE_MAX, WIDE_ELSEWHERE_MAX};
 use super::pool::Pool;
 use crate::ring::{Mapped, Part};
 
@@ -21,6 +22,8 @@ const PARTS_MAX: usize = 16;
 /// What a chunk with a value becomes: the text, the value, its end.
 const PARTS_OF_VALUE: usize = 3;
 const END_OF_VALUE: &[u8] = b"\r\n";
+/// How many replies may be expected from elsewhere before it is known how long they are.
+const MISSING_MAX_FIRST: usize = 2;
 
 /// What must happen before a reply may be seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +46,15 @@ pub(crate) enum Wait {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ticket(u64);
 
+/// How long a reply in memory may become that comes from elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Width {
+    /// Some tens of KiB: where more is asked for, it lies in the log.
+    Narrow,
+    /// As long as any.
+    Any,
+}
+
 #[derive(Debug)]
 struct Chunk {
     bytes: Vec<u8>,
@@ -54,15 +66,23 @@ struct Chunk {
     since: Instant,
 }
 
+impl Chunk {
+    fn new(bytes: Vec<u8>, wait: Wait, replies: usize, since: Instant) -> Self {
+        Self { bytes, value: None, wait, replies, since }
+    }
+}
+
 /// What [`Output::release`] let go.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
     pub(crate) bytes: usize,
+    /// Those of them that do not lie in the log.
+    pub(crate) in_memory: usize,
     pub(crate) replies: usize,
 }
 
 /// The replies of one connection, on their way out in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Output {
     chunks: VecDeque<Chunk>,
     /// The ticket of the chunk at the front.
@@ -71,6 +91,18 @@ pub(crate) struct Output {
     replies: usize,
     /// How many of these come from elsewhere and are not there yet.
     missing: usize,
+    /// How many may be missing at a time: as many as may come, if all are as long as the last one. It doubles at most with
+    /// each.
+    missing_max: usize,
+    /// Bytes of `len` that lie in the log.
+    mapped: usize,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        let chunks = VecDeque::new();
+        Self { chunks, first: 0, len: 0, replies: 0, missing: 0, missing_max: MISSING_MAX_FIRST, mapped: 0 }
+    }
 }
 
 impl Output {
@@ -79,14 +111,28 @@ impl Output {
         self.len
     }
 
+    /// Those of them that take memory: what is sent from the log does not.
+    pub(crate) fn len_in_memory(&self) -> usize {
+        self.len - self.mapped
+    }
+
     /// Replies that have not been released.
     pub(crate) fn replies(&self) -> usize {
         self.replies
     }
 
-    /// Replies that come from elsewhere and are not there yet.
-    pub(crate) fn missing(&self) -> usize {
+    /// Whether a reply of that length may be expected from elsewhere now.
+    pub(crate) fn has_room(&self, width: Width) -> bool {
         self.missing
+            < match width {
+                Width::Narrow => self.missing_max,
+                Width::Any => self.missing_max.min(WIDE_ELSEWHERE_MAX),
+            }
+    }
+
+    /// Whether so many replies have come from elsewhere that whoever had no room goes on.
+    pub(crate) fn has_room_again(&self) -> bool {
+        self.missing <= self.missing_max / 2
     }
 
     /// Whether everything has been released.
@@ -98,7 +144,7 @@ impl Output {
     pub(crate) fn begin(&mut self, pool: &mut Pool, now: Instant) -> &mut Vec<u8> {
         let open = |last: &Chunk| last.wait != Wait::Elsewhere && last.bytes.len() < CHUNK_LEN && last.value.is_none();
         if !self.chunks.back().is_some_and(open) {
-            self.chunks.push_back(Chunk { bytes: pool.take(), value: None, wait: Wait::Ready, replies: 0, since: now });
+            self.chunks.push_back(Chunk::new(pool.take(), Wait::Ready, 0, now));
         }
         &mut self.chunks.back_mut().expect("pushed just now").bytes
     }
@@ -122,35 +168,42 @@ impl Output {
         let mut bytes = pool.take();
         bytes.extend_from_slice(&last.bytes[start..]);
         last.bytes.truncate(start);
-        self.chunks.push_back(Chunk { bytes, value: None, wait, replies: 1, since: now });
+        self.chunks.push_back(Chunk::new(bytes, wait, 1, now));
     }
 
     /// As [`finish`](Self::finish) of a reply whose text ends where a value must follow: `value`, and CR LF.
     pub(crate) fn finish_with(&mut self, start: usize, value: Mapped, wait: Wait, pool: &mut Pool, now: Instant) {
         self.finish(start, wait, pool, now);
         self.len += value.len() + END_OF_VALUE.len();
+        self.mapped += value.len();
         self.chunks.back_mut().expect("finished just now").value = Some(value);
     }
 
     /// A reply that will be there later.
     pub(crate) fn expect(&mut self, now: Instant) -> Ticket {
-        self.chunks.push_back(Chunk { bytes: Vec::new(), value: None, wait: Wait::Elsewhere, replies: 1, since: now });
+        self.chunks.push_back(Chunk::new(Vec::new(), Wait::Elsewhere, 1, now));
         self.replies += 1;
         self.missing += 1;
         Ticket(self.first + self.chunks.len() as u64 - 1)
     }
 
-    /// The expected reply is there.
+    /// The expected reply is there: `bytes`, and, if there is one, a value that follows them, and CR LF. No more are asked
+    /// for at a time than have `len_max` bytes together, as far as the length of this one tells.
     ///
     /// # Panics
     /// If it was not expected, or has come before.
-    pub(crate) fn fulfil(&mut self, ticket: Ticket, bytes: Vec<u8>, wait: Wait) {
+    pub(crate) fn fulfil(&mut self, ticket: Ticket, bytes: Vec<u8>, value: Option<Mapped>, wait: Wait, len_max: usize) {
         let chunk = usize::try_from(ticket.0 - self.first).ok().and_then(|at| self.chunks.get_mut(at));
         let chunk = chunk.expect("an expected reply stays until it has come");
         assert_eq!(chunk.wait, Wait::Elsewhere, "a reply comes once");
         self.missing -= 1;
-        self.len += bytes.len();
+        let mapped = value.as_ref().map_or(0, Mapped::len);
+        let len = bytes.len() + value.as_ref().map_or(0, |value| value.len() + END_OF_VALUE.len());
+        self.missing_max = (len_max / len.max(1)).clamp(1, ELSEWHERE_MAX).min(2 * self.missing_max);
+        self.len += len;
+        self.mapped += mapped;
         chunk.bytes = bytes;
+        chunk.value = value;
         chunk.wait = wait;
     }
 
@@ -165,8 +218,11 @@ impl Output {
                 continue;
             }
             any = true;
-            let value = chunk.value.take().map_or(0, |value| value.len() + END_OF_VALUE.len());
-            self.len -= chunk.bytes.len() + value;
+            if let Some(value) = chunk.value.take() {
+                self.len -= value.len() + END_OF_VALUE.len();
+                self.mapped -= value.len();
+            }
+            self.len -= chunk.bytes.len();
             chunk.bytes.clear();
             (0..chunk.replies).for_each(|_| chunk.bytes.extend_from_slice(error));
             self.len += chunk.bytes.len();
@@ -210,6 +266,7 @@ impl Output {
             let chunk = self.chunks.pop_front().expect("looked at just now");
             self.first += 1;
             released.bytes += chunk.bytes.len();
+            released.in_memory += chunk.bytes.len();
             released.replies += chunk.replies;
             waited(chunk.replies, chunk.wait, chunk.since);
             match parts.last_mut() {
@@ -222,6 +279,8 @@ impl Output {
             }
             if let Some(value) = chunk.value {
                 released.bytes += value.len() + END_OF_VALUE.len();
+                released.in_memory += END_OF_VALUE.len();
+                self.mapped -= value.len();
                 parts.push(Part::Mapped(value));
                 // What follows goes into the same buffer.
                 let mut end = pool.take();

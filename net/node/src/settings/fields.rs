@@ -324,7 +324,7 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         name: "output-limit",
-        help: "Bytes of replies that may wait for one client; beyond it the client is disconnected",
+        help: "Bytes of one reply; a client for which more than this and output-soft-limit wait in memory is disconnected",
         kind: Kind::Size(SIZE_OF_OUTPUT, 1),
         changes_live: true,
         get: |s| size_of(s.output_limit),

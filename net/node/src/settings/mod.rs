@@ -90,7 +90,7 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// Silence after which TCP asks whether a client is still there; `None` for never.
     pub tcp_keepalive: Option<Duration>,
-    /// Bytes of replies that may wait for one client.
+    /// Bytes of one reply. A client for which more than this and `output_soft_limit` wait in memory is disconnected.
     pub output_limit: usize,
     /// Bytes of replies that may wait for one client for `output_soft_duration`. At most `output_limit`.
     pub output_soft_limit: usize,

@@ -27,8 +27,17 @@ pub(super) enum Step {
     Wait,
     /// It could not be started: try it again when the connection is resumed.
     Again,
+    /// It could not be started: try it again when replies that were expected before have come.
+    Full,
     /// It was the last one.
     Close,
+}
+
+impl Step {
+    /// Whether the command need not be tried again.
+    pub(super) fn is_done(self) -> bool {
+        !matches!(self, Self::Again | Self::Full)
+    }
 }
 
 impl Client<'_> {

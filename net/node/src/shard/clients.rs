@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::net::{Connection, Pool, Slab, Stalled, Ticket, Wait};
-use crate::ring::ConnId;
+use crate::ring::{ConnId, Mapped};
 
 /// The connections of one core.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Clients {
     pub(crate) woken: VecDeque<ConnId>,
     /// Connections that had stalled and may go on.
     pub(crate) resumed: Vec<ConnId>,
+    /// Bytes that the replies may have together that one connection expects from elsewhere, as far as is known.
+    pub(crate) elsewhere_len: usize,
 }
 
 impl Clients {
@@ -30,10 +32,11 @@ impl Clients {
         }
     }
 
-    /// A reply that was expected is there, and may go out; nothing happens where the connection is gone.
-    pub(crate) fn fulfil(&mut self, id: ConnId, ticket: Ticket, reply: Vec<u8>) {
+    /// A reply that was expected is there, and may go out; nothing happens where the connection is gone. It is `reply`
+    /// and, if there is a value to follow it, that and CR LF.
+    pub(crate) fn fulfil(&mut self, id: ConnId, ticket: Ticket, reply: Vec<u8>, value: Option<Mapped>) {
         match self.slab.get_mut(id) {
-            Some(connection) => connection.output.fulfil(ticket, reply, Wait::Ready),
+            Some(connection) => connection.output.fulfil(ticket, reply, value, Wait::Ready, self.elsewhere_len),
             None => self.pool.give_back(reply),
         }
         self.touch(id);

@@ -103,7 +103,7 @@ impl<H: Handler> Driver<H> {
             ring,
             flusher,
             polling: Polling::default(),
-            clients: Clients::default(),
+            clients: Clients { elsewhere_len: handler.limits().output_soft_len, ..Clients::default() },
             #[cfg(feature = "shared-nothing")]
             peers: None,
             limits: handler.limits(),
@@ -368,6 +368,7 @@ impl<H: Handler> Driver<H> {
 
     fn tick(&mut self) {
         self.limits = self.handler.limits();
+        self.clients.elsewhere_len = self.limits.output_soft_len;
         self.ticks = self.ticks.wrapping_add(1);
         if self.closing_since.is_none() {
             self.accept();

@@ -343,7 +343,7 @@ impl<S: ServerCommands> Handler for Engine<S> {
             hosted.settle_counts(now.instant, stopping, &mut self.answered);
         }
         for late in self.delayed.extract_if(.., |delayed| stopping || delayed.at <= now.instant) {
-            clients.fulfil(late.conn, late.ticket, late.reply);
+            clients.fulfil(late.conn, late.ticket, late.reply, None);
             clients.resume(late.conn);
         }
         self.delayed_due = self.delayed.iter().map(|delayed| delayed.at).min();

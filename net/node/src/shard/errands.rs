@@ -11,7 +11,7 @@ use super::Now;
 use super::client::Client;
 use super::commands::ServerCommands;
 use super::engine::{Engine, Place};
-use super::execute::wait_for;
+use super::execute::{LARGE_LEN_MIN, wait_for};
 use super::held::Told;
 use super::hosted::Hosted;
 use super::work::{Answer, Asker, Errand, Outcome, Package, Purpose, What};
@@ -73,9 +73,9 @@ impl<S: ServerCommands> Engine<S> {
         self.ctx.now = now.unix;
         self.ctx.protocol = protocol;
         self.ctx.draw = self.draw();
-        // What goes to another core or into a larger reply is copied, however large: a view of the log would have to
-        // be let go of on the core that took it.
-        self.ctx.large_len_min = usize::MAX;
+        // What goes into a larger reply is copied, however large.
+        let is_whole = matches!(asker.purpose, Purpose::Reply { .. });
+        self.ctx.large_len_min = if is_whole { LARGE_LEN_MIN } else { usize::MAX };
         // Whoever asks for a flush waits for it, whatever others wait for.
         let waits_for = if matches!(what, What::Flush) { Durability::Commit } else { durability };
         let hosted = &mut self.parts.hosted[at];
@@ -93,9 +93,12 @@ impl<S: ServerCommands> Engine<S> {
                         Done::Answered { result: Outcome::Reply(reply), spent: args, end: Lsn::ZERO }
                     }
                     DataOutcome::Retry => Done::Again(What::Command { command, args, reply }),
-                    DataOutcome::NotData | DataOutcome::Large { .. } => {
-                        unreachable!("only data commands go to partitions, and no value is large enough")
+                    DataOutcome::Large { wait, value } => {
+                        self.parts.server.metrics().reply(command, args.args().len(), &reply);
+                        let result = Outcome::Large { reply, value: hosted.pin(value) };
+                        Done::Answered { result, spent: args, end: wait }
                     }
+                    DataOutcome::NotData => unreachable!("only data commands go to partitions"),
                 }
             }
             What::Transaction(package) => self.run_package(at, package),

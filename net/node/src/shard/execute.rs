@@ -15,8 +15,8 @@ use super::handler::{Progress, Stop};
 use super::hosted::Hosted;
 use super::{Now, Session, UNIT};
 use crate::metrics::{Outcome, Stage, index_of};
-use crate::net::limits::{ELSEWHERE_MAX, PIPELINE_MAX};
-use crate::net::{Connection, Pool, Stalled, Wait};
+use crate::net::limits::PIPELINE_MAX;
+use crate::net::{Connection, Pool, Stalled, Wait, Width};
 use crate::settings::Durability;
 
 /// Values of so many bytes or more are sent from the log instead of being copied into the reply first.
@@ -151,7 +151,7 @@ impl<S: ServerCommands> Engine<S> {
         now: Now,
     ) -> Result<(), (Stop, bool)> {
         let full = connection.output.replies() >= PIPELINE_MAX
-            || connection.output.missing() >= ELSEWHERE_MAX
+            || !connection.output.has_room(Width::Narrow)
             || connection.output_len() >= self.output_len_full;
         if full {
             connection.stalled = Some(Stalled::Replies);
@@ -166,9 +166,17 @@ impl<S: ServerCommands> Engine<S> {
         match self.command(&mut client, args) {
             Step::Next => Ok(()),
             Step::Close => Err((Stop::Close, true)),
-            step @ (Step::Wait | Step::Again) => {
+            Step::Wait => {
                 *stalled = Some(Stalled::Command);
-                Err((Stop::Stalled, step == Step::Wait))
+                Err((Stop::Stalled, true))
+            }
+            Step::Again => {
+                *stalled = Some(Stalled::Command);
+                Err((Stop::Stalled, false))
+            }
+            Step::Full => {
+                *stalled = Some(Stalled::Replies);
+                Err((Stop::Stalled, false))
             }
         }
     }
@@ -231,7 +239,7 @@ impl<S: ServerCommands> Engine<S> {
         } else {
             self.timed(client, command, args)
         };
-        if step != Step::Again {
+        if step.is_done() {
             client.session.last_command = command.name;
             client.session.traffic.commands += 1;
             self.count(command);
@@ -247,7 +255,7 @@ impl<S: ServerCommands> Engine<S> {
         let started = Instant::now();
         let step = self.data_or_server(client, command, args);
         let took = started.elapsed();
-        if took >= threshold && took > Duration::ZERO && step != Step::Again {
+        if took >= threshold && took > Duration::ZERO && step.is_done() {
             self.parts.server.slow(client.now, client.session, args, took);
         }
         step

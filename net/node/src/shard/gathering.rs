@@ -13,6 +13,7 @@ use super::commands::{EveryCore, Finish, ReplicaWait, ServerCommands};
 use super::engine::Engine;
 use super::execute::reply_with;
 use super::hosted::Hosted;
+use super::transaction::width;
 use super::work::{Answer, Asker, Errand, Outcome, Purpose, What};
 use super::{Now, Session};
 use crate::net::Ticket;
@@ -63,13 +64,16 @@ impl<S: ServerCommands> Engine<S> {
         args: Args<'_>,
         parts: Vec<(PartitionId, ArgsBuf, Vec<usize>)>,
     ) -> Step {
+        if !client.output.has_room(width(command, args)) {
+            return Step::Full;
+        }
         if !parts.iter().all(|(partition, ..)| self.has_room(*partition, client.id)) {
             return Step::Again;
         }
         let protocol = client.session.protocol;
         let durability = self.durability(client.session);
         self.ctx.draw = self.draw();
-        let Some(gather) = Gather::new(command, args, protocol, self.ctx.draw) else {
+        let Some(gather) = Gather::new(command, args, protocol, self.ctx.draw, self.ctx.reply_len_max) else {
             return self.run_server(client, command, args);
         };
         let (ticket, silent) = client.expect();
@@ -182,11 +186,16 @@ impl<S: ServerCommands> Engine<S> {
         }
         match asker.purpose {
             Purpose::Reply { conn, ticket, silent } => {
-                let Outcome::Reply(mut bytes) = result else { unreachable!("a command is answered by a reply") };
+                let (mut bytes, mut value) = match result {
+                    Outcome::Reply(bytes) => (bytes, None),
+                    Outcome::Large { reply, value } => (reply, Some(value)),
+                    _ => unreachable!("a command is answered by a reply"),
+                };
                 if silent {
                     bytes.clear();
+                    value = None;
                 }
-                clients.fulfil(conn, ticket, bytes);
+                clients.fulfil(conn, ticket, bytes, value);
             }
             Purpose::Part { gathering, part } => self.add_part(gathering, part, result, clients, now),
             Purpose::Nothing => {}
@@ -264,7 +273,7 @@ fn finish(whole: Gathering, clients: &mut Clients, _now: Now) {
     if silent {
         reply.clear();
     }
-    clients.fulfil(conn, ticket, reply);
+    clients.fulfil(conn, ticket, reply, None);
     if resumes {
         clients.resume(conn);
     }

@@ -179,6 +179,12 @@ impl<S: ServerCommands> Engine<S> {
             }
             return step;
         }
+        if let Some((_, Place::There(_))) = place
+            && !client.output.has_room(transaction.width())
+        {
+            client.session.transaction = Some(transaction);
+            return Step::Full;
+        }
         let can_start = match place {
             Some((_, Place::Here(at))) if self.must_wait(at, client.id) => false,
             Some((_, Place::Here(at))) if self.parts.hosted[at].hot_from().is_some() => {

@@ -10,6 +10,7 @@ use super::client::{Client, Step};
 use super::clients::Clients;
 use super::commands::ServerCommands;
 use super::engine::{Engine, Place};
+use super::transaction::width;
 use super::work::{Answer, Asker, CoreTask, Errand, Message, What};
 
 /// What the keys of one command must have in common.
@@ -28,6 +29,9 @@ impl<S: ServerCommands> Engine<S> {
         command: &'static Command,
         args: Args<'_>,
     ) -> Step {
+        if !client.output.has_room(width(command, args)) {
+            return Step::Full;
+        }
         if self.parts.peers.is_full(core, client.id) {
             return Step::Again;
         }

@@ -11,7 +11,7 @@ use super::clients::Clients;
 use super::driver::Driver;
 use super::handler::{Handler, Stop};
 use crate::metrics::Stage;
-use crate::net::limits::{ELSEWHERE_RESUME, INPUT_BUDGET_PER_CORE, INPUT_STALLED_MAX, PIPELINE_RESUME};
+use crate::net::limits::{INPUT_BUDGET_PER_CORE, INPUT_STALLED_MAX, PIPELINE_RESUME};
 use crate::net::{Connection, Overdue, Pool, Receiving, Stalled, Wait};
 use crate::ring::{ConnId, Lease, Part, Received};
 
@@ -135,6 +135,7 @@ impl<H: Handler> Driver<H> {
         if let Some(connection) = self.clients.slab.get_mut(id) {
             connection.sending = false;
             connection.sending_len = 0;
+            connection.sending_in_memory = 0;
             match result {
                 Ok(len) => {
                     connection.session.traffic.bytes_out += len as u64;
@@ -157,7 +158,7 @@ impl<H: Handler> Driver<H> {
             connection.broken = true;
         }
         let has_sent = connection.output.replies() <= PIPELINE_RESUME
-            && connection.output.missing() <= ELSEWHERE_RESUME
+            && connection.output.has_room_again()
             && connection.output_len() <= self.limits.output_soft_len / 2;
         if connection.stalled == Some(Stalled::Replies) && has_sent {
             connection.stalled = None;
@@ -206,6 +207,7 @@ impl<H: Handler> Driver<H> {
             metrics.counters().output_buffer_bytes_max.raise((connection.output.len() + released.bytes) as u64);
             connection.sending = true;
             connection.sending_len = released.bytes;
+            connection.sending_in_memory = released.in_memory;
             self.ring.send(id, connection.socket(), parts);
         }
         if let Some(Wait::Commit { partition, end, .. }) = connection.output.front()

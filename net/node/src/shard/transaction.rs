@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use windrow_proto::command::{Command, Flags};
+use windrow_proto::command::{Command, Flags, Id};
 use windrow_proto::data::{Route, Version};
-use windrow_proto::resp::ArgsBuf;
+use windrow_proto::resp::{Args, ArgsBuf};
+
+use crate::net::Width;
 
 /// A command that waits for `EXEC`.
 #[derive(Clone, Debug)]
@@ -39,6 +41,24 @@ impl Transaction {
     pub(super) fn writes(&self) -> bool {
         may_write(&self.queued)
     }
+
+    /// How long the reply to `EXEC` may become.
+    pub(super) fn width(&self) -> Width {
+        let reads =
+            |queued: &Queued| queued.command.id == Id::Get || width(queued.command, queued.args.args()) == Width::Any;
+        if self.queued.iter().any(reads) { Width::Any } else { Width::Narrow }
+    }
+}
+
+/// How long the reply to a command may become that another core executes. A long one to GET is sent from the log.
+pub(super) fn width(command: &Command, args: Args<'_>) -> Width {
+    let reads = match command.id {
+        Id::Getdel | Id::Getex | Id::Getrange | Id::Getset | Id::Substr | Id::Lcs => true,
+        Id::Mget | Id::Keys | Id::Randomkey | Id::Scan => true,
+        Id::Set => args.from(1).skip(2).any(|option| option.eq_ignore_ascii_case(b"GET")),
+        _ => false,
+    };
+    if reads { Width::Any } else { Width::Narrow }
 }
 
 /// Whether any of these commands may change data.

@@ -12,7 +12,7 @@ use windrow_proto::resp::{ArgsBuf, Protocol};
 use super::transaction::{Queued, may_write};
 use super::{CoreView, ReplicaWait};
 use crate::net::Ticket;
-use crate::ring::ConnId;
+use crate::ring::{ConnId, Mapped};
 use crate::role::Access;
 use crate::settings::Durability;
 
@@ -97,6 +97,8 @@ pub(crate) struct Answer {
 pub(crate) enum Outcome {
     /// A reply as it goes to the client.
     Reply(Vec<u8>),
+    /// The same up to a value, which is sent from the log: it and CR LF follow.
+    Large { reply: Vec<u8>, value: Mapped },
     /// The versions of the keys of a `WATCH`.
     Versions(Vec<(Box<[u8]>, Version)>),
     /// The result of a task.
@@ -109,6 +111,7 @@ impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Reply(bytes) => f.debug_tuple("Reply").field(&bytes.len()).finish(),
+            Self::Large { value, .. } => f.debug_tuple("Large").field(value).finish(),
             Self::Versions(versions) => f.debug_tuple("Versions").field(versions).finish(),
             Self::Piece(_) => f.write_str("Piece"),
             Self::Counted { local, replicas } => f.debug_tuple("Counted").field(local).field(replicas).finish(),

@@ -8,6 +8,7 @@ use core::ops::Range;
 
 use windrow_core::types::{PartitionId, PartitionMap, Slot};
 
+use super::DataError;
 use crate::{
     command::{Command, Id},
     resp::{Args, ArgsBuf, Encoder, Protocol, parse_i64},
@@ -68,14 +69,16 @@ pub struct Gather {
     bytes: Vec<u8>,
     error: Option<Vec<u8>>,
     protocol: Protocol,
+    len_max: usize,
 }
 
 impl Gather {
-    /// Ready for the replies to the parts of `command`, called with `args`. `draw` is a random number.
+    /// Ready for the replies to the parts of `command`, called with `args`. `draw` is a random number; where the parts are
+    /// longer than `len_max` bytes together, they are not put together, and the reply is an error that says so.
     ///
     /// `None` where the command is none that is split or runs everywhere.
     #[must_use]
-    pub fn new(command: &Command, args: Args<'_>, protocol: Protocol, draw: u64) -> Option<Self> {
+    pub fn new(command: &Command, args: Args<'_>, protocol: Protocol, draw: u64, len_max: usize) -> Option<Self> {
         let kind = match command.id {
             Id::Del | Id::Unlink | Id::Exists | Id::Touch | Id::Dbsize => Kind::Sum(0),
             Id::Mget => Kind::Places(vec![0..0; args.len() - 1]),
@@ -84,7 +87,7 @@ impl Gather {
             Id::Randomkey => Kind::Any { draw, seen: 0 },
             _ => return None,
         };
-        Some(Self { kind, bytes: Vec::new(), error: None, protocol })
+        Some(Self { kind, bytes: Vec::new(), error: None, protocol, len_max })
     }
 
     /// Takes the reply to one part. `positions` are those of the part; none for a command that runs everywhere.
@@ -94,6 +97,17 @@ impl Gather {
     pub fn add(&mut self, positions: &[usize], reply: &[u8]) {
         if reply.first() == Some(&b'-') {
             self.error.get_or_insert_with(|| reply.to_vec());
+            return;
+        }
+        if self.error.is_some() {
+            return;
+        }
+        if self.bytes.len() + reply.len() > self.len_max {
+            let mut error = Vec::new();
+            Encoder::new(&mut error, self.protocol)
+                .error_fmt(format_args!("{}", DataError::ReplyLength { max: self.len_max }));
+            self.error = Some(error);
+            self.bytes = Vec::new();
             return;
         }
         match &mut self.kind {

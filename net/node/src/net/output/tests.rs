@@ -6,6 +6,7 @@ use super::*;
 
 const P0: PartitionId = PartitionId::new(0);
 const P1: PartitionId = PartitionId::new(1);
+const ELSEWHERE_LEN: usize = 1 << 20;
 
 struct Rig {
     output: Output,
@@ -90,14 +91,68 @@ fn replies_from_elsewhere_keep_their_place() {
     let first = rig.output.expect(rig.now);
     rig.reply("b", Wait::Ready);
     let third = rig.output.expect(rig.now);
-    rig.output.fulfil(third, b"c".to_vec(), commit(P1, 5, 0));
+    rig.output.fulfil(third, b"c".to_vec(), None, commit(P1, 5, 0), ELSEWHERE_LEN);
     assert_eq!(rig.release([0, 0]), "");
-    rig.output.fulfil(first, b"a".to_vec(), Wait::Ready);
+    rig.output.fulfil(first, b"a".to_vec(), None, Wait::Ready, ELSEWHERE_LEN);
     assert_eq!(rig.release([0, 0]), "ab");
     assert_eq!(rig.release([0, 5]), "c");
     let later = rig.output.expect(rig.now);
-    rig.output.fulfil(later, b"d".to_vec(), Wait::Ready);
+    rig.output.fulfil(later, b"d".to_vec(), None, Wait::Ready, ELSEWHERE_LEN);
     assert_eq!(rig.release([0, 0]), "d");
+}
+
+/// How many replies may be missing after one that came with so many bytes.
+fn room_after(rig: &mut Rig, lens: &[usize]) -> usize {
+    for &len in lens {
+        let ticket = rig.output.expect(rig.now);
+        rig.output.fulfil(ticket, vec![b'x'; len], None, Wait::Ready, ELSEWHERE_LEN);
+    }
+    let before = rig.output.missing;
+    while rig.output.has_room(Width::Narrow) {
+        rig.output.expect(rig.now);
+    }
+    let room = rig.output.missing - before;
+    rig.output = Output { missing_max: rig.output.missing_max, ..Output::default() };
+    room
+}
+
+#[test]
+fn as_many_replies_are_expected_as_the_length_of_the_last_one_allows() {
+    let mut rig = Rig::new();
+    assert_eq!(room_after(&mut rig, &[]), 2, "nobody knows yet how long they are");
+    assert_eq!(room_after(&mut rig, &[5]), 4);
+    assert_eq!(room_after(&mut rig, &[0, 5]), 16);
+    assert_eq!(room_after(&mut rig, &[5; 9]), ELSEWHERE_MAX);
+    assert_eq!(room_after(&mut rig, &[ELSEWHERE_LEN / 20]), 20);
+    assert_eq!(room_after(&mut rig, &[2 * ELSEWHERE_LEN]), 1, "who waits for one goes on");
+    assert_eq!(room_after(&mut rig, &[5]), 2);
+
+    assert_eq!(room_after(&mut rig, &[5; 9]), ELSEWHERE_MAX);
+    for _ in 0..WIDE_ELSEWHERE_MAX {
+        assert!(rig.output.has_room(Width::Any));
+        rig.output.expect(rig.now);
+    }
+    assert!(!rig.output.has_room(Width::Any) && rig.output.has_room(Width::Narrow));
+}
+
+#[test]
+fn what_lies_in_the_log_takes_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new();
+    let (first, second) = (rig.output.expect(rig.now), rig.output.expect(rig.now));
+    let value = |range: std::ops::Range<usize>| {
+        let own = tempfile::tempdir_in(dir.path()).unwrap();
+        Some(mapped(&own, "a value in the log", range))
+    };
+    rig.output.fulfil(first, b"$5\r\n".to_vec(), value(2..7), Wait::Ready, ELSEWHERE_LEN);
+    assert_eq!((rig.output.len(), rig.output.len_in_memory()), (11, 6));
+    rig.output.fulfil(second, b"$1\r\n".to_vec(), value(0..1), commit(P0, 10, 0), ELSEWHERE_LEN);
+    assert_eq!((rig.output.len(), rig.output.len_in_memory()), (18, 12));
+    assert_eq!(rig.release([9, 0]), "$5\r\nvalue\r\n");
+    assert_eq!((rig.output.len(), rig.output.len_in_memory()), (7, 6));
+    assert!(rig.output.fail(P0, Lsn::new(9), b"-ERR gone\r\n"));
+    assert_eq!(rig.release([9, 0]), "-ERR gone\r\n");
+    assert_eq!((rig.output.len(), rig.output.len_in_memory()), (0, 0));
 }
 
 #[test]

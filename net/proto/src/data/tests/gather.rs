@@ -15,12 +15,13 @@ struct Node {
     benches: Vec<Bench>,
     map: PartitionMap,
     draw: u64,
+    len_max: usize,
 }
 
 impl Node {
     fn new() -> Self {
         let benches = (0..PARTITIONS).map(|number| Bench::of(number, PARTITIONS, 4 << 10)).collect();
-        Self { benches, map: PartitionMap::new(PARTITIONS).unwrap(), draw: 0 }
+        Self { benches, map: PartitionMap::new(PARTITIONS).unwrap(), draw: 0, len_max: usize::MAX }
     }
 
     fn bench_of(&mut self, key: &str) -> &mut Bench {
@@ -31,7 +32,7 @@ impl Node {
     fn reply(&mut self, line: &str, protocol: Protocol) -> String {
         let args = words(line);
         let command = resolve(args.args()).unwrap();
-        let mut gather = Gather::new(command, args.args(), protocol, self.draw).expect("it is one");
+        let mut gather = Gather::new(command, args.args(), protocol, self.draw, self.len_max).expect("it is one");
         self.benches.iter_mut().for_each(|bench| bench.ctx.protocol = protocol);
         match route(command, args.args(), self.map, Unit::Partition) {
             Route::Split => {
@@ -101,10 +102,25 @@ fn an_error_of_a_part_is_the_reply() {
 }
 
 #[test]
+fn parts_that_are_too_long_together_are_not_put_together() {
+    let mut node = Node::new();
+    node.len_max = 4_500;
+    for key in ["a", "b", "c"] {
+        node.bench_of(key).line(&format!("SET {key} {}", "v".repeat(1_450)));
+    }
+    assert!(node.reply("MGET a b c", Protocol::Resp2).starts_with('['));
+    node.bench_of("d").line(&format!("SET d {}", "v".repeat(200)));
+    let refusal =
+        "-ERR the reply is longer than the 4500 bytes that may wait for a client: nothing was done; ask for less";
+    assert_eq!(node.reply("MGET a b c d", Protocol::Resp2), refusal);
+    assert_eq!(node.reply("MGET a d", Protocol::Resp2).len(), 1_450 + 200 + 8);
+}
+
+#[test]
 fn other_commands_are_not_gathered() {
     for line in ["GET a", "MSET a 1 b 2", "SCAN 0", "PING"] {
         let args = words(line);
         let command = resolve(args.args()).unwrap();
-        assert!(Gather::new(command, args.args(), Protocol::Resp2, 0).is_none(), "{line}");
+        assert!(Gather::new(command, args.args(), Protocol::Resp2, 0, usize::MAX).is_none(), "{line}");
     }
 }

@@ -114,3 +114,54 @@ fn what_a_connection_watches_and_queues_is_bounded() {
     let aborted = client.call(&["EXEC"]).unwrap();
     assert!(matches!(&aborted, Reply::Error(text) if text.starts_with("EXECABORT ")), "{aborted:?}");
 }
+
+/// Who reads what it asked for, if late, is not taken for somebody who does not, on whichever core the keys are; and the node
+/// does not keep it all in memory meanwhile.
+#[test]
+fn long_replies_from_other_cores_wait_for_those_before_them() {
+    const COUNT: usize = 120;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["--output-limit", "2MiB", "--output-soft-limit", "256KiB"]);
+    let value = "v".repeat(400 << 10);
+    let end = value.len().to_string();
+    let bulk = Reply::Bulk(Some(value.clone()));
+    // One of these slots is on the other core than the connection, where there are two.
+    for tag in ["{a}", "{b}"] {
+        let mut client = server.connect();
+        let keys: Vec<String> = (0..COUNT).map(|number| format!("{tag}{number}")).collect();
+        for key in &keys {
+            assert_eq!(client.call(&["SET", key, &value]).unwrap(), ok());
+        }
+        let (mut asked, mut expected) = (Vec::<Vec<&str>>::new(), Vec::new());
+        for key in &keys {
+            asked.push(vec!["GET", key]);
+            expected.push(bulk.clone());
+        }
+        for key in &keys {
+            asked.push(vec!["GETRANGE", key, "0", &end]);
+            expected.push(bulk.clone());
+        }
+        for pair in keys.chunks(2) {
+            asked.push(vec!["MGET", &pair[0], &pair[1]]);
+            expected.push(Reply::Array(vec![bulk.clone(), bulk.clone()]));
+        }
+        for key in &keys {
+            asked.extend([vec!["MULTI"], vec!["GET", key], vec!["EXEC"]]);
+            expected.extend([ok(), Reply::Simple("QUEUED".to_owned()), Reply::Array(vec![bulk.clone()])]);
+        }
+        let Reply::Integer(id) = client.call(&["CLIENT", "ID"]).unwrap() else { panic!("an id") };
+        let asked_all: Vec<&[&str]> = asked.iter().map(Vec::as_slice).collect();
+        client.send(&asked_all).unwrap();
+        let mut other = server.connect();
+        until("its replies wait", || {
+            let Reply::Bulk(Some(list)) = other.call(&["CLIENT", "LIST", "ID", &id.to_string()]).unwrap() else {
+                panic!("a text");
+            };
+            let waiting = list.split_once(" omem=").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+            waiting.is_some_and(|len: usize| len >= 256 << 10)
+        });
+        for (asked, expected) in asked.iter().zip(expected) {
+            assert!(client.receive().unwrap() == expected, "{asked:?}");
+        }
+    }
+}
