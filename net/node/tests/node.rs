@@ -158,6 +158,79 @@ fn memory_mode_confirms_at_once_and_waitaof_waits_for_the_disk() {
     assert_eq!(ok::<u64>(&mut node.connect(), "DBSIZE"), 50);
 }
 
+/// What replies to a transaction of these commands.
+fn transact(connection: &mut redis::Connection, lines: &[&str]) -> Value {
+    ok::<()>(connection, "MULTI");
+    lines.iter().for_each(|line| assert_eq!(ok::<String>(connection, line), "QUEUED"));
+    ok(connection, "EXEC")
+}
+
+/// What WAITAOF replies where there are no replicas.
+fn local(count: i64) -> Value {
+    Value::Array(vec![Value::Int(count), Value::Int(0)])
+}
+
+#[test]
+fn waits_in_a_transaction_do_not_wait_and_do_not_count_its_own_writes() {
+    let dir = tempdir().unwrap();
+    let node = Node::start(dir.path(), &two_cores());
+    let mut connection = node.connect();
+    let mut other = node.connect();
+    // Tags of all four partitions, so that some are on the other core.
+    for tag in ["{a}", "{b}", "{c}", "{d}", "{e}", "{f}"] {
+        let set = format!("SET {tag}x 1");
+        let replies = transact(&mut connection, &["WAIT 9 0", &set, "WAITAOF 1 9 0"]);
+        assert_eq!(replies, Value::Array(vec![Value::Int(0), Value::Okay, local(1)]), "{tag}");
+        ok::<()>(&mut connection, &format!("WATCH {tag}x"));
+        ok::<()>(&mut other, &format!("SET {tag}x 9"));
+        assert_eq!(transact(&mut connection, &["WAIT 9 0", &set]), Value::Nil, "{tag}");
+        assert_eq!(ok::<u8>(&mut connection, &format!("GET {tag}x")), 9);
+    }
+}
+
+#[test]
+fn waits_in_a_transaction_count_all_partitions_and_have_nothing_flushed() {
+    let dir = tempdir().unwrap();
+    let settings = two_cores().into_iter().chain([("durability", "memory"), ("memory-flush-interval", "1h")]);
+    let node = Node::start(dir.path(), &settings.collect::<Vec<_>>());
+    let mut connection = node.connect();
+    assert_eq!(transact(&mut connection, &["WAITAOF 1 0 0"]), Value::Array(vec![local(1)]), "nothing is written yet");
+    ok::<()>(&mut connection, "SET {a}x 1");
+    for tag in ["{a}", "{b}", "{c}", "{d}", "{e}", "{f}"] {
+        for _ in 0..20 {
+            let replies = transact(&mut connection, &[&format!("GET {tag}y"), "WAITAOF 1 9 0"]);
+            assert_eq!(replies, Value::Array(vec![Value::Nil, local(0)]), "{tag}");
+        }
+    }
+    assert_eq!(ok::<Vec<u64>>(&mut connection, "WAITAOF 1 0 0"), [1, 0]);
+    assert_eq!(transact(&mut connection, &["WAITAOF 1 0 0"]), Value::Array(vec![local(1)]));
+}
+
+#[test]
+fn a_transaction_that_is_given_up_leaves_nothing_behind() {
+    let dir = tempdir().unwrap();
+    let node = Node::start(dir.path(), &two_cores());
+    let mut pipeline = redis::pipe();
+    for line in ["MULTI", "WAIT 9 0", "RESET", "MULTI", "WAIT 9 0", "DISCARD", "MULTI", "WAIT 9 0", "EXEC", "PING"] {
+        pipeline.add_command(
+            redis::cmd(line.split(' ').next().unwrap()).arg(&line.split(' ').collect::<Vec<_>>()[1..]).clone(),
+        );
+    }
+    let queued = Value::SimpleString("QUEUED".into());
+    let (begun, ended) = ([Value::Okay, queued], Value::SimpleString("PONG".into()));
+    let reset = Value::SimpleString("RESET".into());
+    let expected = [&begun[..], &[reset], &begun, &[Value::Okay], &begun, &[Value::Array(vec![Value::Int(0)]), ended]];
+    for _ in 0..20 {
+        let replies: Vec<Value> = pipeline.query(&mut node.connect()).unwrap();
+        assert_eq!(replies, expected.concat());
+        // Nobody is there any more when it is known what the last one answers.
+        node.connect().send_packed_command(&pipeline.get_packed_pipeline()).unwrap();
+    }
+    let mut connection = node.connect();
+    while !ok::<String>(&mut connection, "INFO clients").contains("connected_clients:1\r\n") {}
+    assert!(ok::<String>(&mut connection, "INFO clients").contains("blocked_clients:0\r\n"));
+}
+
 #[test]
 fn clients_are_listed_and_killed_wherever_they_are() {
     let dir = tempdir().unwrap();

@@ -142,7 +142,7 @@ impl<S: ServerCommands> Engine<S> {
                 package.watched.iter().for_each(|(key, _)| self.add_key(at, key));
             }
             What::Watch(keys) => keys.iter().for_each(|key| self.add_key(at, key)),
-            What::Flush | What::Count { .. } | What::StopCounting => {}
+            What::Flush | What::Count { .. } | What::CountNow | What::StopCounting => {}
         }
     }
 

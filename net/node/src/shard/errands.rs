@@ -122,6 +122,10 @@ impl<S: ServerCommands> Engine<S> {
                 hosted.settle_counts(now.instant, false, &mut self.answered);
                 return true;
             }
+            What::CountNow => {
+                let result = Outcome::Counted(hosted.counted(hosted.partition.appended()));
+                Done::Answered { result, spent: ArgsBuf::new(), end: Lsn::ZERO }
+            }
             What::StopCounting => {
                 hosted.stop_counting_for(asker.core, conn, now.instant);
                 hosted.settle_counts(now.instant, false, &mut self.answered);
@@ -156,7 +160,7 @@ impl<S: ServerCommands> Engine<S> {
             What::Command { command, .. } => command.flags.has(Flags::WRITE),
             What::Transaction(package) => package.writes(),
             What::Watch(_) => false,
-            What::Flush | What::Count { .. } | What::StopCounting => return Ok(errand),
+            What::Flush | What::Count { .. } | What::CountNow | What::StopCounting => return Ok(errand),
         };
         match self.admit(at, writes, errand.access, None, Instant::now()) {
             Ok(()) => Ok(errand),

@@ -10,6 +10,7 @@ use windrow_proto::resp::{Args, ArgsBuf, Protocol};
 use super::client::{Client, Step};
 use super::clients::Clients;
 use super::commands::{EveryCore, Finish, ReplicaWait, ServerCommands};
+use super::counts::{Counted, Counts};
 use super::engine::Engine;
 use super::execute::reply_with;
 use super::hosted::Hosted;
@@ -40,7 +41,7 @@ enum Kind {
     /// Everything was flushed; the reply was there before.
     Flushes { reply: Vec<u8> },
     /// In how many replicas it is flushed, on the partition where it is in the fewest.
-    Replicas { asks_local: bool, local: bool, replicas: usize },
+    Replicas { asks_local: bool, counted: Counted },
 }
 
 impl<S: ServerCommands> Engine<S> {
@@ -107,14 +108,14 @@ impl<S: ServerCommands> Engine<S> {
 
     /// Has everything that was appended so far flushed, on all partitions, and then replies.
     pub(super) fn ask_for_flushes(&mut self, client: &mut Client<'_>, reply: Vec<u8>) {
-        self.ask_everywhere(client, Kind::Flushes { reply }, |_| What::Flush);
+        self.ask_everywhere(client, Kind::Flushes { reply }, || What::Flush);
     }
 
     /// Replies how many replicas have flushed what was appended so far, once it is enough.
     pub(super) fn ask_for_replicas(&mut self, client: &mut Client<'_>, wait: ReplicaWait) {
-        let kind = Kind::Replicas { asks_local: wait.local.is_some(), local: true, replicas: usize::MAX };
+        let kind = Kind::Replicas { asks_local: wait.local.is_some(), counted: Counted::MOST };
         let deadline = client.now.instant + wait.timeout;
-        self.ask_everywhere(client, kind, |_| What::Count { wait, deadline });
+        self.ask_everywhere(client, kind, || What::Count { wait, deadline });
     }
 
     /// A connection is gone that may have waited for replicas: it does so no more. Sent behind what it has asked for.
@@ -128,17 +129,39 @@ impl<S: ServerCommands> Engine<S> {
         }
     }
 
-    /// Gives an errand to every partition that this endpoint serves.
-    fn ask_everywhere(&mut self, client: &mut Client<'_>, kind: Kind, what: impl Fn(PartitionId) -> What) {
+    /// Asks how many replicas have flushed what is appended now, for the transaction of this client, unless that cannot be
+    /// asked yet. The connection is resumed when it is known, or can be asked.
+    pub(super) fn ask_for_counts(&mut self, client: &mut Client<'_>, counts: &mut Counts) {
+        let partitions: Vec<_> = self.served().collect();
+        if partitions.iter().all(|partition| self.has_room(*partition, client.id)) {
+            *counts = Counts::Asked { missing: partitions.len(), counted: Counted::MOST };
+            let purpose = Purpose::Transaction { conn: client.id };
+            self.give_to_all(client, partitions, |_| purpose, || What::CountNow);
+        }
+    }
+
+    /// Has a reply made of the answers of all partitions that this endpoint serves.
+    fn ask_everywhere(&mut self, client: &mut Client<'_>, kind: Kind, what: impl Fn() -> What) {
         let partitions: Vec<_> = self.served().collect();
         let (ticket, silent) = client.expect();
         let protocol = client.session.protocol;
         let missing = partitions.len();
         let gathering = self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
+        self.give_to_all(client, partitions, |part| Purpose::Part { gathering, part }, what);
+    }
+
+    /// Gives an errand to each of these partitions.
+    fn give_to_all(
+        &mut self,
+        client: &Client<'_>,
+        partitions: Vec<PartitionId>,
+        purpose: impl Fn(usize) -> Purpose,
+        what: impl Fn() -> What,
+    ) {
+        let (protocol, access, durability) = (client.session.protocol, client.session.access, Durability::Commit);
         for (part, partition) in partitions.into_iter().enumerate() {
-            let asker = Asker { core: self.parts.core, purpose: Purpose::Part { gathering, part } };
-            let (access, durability) = (client.session.access, Durability::Commit);
-            let what = what(partition);
+            let asker = Asker { core: self.parts.core, purpose: purpose(part) };
+            let what = what();
             self.give(Errand { asker, conn: client.id, partition, protocol, durability, access, what }, client.now);
         }
     }
@@ -198,6 +221,7 @@ impl<S: ServerCommands> Engine<S> {
                 clients.fulfil(conn, ticket, bytes, value);
             }
             Purpose::Part { gathering, part } => self.add_part(gathering, part, result, clients, now),
+            Purpose::Transaction { conn } => add_count(conn, result, clients),
             Purpose::Nothing => {}
         }
     }
@@ -221,10 +245,7 @@ impl<S: ServerCommands> Engine<S> {
             // Empty, unless it could not be committed.
             (Kind::Flushes { .. }, Outcome::Reply(empty)) if empty.is_empty() => {}
             (Kind::Flushes { reply }, Outcome::Reply(error)) => *reply = error,
-            (Kind::Replicas { local, replicas, .. }, Outcome::Counted { local: here, replicas: there }) => {
-                *local &= here;
-                *replicas = there.min(*replicas);
-            }
+            (Kind::Replicas { counted, .. }, Outcome::Counted(answer)) => *counted = counted.and(answer),
             _ => unreachable!("an answer is of the kind of its question"),
         }
         gathering.missing -= 1;
@@ -239,6 +260,17 @@ impl<S: ServerCommands> Engine<S> {
 const SPARE_ARGS_KEPT: usize = 1_024;
 /// Bytes that such memory may have.
 const SPARE_ARGS_LEN: usize = 16 << 10;
+
+/// Adds the answer of one partition to what the transaction of a connection waits for.
+fn add_count(conn: ConnId, result: Outcome, clients: &mut Clients) {
+    let Outcome::Counted(answer) = result else { unreachable!("a count is answered by a count") };
+    // Nothing is left where the connection is gone; where it is not, it waits, and so has its transaction.
+    let Some(connection) = clients.slab.get_mut(conn) else { return };
+    let transaction = connection.session.transaction.as_deref_mut();
+    if transaction.is_some_and(|transaction| transaction.counts.add(answer)) {
+        clients.resume(conn);
+    }
+}
 
 fn finish(whole: Gathering, clients: &mut Clients, _now: Now) {
     let Gathering { conn, ticket, silent, protocol, kind, .. } = whole;
@@ -261,13 +293,9 @@ fn finish(whole: Gathering, clients: &mut Clients, _now: Now) {
         }
         Kind::Watch { error: Some(error), .. } => error,
         Kind::Watch { .. } => reply_with(protocol, buffer, |encoder| encoder.ok()),
-        Kind::Replicas { asks_local, local, replicas } => reply_with(protocol, buffer, |encoder| {
-            if asks_local {
-                encoder.array(2);
-                encoder.integer(local.into());
-            }
-            encoder.count(replicas);
-        }),
+        Kind::Replicas { asks_local, counted } => {
+            reply_with(protocol, buffer, |encoder| counted.write(asks_local, encoder))
+        }
         Kind::Flushes { reply } => reply,
     };
     if silent {

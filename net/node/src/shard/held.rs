@@ -13,6 +13,7 @@ use super::client::{Client, Step};
 #[cfg(feature = "shared-nothing")]
 use super::clients::Clients;
 use super::commands::{ReplicaWait, ServerCommands};
+use super::counts::Counted;
 use super::engine::Engine;
 use super::hosted::Hosted;
 use super::work::{Answer, Asker, Outcome};
@@ -58,9 +59,10 @@ impl Told {
 }
 
 impl Hosted {
-    /// How many replicas have flushed everything below `end`.
-    fn replicas_with(&self, end: Lsn) -> usize {
-        self.replicas_flushed.iter().filter(|&&flushed| flushed >= end).count()
+    /// In how many logs everything below `end` is flushed.
+    pub(super) fn counted(&self, end: Lsn) -> Counted {
+        let replicas = self.replicas_flushed.iter().filter(|&&flushed| flushed >= end).count();
+        Counted { local: self.partition.durable() >= end, replicas }
     }
 
     /// What each follower has flushed, while this process leads.
@@ -98,12 +100,11 @@ impl Hosted {
         }
         let mut waiting = std::mem::take(&mut self.counting);
         waiting.retain(|one| {
-            let local = self.partition.durable() >= one.end;
-            let replicas = self.replicas_with(one.end);
-            let met = replicas >= one.wait.replicas && (local || one.wait.local != Some(true));
+            let counted = self.counted(one.end);
+            let met = counted.replicas >= one.wait.replicas && (counted.local || one.wait.local != Some(true));
             let over = met || is_closing || at >= one.deadline || !self.role.is_leader();
             if over {
-                let result = Outcome::Counted { local, replicas };
+                let result = Outcome::Counted(counted);
                 answered.push(Answer { asker: one.asker, result, spent: ArgsBuf::new() });
             }
             !over
@@ -210,6 +211,7 @@ impl Told {
 #[cfg(all(test, feature = "shared-nothing"))]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
+    use std::path::Path;
 
     use windrow_core::types::PartitionId;
     use windrow_store::{BuildMode, DataDir, FillMode, NewDataDir, OpenConfig, open_partition};
@@ -227,16 +229,31 @@ mod tests {
         id
     }
 
+    fn hosted(folder: &Path) -> Hosted {
+        let new = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::SharedNothing };
+        let dir = DataDir::open_or_create(folder, &new).unwrap();
+        let config = OpenConfig { segment_len: 64 << 10, segments_ahead: 1, fill: FillMode::Allocate };
+        let open = open_partition(&dir, PartitionId::new(0), &config, Now::read().unix).unwrap();
+        Hosted::new(open, FillMode::Allocate, u64::MAX)
+    }
+
+    #[test]
+    fn who_has_flushed_what_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hosted = hosted(folder.path());
+        let durable = hosted.partition.durable();
+        hosted.set_replicas_flushed([Lsn::ZERO, durable, durable.plus(8)].into_iter());
+        assert_eq!(hosted.counted(durable), Counted { local: true, replicas: 2 });
+        assert_eq!(hosted.counted(durable.plus(8)), Counted { local: false, replicas: 1 });
+        assert_eq!(hosted.counted(durable.plus(16)), Counted { local: false, replicas: 0 });
+    }
+
     /// A watermark that moves and a cut can come in one message: whoever waited for the one is not forgotten for the
     /// other.
     #[test]
     fn who_waits_for_what_is_committed_is_woken_though_the_rest_is_taken_back() {
         let folder = tempfile::tempdir().unwrap();
-        let new = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::SharedNothing };
-        let dir = DataDir::open_or_create(folder.path(), &new).unwrap();
-        let config = OpenConfig { segment_len: 64 << 10, segments_ahead: 1, fill: FillMode::Allocate };
-        let open = open_partition(&dir, PartitionId::new(0), &config, Now::read().unix).unwrap();
-        let mut hosted = Hosted::new(open, FillMode::Allocate, u64::MAX);
+        let mut hosted = hosted(folder.path());
         let mut clients = Clients::default();
         let (early, late) = (connected(&mut clients), connected(&mut clients));
         let committed = hosted.partition.committed();

@@ -13,6 +13,7 @@ mod clients;
 mod clock;
 mod cold;
 mod commands;
+mod counts;
 mod driver;
 mod engine;
 mod errands;

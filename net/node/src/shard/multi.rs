@@ -10,6 +10,7 @@ use windrow_proto::resp::{Args, ArgsBuf, Encoder, Span};
 use super::UNIT;
 use super::client::{Client, Step};
 use super::commands::{Effect, ServerCommands};
+use super::counts::Counts;
 use super::engine::{Engine, Place};
 use super::errands::execute_package;
 use super::execute::{reply_with, wait_for};
@@ -78,6 +79,9 @@ impl<S: ServerCommands> Engine<S> {
         let transaction = client.session.transaction.get_or_insert_default();
         transaction.route = all;
         transaction.bytes += bytes;
+        if matches!(command.id, Id::Wait | Id::Waitaof) {
+            transaction.counts = Counts::Wanted;
+        }
         transaction.queued.push(Queued { command, args: ArgsBuf::copied(args) });
         client.reply(|encoder| encoder.simple("QUEUED"))
     }
@@ -185,6 +189,10 @@ impl<S: ServerCommands> Engine<S> {
             client.session.transaction = Some(transaction);
             return Step::Full;
         }
+        if self.waits_for_counts(client, &mut transaction.counts) {
+            client.session.transaction = Some(transaction);
+            return Step::Again;
+        }
         let can_start = match place {
             Some((_, Place::Here(at))) if self.must_wait(at, client.id) => false,
             Some((_, Place::Here(at))) if self.parts.hosted[at].hot_from().is_some() => {
@@ -211,10 +219,10 @@ impl<S: ServerCommands> Engine<S> {
                 replies.iter().flatten().for_each(|reply| encoder.buffer().extend_from_slice(reply));
             });
         };
-        let Transaction { queued, watched, .. } = *transaction;
+        let Transaction { queued, watched, route, counts, .. } = *transaction;
         let package = Package { queued, replies, watched: watched.into_iter().collect() };
         match place {
-            Place::Here(at) => self.exec_here(at, client, package, transaction.route),
+            Place::Here(at) => self.exec_here(at, client, package, route, counts),
             Place::There(core) => {
                 self.ask_core(core, partition, client, What::Transaction(Box::new(package)));
                 Step::Next
@@ -222,7 +230,24 @@ impl<S: ServerCommands> Engine<S> {
         }
     }
 
-    fn exec_here(&mut self, at: usize, client: &mut Client<'_>, package: Package, route: Route) -> Step {
+    /// Whether it is still to be found out what `WAIT` and `WAITAOF` in a transaction answer. As in Redis they don't wait
+    /// there, and count what was written before EXEC; but what every partition has must be known, and some of them may be
+    /// on other cores. That is asked once.
+    fn waits_for_counts(&mut self, client: &mut Client<'_>, counts: &mut Counts) -> bool {
+        if *counts == Counts::Wanted {
+            self.ask_for_counts(client, counts);
+        }
+        matches!(counts, Counts::Wanted | Counts::Asked { .. })
+    }
+
+    fn exec_here(
+        &mut self,
+        at: usize,
+        client: &mut Client<'_>,
+        package: Package,
+        route: Route,
+        counts: Counts,
+    ) -> Step {
         self.ctx.now = client.now.unix;
         self.ctx.protocol = client.session.protocol;
         let durability = self.durability(client.session);
@@ -237,7 +262,7 @@ impl<S: ServerCommands> Engine<S> {
             }
             DataOutcome::Retry => {
                 hosted.stall(client.id);
-                client.session.transaction = Some(Box::new(unpack(package, route)));
+                client.session.transaction = Some(Box::new(unpack(package, route, counts)));
                 Step::Again
             }
             DataOutcome::Damaged(_) | DataOutcome::NotData | DataOutcome::Large { .. } => {
@@ -262,9 +287,16 @@ impl<S: ServerCommands> Engine<S> {
                     let mut reply = Vec::new();
                     let effect =
                         self.parts.server.execute(client.now, client.session, queued.command, args, &mut reply);
-                    if !matches!(effect, Effect::Reply) {
-                        reply.clear();
-                        Encoder::new(&mut reply, protocol).error("ERR Command not allowed inside a transaction");
+                    let encoder = &mut Encoder::new(&mut reply, protocol);
+                    match (effect, transaction.counts) {
+                        (Effect::Reply, _) => {}
+                        (Effect::WhenReplicated(wait), Counts::Known(counted)) => {
+                            counted.write(wait.local.is_some(), encoder);
+                        }
+                        _ => {
+                            encoder.buffer().clear();
+                            encoder.error("ERR Command not allowed inside a transaction");
+                        }
                     }
                     Some(reply)
                 }
@@ -277,7 +309,7 @@ impl<S: ServerCommands> Engine<S> {
 }
 
 /// A package that could not be executed yet as the transaction that it was.
-fn unpack(package: Package, route: Route) -> Transaction {
+fn unpack(package: Package, route: Route, counts: Counts) -> Transaction {
     let Package { queued, watched, .. } = package;
-    Transaction { open: true, queued, route, watched: watched.into_iter().collect(), ..Transaction::default() }
+    Transaction { open: true, queued, route, watched: watched.into_iter().collect(), counts, ..Transaction::default() }
 }

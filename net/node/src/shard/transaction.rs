@@ -8,6 +8,8 @@ use windrow_proto::resp::{Args, ArgsBuf};
 
 use crate::net::Width;
 
+use super::counts::Counts;
+
 /// A command that waits for `EXEC`.
 #[derive(Clone, Debug)]
 pub struct Queued {
@@ -34,6 +36,8 @@ pub struct Transaction {
     pub watched: BTreeMap<Box<[u8]>, Version>,
     /// Bytes of them.
     pub watched_bytes: usize,
+    /// What `WAIT` and `WAITAOF` in it answer.
+    pub(super) counts: Counts,
 }
 
 impl Transaction {
@@ -76,6 +80,7 @@ impl Default for Transaction {
             route: Route::AnyNode,
             watched: BTreeMap::new(),
             watched_bytes: 0,
+            counts: Counts::default(),
         }
     }
 }

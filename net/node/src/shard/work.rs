@@ -9,6 +9,7 @@ use windrow_proto::command::Command;
 use windrow_proto::data::Version;
 use windrow_proto::resp::{ArgsBuf, Protocol};
 
+use super::counts::Counted;
 use super::transaction::{Queued, may_write};
 use super::{CoreView, ReplicaWait};
 use crate::net::Ticket;
@@ -32,6 +33,8 @@ pub(crate) enum Purpose {
     Reply { conn: ConnId, ticket: Ticket, silent: bool },
     /// It is part number `part` of the gathering at this place.
     Part { gathering: u32, part: usize },
+    /// The transaction of a connection is executed when it is known.
+    Transaction { conn: ConnId },
     /// There is none.
     Nothing,
 }
@@ -64,6 +67,8 @@ pub(crate) enum What {
     Flush,
     /// Answers once so many replicas have flushed everything appended so far, or at the deadline.
     Count { wait: ReplicaWait, deadline: Instant },
+    /// Answers at once how many replicas have flushed everything appended so far.
+    CountNow,
     /// Nobody waits any longer for what the connection has asked to be counted. Is not answered.
     StopCounting,
 }
@@ -103,8 +108,8 @@ pub(crate) enum Outcome {
     Versions(Vec<(Box<[u8]>, Version)>),
     /// The result of a task.
     Piece(Box<dyn Any + Send>),
-    /// Whether it is flushed here, and how many replicas have flushed it.
-    Counted { local: bool, replicas: usize },
+    /// In how many logs it is flushed.
+    Counted(Counted),
 }
 
 impl std::fmt::Debug for Outcome {
@@ -114,7 +119,7 @@ impl std::fmt::Debug for Outcome {
             Self::Large { value, .. } => f.debug_tuple("Large").field(value).finish(),
             Self::Versions(versions) => f.debug_tuple("Versions").field(versions).finish(),
             Self::Piece(_) => f.write_str("Piece"),
-            Self::Counted { local, replicas } => f.debug_tuple("Counted").field(local).field(replicas).finish(),
+            Self::Counted(counted) => f.debug_tuple("Counted").field(counted).finish(),
         }
     }
 }

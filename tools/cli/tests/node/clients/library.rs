@@ -96,6 +96,42 @@ fn transactions_are_all_or_nothing() {
 }
 
 #[test]
+fn waits_in_a_transaction_say_what_is_there() {
+    in_both_protocols(|_, connection| {
+        let () = connection.set("{t}a", 1).unwrap();
+        let (replicas, set, both): (i64, String, (i64, i64)) = redis::pipe()
+            .atomic()
+            .add_command(command("WAIT 1 0"))
+            .add_command(command("SET {t}a 2"))
+            .add_command(command("WAITAOF 1 1 0"))
+            .query(connection)
+            .unwrap();
+        assert_eq!((replicas, set.as_str(), both), (0, "OK", (1, 0)));
+        let () = command("WATCH {t}a").query(connection).unwrap();
+        let () = connection.set("{t}a", 3).unwrap();
+        let aborted: Option<(i64,)> =
+            redis::pipe().atomic().add_command(command("WAIT 1 0")).query(connection).unwrap();
+        assert_eq!(aborted, None);
+        // What would answer late, or has to ask every core, is refused in its place; and wrong arguments are, too.
+        let refused = "ERR Command not allowed inside a transaction";
+        for (line, expected) in [
+            ("INFO", refused),
+            ("CLIENT LIST", refused),
+            ("CLIENT KILL ID 999999", refused),
+            ("WAIT x 0", "ERR value is not an integer or out of range"),
+            ("WAITAOF 2 0 0", "ERR value is out of range, value must between 0 and 1"),
+        ] {
+            let () = command("MULTI").query(connection).unwrap();
+            let () = command(line).query(connection).unwrap();
+            assert_eq!(error("EXEC", connection), expected, "{line}");
+        }
+        let () = command("MULTI").query(connection).unwrap();
+        assert!(error("SAVE", connection).ends_with(" not allowed inside a transaction"));
+        assert!(error("EXEC", connection).starts_with("EXECABORT "));
+    });
+}
+
+#[test]
 fn a_pipeline_is_answered_in_order() {
     in_both_protocols(|_, connection| {
         let mut pipe = redis::pipe();
@@ -243,6 +279,9 @@ fn a_password_is_asked_for() {
         assert_eq!(command("PING").query::<String>(&mut friend).unwrap(), "PONG");
     }
     let () = command("AUTH secret").query(&mut stranger).unwrap();
+    let () = command("MULTI").query(&mut stranger).unwrap();
+    let () = command("AUTH wrong").query(&mut stranger).unwrap();
+    assert_eq!(error("EXEC", &mut stranger), "ERR Command not allowed inside a transaction");
     let () = command("CONFIG SET requirepass other").query(&mut stranger).unwrap();
     assert!(connect(&format!("redis://:secret@{address}")).is_err());
     connect(&format!("redis://:other@{address}")).unwrap();

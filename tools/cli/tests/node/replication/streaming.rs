@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::proxy::{Faults, proxy};
 use super::set::{Set, check, fill, is_error, local, write};
-use crate::support::{Reply, bulk, ok, until};
+use crate::support::{Client, Reply, bulk, ok, until};
 
 #[test]
 fn all_nodes_hold_the_same_bytes() {
@@ -36,6 +36,38 @@ fn all_nodes_hold_the_same_bytes() {
         assert_eq!(role[2], Reply::Integer(port.into()));
         assert_eq!(role[3], bulk("connected"));
     }
+    set.end_with_the_same_logs(0);
+}
+
+/// What replies to a transaction of these commands.
+fn transact(client: &mut Client, commands: &[&[&str]]) -> Reply {
+    client.call(&["MULTI"]).unwrap();
+    for command in commands {
+        assert_eq!(client.call(command).unwrap(), Reply::Simple("QUEUED".to_owned()));
+    }
+    client.call(&["EXEC"]).unwrap()
+}
+
+#[test]
+fn waits_in_a_transaction_count_the_followers_and_do_not_wait() {
+    let mut set = Set::running(3);
+    let mut leader = set.connect(0);
+    write(&mut leader, "a", 10);
+    assert_eq!(leader.call(&["WAIT", "2", "60000"]).unwrap(), Reply::Integer(2));
+    let commands = [&["WAIT", "9", "0"][..], &["SET", "a1", "x"], &["WAITAOF", "1", "9", "0"]];
+    let counts = |replicas| Reply::Array(vec![Reply::Integer(1), Reply::Integer(replicas)]);
+    let replies = transact(&mut leader, &commands);
+    assert_eq!(replies, Reply::Array(vec![Reply::Integer(2), ok(), counts(2)]));
+    let mut follower = set.reader(2);
+    let Reply::Array(refused) = transact(&mut follower, &commands[..1]) else { panic!() };
+    assert!(matches!(&refused[..], [Reply::Error(text)] if text.starts_with("ERR WAIT cannot be used with replica")));
+    set.kill(2);
+    // Confirmed by the one that is left.
+    write(&mut leader, "b", 10);
+    let replies = transact(&mut leader, &commands);
+    assert_eq!(replies, Reply::Array(vec![Reply::Integer(1), ok(), counts(1)]));
+    set.start(2, &[]);
+    set.settle(0);
     set.end_with_the_same_logs(0);
 }
 

@@ -1,0 +1,89 @@
+//! What `WAIT` and `WAITAOF` answer: in how many logs everything is flushed that has been appended.
+
+use windrow_proto::resp::Encoder;
+
+/// In how many logs everything is flushed that has been appended to one partition, or to each of several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Counted {
+    /// Whether it is flushed here.
+    pub(super) local: bool,
+    /// In how many replicas it is.
+    pub(super) replicas: usize,
+}
+
+impl Counted {
+    /// More than any partition has: what is known before the first one has answered.
+    pub(super) const MOST: Self = Self { local: true, replicas: usize::MAX };
+
+    /// What holds for the partitions of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { local: self.local && other.local, replicas: self.replicas.min(other.replicas) }
+    }
+
+    /// Writes the reply: `asks_local` to `WAITAOF`, otherwise to `WAIT`.
+    pub(super) fn write(self, asks_local: bool, encoder: &mut Encoder<'_>) {
+        if asks_local {
+            encoder.array(2);
+            encoder.integer(self.local.into());
+        }
+        encoder.count(self.replicas);
+    }
+}
+
+/// What a transaction needs to know before `WAIT` and `WAITAOF` in it can be answered without waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Counts {
+    /// Nothing: it has neither of them.
+    #[default]
+    Unwanted,
+    /// No partition has been asked yet.
+    Wanted,
+    /// So many partitions have not answered yet, the others have so.
+    Asked { missing: usize, counted: Counted },
+    /// All have answered.
+    Known(Counted),
+}
+
+impl Counts {
+    /// One partition has answered. Returns whether it was the last one.
+    ///
+    /// # Panics
+    /// If none was asked.
+    pub(super) fn add(&mut self, answer: Counted) -> bool {
+        let Self::Asked { missing, counted } = *self else { unreachable!("who answers was asked") };
+        let counted = counted.and(answer);
+        *self = if missing == 1 { Self::Known(counted) } else { Self::Asked { missing: missing - 1, counted } };
+        missing == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windrow_proto::resp::Protocol;
+
+    use super::*;
+
+    fn reply(counted: Counted, asks_local: bool, protocol: Protocol) -> String {
+        let mut reply = Vec::new();
+        counted.write(asks_local, &mut Encoder::new(&mut reply, protocol));
+        String::from_utf8(reply).unwrap()
+    }
+
+    #[test]
+    fn the_partition_with_the_fewest_decides() {
+        let mut counts = Counts::Asked { missing: 3, counted: Counted::MOST };
+        assert!(!counts.add(Counted { local: true, replicas: 2 }));
+        assert!(!counts.add(Counted { local: false, replicas: 3 }));
+        assert!(counts.add(Counted { local: true, replicas: 1 }));
+        assert_eq!(counts, Counts::Known(Counted { local: false, replicas: 1 }));
+    }
+
+    #[test]
+    fn replies_are_those_of_redis() {
+        let counted = Counted { local: true, replicas: 2 };
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            assert_eq!(reply(counted, false, protocol), ":2\r\n");
+            assert_eq!(reply(counted, true, protocol), "*2\r\n:1\r\n:2\r\n");
+        }
+    }
+}
