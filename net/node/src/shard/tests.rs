@@ -130,6 +130,15 @@ fn whoever_waits_until_a_moment_is_answered_when_it_has_come() {
 }
 
 #[test]
+fn a_core_looks_again_in_place_of_sleeping_while_one_waits_for_a_flush() {
+    let server = Server::start(Limits { idle_poll: Duration::from_secs(3_600), ..Limits::default() }, false);
+    let mut stream = server.connect();
+    // It ends when it has done so, and after some ticks it has been idle often enough for that.
+    stream.write_all(b"END-AWAKE\r\n").unwrap();
+    assert_eq!(read_all(&mut stream), b"+OK\r\n");
+}
+
+#[test]
 fn a_pipeline_of_any_depth_is_answered_in_full() {
     let server = Server::start(Limits::default(), false);
     let mut stream = server.connect();

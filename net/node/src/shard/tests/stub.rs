@@ -1,4 +1,4 @@
-//! A handler that knows PING, SET, GET, HELD and COUNT, and confirms a SET after the flush of a real file.
+//! A handler that knows PING, SET, GET, HELD, COUNT and two ways to end, and confirms a SET after the flush of a real file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -42,6 +42,10 @@ pub(crate) struct Stub {
     held: usize,
     /// Ends the core then.
     ends_at: Option<Instant>,
+    /// Ends the core when it has looked again in place of sleeping; until then, one client is said to wait for a flush.
+    ends_awake: bool,
+    /// There was nothing to do, and it has not gone to sleep since.
+    idle: bool,
     pub(crate) closed: usize,
 }
 
@@ -60,6 +64,8 @@ impl Stub {
             waiting: Vec::new(),
             held: 0,
             ends_at: None,
+            ends_awake: false,
+            idle: false,
             closed: 0,
         }
     }
@@ -118,6 +124,10 @@ impl Handler for Stub {
                     self.ends_at = Some(now.instant + Duration::from_millis(10));
                     encoder.ok();
                 }
+                b"END-AWAKE" => {
+                    self.ends_awake = true;
+                    encoder.ok();
+                }
                 b"HELD" => encoder.count(self.held),
                 b"COUNT" => {
                     let counters = self.metrics.counters();
@@ -163,6 +173,9 @@ impl Handler for Stub {
 
     fn run(&mut self, clients: &mut Clients, _now: Now) -> bool {
         self.held = clients.slab.iter_mut().map(|connection| connection.input.capacity()).sum();
+        if std::mem::take(&mut self.idle) && self.ends_awake {
+            self.stop.store(true, Ordering::Relaxed);
+        }
         false
     }
 
@@ -180,7 +193,11 @@ impl Handler for Stub {
     }
 
     fn waiting_for_flush(&self) -> usize {
-        if self.submitted > self.durable { self.waiting.len() } else { 0 }
+        match () {
+            () if self.ends_awake => 1,
+            () if self.submitted > self.durable => self.waiting.len(),
+            () => 0,
+        }
     }
 
     fn start_reads(&mut self, _sink: &mut impl DiskSink<File>) {}
@@ -201,6 +218,11 @@ impl Handler for Stub {
 
     fn tick(&mut self, _clients: &mut Clients, _now: Now) {}
 
+    fn watch(&mut self, _sink: &mut impl DiskSink<File>) -> bool {
+        self.idle = true;
+        false
+    }
+
     #[cfg(feature = "shared-nothing")]
     fn replicate(&mut self, _out: &mut Outbox, _clients: &mut Clients, _now: Now) {}
 
@@ -210,6 +232,7 @@ impl Handler for Stub {
     }
 
     fn fall_asleep(&mut self) -> bool {
+        self.idle = false;
         true
     }
 
