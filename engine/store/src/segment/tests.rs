@@ -39,6 +39,62 @@ fn every_fill_mode_makes_an_allocated_segment_of_zeros() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), FillMode::ALL.len(), "nothing else is left behind");
 }
 
+/// How often this thread has written to a file, and how many bytes, as the kernel counts it; `None` where it does not.
+fn writes() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+    let count = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    Some((count("syscw:")?, count("wchar:")?))
+}
+
+/// How large the writes are decides how large the page cache's folios are, and with it what a flush costs.
+#[test]
+fn a_segment_is_filled_by_writes_of_the_size_that_its_mode_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let len: u64 = 1_324 << 10;
+    let sizes = [
+        (FillMode::Write4K, Some(4 << 10)),
+        (FillMode::Write16K, Some(16 << 10)),
+        (FillMode::Write64K, Some(64 << 10)),
+        (FillMode::Write1M, Some(1 << 20)),
+        (FillMode::Direct, Some(256 << 10)),
+        (FillMode::Allocate, None),
+        (FillMode::Whole, Some(1 << 20)),
+        (FillMode::Part, Some(16 << 10)),
+    ];
+    for (number, (fill, size)) in (0..).zip(sizes) {
+        let Some((writes_before, bytes_before)) = writes() else {
+            eprintln!("left out: this kernel does not count the writes of a thread");
+            return;
+        };
+        create_segment(dir.path(), Lsn::new(number * len), len, fill).unwrap();
+        let (writes_after, bytes_after) = writes().unwrap();
+        let found = (writes_after - writes_before, bytes_after - bytes_before);
+        let expected = size.map_or((0, 0), |size| (len.div_ceil(size), len));
+        assert_eq!(found, expected, "{fill}");
+    }
+}
+
+#[test]
+fn a_flush_writes_all_that_is_new_at_once_in_whole_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut segment = staged(dir.path());
+    let mut numbers = Numbers(1);
+    let mut model = vec![0; STAGED_LEN];
+    for _ in 0..20 {
+        let start = segment.published_end();
+        append(&mut segment, &mut model, &mut numbers, 10_000);
+        let blocks = start - start % 4096..segment.published_end().next_multiple_of(4096);
+        let Some((writes_before, bytes_before)) = writes() else {
+            eprintln!("left out: this kernel does not count the writes of a thread");
+            return;
+        };
+        segment.share().sync_data().unwrap();
+        let (writes_after, bytes_after) = writes().unwrap();
+        let found = (writes_after - writes_before, bytes_after - bytes_before);
+        assert_eq!(found, (1, blocks.len() as u64));
+    }
+}
+
 #[test]
 fn a_large_flush_leaves_what_was_stored_and_lets_more_be_stored() {
     let dir = tempfile::tempdir().unwrap();
