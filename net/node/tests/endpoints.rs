@@ -64,3 +64,26 @@ fn keys_of_one_command_must_share_a_slot() {
     assert_eq!(run::<Value>(&mut connection, "EXEC").unwrap_err().code(), Some("EXECABORT"));
     assert_eq!(ok::<u8>(&mut connection, "GET {t}a"), 1);
 }
+
+#[test]
+fn an_endpoint_without_a_partition_answers_what_concerns_all_of_its_partitions() {
+    if windrow_node::runtime::available().len() < 2 {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let node = Node::start(dir.path(), &[("cores", "2"), ("partitions", "1")]);
+    ok::<()>(&mut node.connect(), "SET key value");
+    let mut connection = node.connect_to(1);
+    assert_eq!(ok::<u64>(&mut connection, "DBSIZE"), 0);
+    assert_eq!(ok::<Vec<String>>(&mut connection, "KEYS *"), Vec::<String>::new());
+    assert_eq!(ok::<Value>(&mut connection, "RANDOMKEY"), Value::Nil);
+    for line in ["FLUSHALL", "SAVE"] {
+        assert_eq!(ok::<String>(&mut connection, line), "OK");
+    }
+    assert_eq!(ok::<u64>(&mut connection, "WAIT 1 0"), 0);
+    assert_eq!(ok::<Vec<u64>>(&mut connection, "WAITAOF 1 0 0"), [1, 0]);
+    ok::<()>(&mut connection, "MULTI");
+    ok::<()>(&mut connection, "WAIT 1 0");
+    assert_eq!(ok::<Vec<u64>>(&mut connection, "EXEC"), [0]);
+    assert_eq!(ok::<String>(&mut node.connect(), "GET key"), "value");
+}

@@ -15,6 +15,9 @@ impl Counted {
     /// More than any partition has: what is known before the first one has answered.
     pub(super) const MOST: Self = Self { local: true, replicas: usize::MAX };
 
+    /// What holds where there is no partition.
+    pub(super) const NONE: Self = Self { local: true, replicas: 0 };
+
     /// What holds for the partitions of both.
     pub(super) fn and(self, other: Self) -> Self {
         Self { local: self.local && other.local, replicas: self.replicas.min(other.replicas) }

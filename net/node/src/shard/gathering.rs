@@ -17,7 +17,7 @@ use super::hosted::Hosted;
 use super::transaction::width;
 use super::work::{Answer, Asker, Errand, Outcome, Purpose, What};
 use super::{Now, Session};
-use crate::net::Ticket;
+use crate::net::{Ticket, Wait};
 use crate::ring::ConnId;
 use crate::settings::Durability;
 
@@ -77,6 +77,12 @@ impl<S: ServerCommands> Engine<S> {
         let Some(gather) = Gather::new(command, args, protocol, self.ctx.draw, self.ctx.reply_len_max) else {
             return self.run_server(client, command, args);
         };
+        if parts.is_empty() {
+            let (buffer, start) = client.begin();
+            gather.finish(buffer);
+            client.finish(start, Wait::Ready);
+            return Step::Next;
+        }
         let (ticket, silent) = client.expect();
         let positions = parts.iter().map(|(.., positions)| positions.clone()).collect();
         let kind = Kind::Command { gather: Box::new(gather), positions };
@@ -108,14 +114,14 @@ impl<S: ServerCommands> Engine<S> {
 
     /// Has everything that was appended so far flushed, on all partitions, and then replies.
     pub(super) fn ask_for_flushes(&mut self, client: &mut Client<'_>, reply: Vec<u8>) {
-        self.ask_everywhere(client, Kind::Flushes { reply }, || What::Flush);
+        self.ask_everywhere(client, Kind::Flushes { reply }, || What::Flush, Outcome::Reply(Vec::new()));
     }
 
     /// Replies how many replicas have flushed what was appended so far, once it is enough.
     pub(super) fn ask_for_replicas(&mut self, client: &mut Client<'_>, wait: ReplicaWait) {
         let kind = Kind::Replicas { asks_local: wait.local.is_some(), counted: Counted::MOST };
         let deadline = client.now.instant + wait.timeout;
-        self.ask_everywhere(client, kind, || What::Count { wait, deadline });
+        self.ask_everywhere(client, kind, || What::Count { wait, deadline }, Outcome::Counted(Counted::NONE));
     }
 
     /// A connection is gone that may have waited for replicas: it does so no more. Sent behind what it has asked for.
@@ -134,30 +140,37 @@ impl<S: ServerCommands> Engine<S> {
     pub(super) fn ask_for_counts(&mut self, client: &mut Client<'_>, counts: &mut Counts) {
         let partitions: Vec<_> = self.served().collect();
         if partitions.iter().all(|partition| self.has_room(*partition, client.id)) {
-            *counts = Counts::Asked { missing: partitions.len(), counted: Counted::MOST };
+            *counts = Counts::Asked { missing: partitions.len().max(1), counted: Counted::MOST };
             let purpose = Purpose::Transaction { conn: client.id };
-            self.give_to_all(client, partitions, |_| purpose, || What::CountNow);
+            self.give_to_all(client, partitions, |_| purpose, || What::CountNow, Outcome::Counted(Counted::NONE));
         }
     }
 
-    /// Has a reply made of the answers of all partitions that this endpoint serves.
-    fn ask_everywhere(&mut self, client: &mut Client<'_>, kind: Kind, what: impl Fn() -> What) {
+    /// Has a reply made of the answers of all partitions that this endpoint serves; `nobodys` is the answer where there are
+    /// none.
+    fn ask_everywhere(&mut self, client: &mut Client<'_>, kind: Kind, what: impl Fn() -> What, nobodys: Outcome) {
         let partitions: Vec<_> = self.served().collect();
         let (ticket, silent) = client.expect();
         let protocol = client.session.protocol;
-        let missing = partitions.len();
+        let missing = partitions.len().max(1);
         let gathering = self.gatherings.insert(Gathering { conn: client.id, ticket, silent, protocol, missing, kind });
-        self.give_to_all(client, partitions, |part| Purpose::Part { gathering, part }, what);
+        self.give_to_all(client, partitions, |part| Purpose::Part { gathering, part }, what, nobodys);
     }
 
-    /// Gives an errand to each of these partitions.
+    /// Gives an errand to each of these partitions. With more cores than partitions an endpoint of its own has none: then
+    /// one answer comes from here.
     fn give_to_all(
         &mut self,
         client: &Client<'_>,
         partitions: Vec<PartitionId>,
         purpose: impl Fn(usize) -> Purpose,
         what: impl Fn() -> What,
+        nobodys: Outcome,
     ) {
+        if partitions.is_empty() {
+            let asker = Asker { core: self.parts.core, purpose: purpose(0) };
+            self.answered.push(Answer { asker, result: nobodys, spent: ArgsBuf::new() });
+        }
         let (protocol, access, durability) = (client.session.protocol, client.session.access, Durability::Commit);
         for (part, partition) in partitions.into_iter().enumerate() {
             let asker = Asker { core: self.parts.core, purpose: purpose(part) };
