@@ -1,10 +1,10 @@
-//! Records: encoding their header, verifying them, reading them in place, and the checksum by itself.
+//! Records: encoding their header, verifying them for the first time and again, reading them in place, and the checksum by itself.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use windrow_bench_micro::{Driver, KEY, criterion, key, now};
-use windrow_core::codec::{RecordHeader, read_record};
+use windrow_core::codec::{RecordHeader, read_record, verify_record};
 use windrow_core::log::SegmentMemory;
 use windrow_core::partition::{Change, Op};
 use windrow_core::types::limits::RECORD_HEADER_LEN;
@@ -44,6 +44,8 @@ fn verify(c: &mut Criterion) {
         });
         group.throughput(Throughput::Bytes(record.header.record_len()));
         group.bench_function(BenchmarkId::new("verify", &name), |b| b.iter(|| black_box(read()).chain));
+        let again = || verify_record(bytes, Lsn::ZERO, PartitionId::new(0), KEY, offset, bytes.0.len()).is_ok();
+        group.bench_function(BenchmarkId::new("verify_again", &name), |b| b.iter(again));
     }
     group.finish();
 }

@@ -12,7 +12,7 @@ mod segment;
 pub(crate) use archive::write_batch;
 pub use archive::{Batch, OP_LEN, OpKind, OpView, WriteOp, batch_len};
 pub use header::{Chain, HeaderError, RecordHeader, RecordKind};
-pub use record::{Record, RecordError, read_record};
+pub use record::{Record, RecordError, read_record, verify_record};
 pub use segment::{SegmentFooter, SegmentHeader, SegmentHeaderError};
 
 use crate::types::limits::RECORD_ALIGN;

@@ -5,7 +5,7 @@ use core::ops::Range;
 use thiserror::Error;
 
 use super::{BadBytes, Log, LogSegment, ReadError, SegmentMemory, Unverified};
-use crate::codec::{Chain, RecordError, RecordHeader, SegmentFooter, SegmentHeader, read_record};
+use crate::codec::{Chain, RecordError, RecordHeader, SegmentFooter, SegmentHeader, verify_record};
 use crate::types::Lsn;
 use crate::types::limits::{RECORD_HEADER_LEN, SEGMENT_FOOTER_LEN, SEGMENT_HEADER_LEN};
 
@@ -118,8 +118,9 @@ impl<M: SegmentMemory> Log<M> {
             offset = SEGMENT_HEADER_LEN;
         }
         if offset < limit.min(published) {
-            let record = read_record(bytes, base, self.config.partition, self.config.key, offset, limit.min(published));
-            return record.map(|_| ()).map_err(|cause| damaged(offset, cause.into()));
+            let verified =
+                verify_record(bytes, base, self.config.partition, self.config.key, offset, limit.min(published));
+            return verified.map_err(|cause| damaged(offset, cause.into()));
         }
         if !segment.is_sealed() {
             return Ok(());
