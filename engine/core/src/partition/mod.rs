@@ -220,7 +220,7 @@ impl<M: SegmentMemory> Partition<M> {
     }
 
     /// Takes only so many bytes at the end of the log to be in memory as they were verified: scans verify what is older
-    /// once more. Without this, all of it is.
+    /// once more, and [`verify_candidates`](Self::verify_candidates) does. Without this, all of it is.
     pub const fn doubt_beyond(&mut self, hot_len: u64) {
         self.hot_len = hot_len;
     }

@@ -1,9 +1,11 @@
 //! Reading keys.
 
+use alloc::vec::Vec;
+
 use super::{AppendError, Partition};
 use crate::codec::{OpKind, OpView};
 use crate::index::Holds;
-use crate::log::SegmentMemory;
+use crate::log::{Damaged, SegmentMemory};
 use crate::types::{KeyHash, Lsn, UnixMillis};
 
 /// One key as it stands.
@@ -73,6 +75,32 @@ impl<M: SegmentMemory> Partition<M> {
     /// records are in memory.
     pub fn for_each_candidate(&self, hash: KeyHash, visit: impl FnMut(Lsn)) {
         self.index.for_each_candidate(hash, visit);
+    }
+
+    /// Looks once more at the records that lookups of these keys would read, as far as they are
+    /// [doubted](Self::doubt_beyond): at each once, however many of the keys it may hold. For whoever is about to read or to
+    /// write the keys: one whose record is damaged may look as if it were absent.
+    ///
+    /// # Errors
+    /// [`Damaged`]: one of them is not what was written.
+    pub fn verify_candidates(&self, hashes: &[KeyHash]) -> Result<(), Damaged> {
+        let Some(hot_from) = self.hot_from() else { return Ok(()) };
+        if let &[hash] = hashes {
+            let mut verified = Ok(());
+            self.for_each_candidate(hash, |lsn| {
+                if lsn < hot_from && verified.is_ok() {
+                    verified = self.verify_at(lsn);
+                }
+            });
+            return verified;
+        }
+        let mut records = Vec::with_capacity(hashes.len());
+        for &hash in hashes {
+            self.for_each_candidate(hash, |lsn| records.extend((lsn < hot_from).then_some(lsn)));
+        }
+        records.sort_unstable();
+        records.dedup();
+        records.into_iter().try_for_each(|lsn| self.verify_at(lsn))
     }
 
     /// The position of the record that a lookup of this key will most likely read, for whoever wants to have it in the

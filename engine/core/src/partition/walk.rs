@@ -29,6 +29,8 @@ pub struct LogWalk {
     op: usize,
     /// Where the log ended when the walk began.
     end: Option<Lsn>,
+    /// The record that was verified last, in this step.
+    verified: Option<Lsn>,
 }
 
 /// What there is after a step of a walk.
@@ -38,8 +40,9 @@ pub enum Walked {
     More,
     /// Nothing: everything has been visited.
     All,
-    /// What is not known: where the walk was to go on, there is no whole record. The log was cut meanwhile, or has been
-    /// damaged since it was written. A scan of the index finds what was not visited, and says what is damaged.
+    /// What is not known: where the walk was to go on, or where the newest version of a key is, there is no whole record.
+    /// The log was cut meanwhile, or has been damaged since it was written. A scan of the index finds what was not visited,
+    /// and says what is damaged.
     Lost,
 }
 
@@ -84,13 +87,16 @@ impl<M: SegmentMemory> Partition<M> {
         let now = self.observe(now);
         let mut wait = self.wait_for_absence();
         let end = *walk.end.get_or_insert(self.log.appended());
+        walk.verified = None;
         let (mut left, mut walked) = (budget, Walked::More);
         let mut passed: Vec<Passed<'_>> = Vec::with_capacity(AHEAD);
         while left > 0 && walked == Walked::More {
             passed.clear();
             walked = self.pass(walk, end, left.min(AHEAD), &mut passed);
             left -= passed.len();
-            self.show(&passed, end, now, &mut wait, visit);
+            if self.show(&passed, end, now, &mut wait, visit).is_err() {
+                walked = Walked::Lost;
+            }
         }
         WalkStep { walked, wait }
     }
@@ -126,20 +132,28 @@ impl<M: SegmentMemory> Partition<M> {
             while walk.next < behind {
                 passed.clear();
                 self.pass_in(segment, &mut walk, end, AHEAD, &mut passed)?;
-                self.show(&passed, end, now, &mut wait, visit);
+                self.show(&passed, end, now, &mut wait, visit)?;
             }
         }
         Ok(wait)
     }
 
     /// Visits those of these operations that are the newest of their keys.
-    fn show(&self, passed: &[Passed<'_>], end: Lsn, now: UnixMillis, wait: &mut Lsn, visit: &mut dyn FnMut(Entry<'_>)) {
+    fn show(
+        &self,
+        passed: &[Passed<'_>],
+        end: Lsn,
+        now: UnixMillis,
+        wait: &mut Lsn,
+        visit: &mut dyn FnMut(Entry<'_>),
+    ) -> Result<(), Damaged> {
         for &op in passed {
-            if let Some((lsn, op)) = self.newest_of(op, end) {
+            if let Some((lsn, op)) = self.newest_of(op, end)? {
                 *wait = (*wait).max(self.wait_for(lsn));
                 self.live(lsn, op, now, wait).into_iter().for_each(&mut *visit);
             }
         }
+        Ok(())
     }
 
     /// Takes the next operations of the log, `count` of them or all that there are.
@@ -180,7 +194,10 @@ impl<M: SegmentMemory> Partition<M> {
             // A length that was not written so would lead anywhere.
             let header = self.log.header_in(segment, lsn)?;
             if header.kind == RecordKind::Batch {
-                self.verify_doubted(lsn)?;
+                if walk.verified != Some(lsn) {
+                    self.verify_doubted(lsn)?;
+                    walk.verified = Some(lsn);
+                }
                 let batch = self.log.batch_at(lsn);
                 let upto = batch.len().min(walk.op + count - passed.len());
                 for op in (walk.op..upto).filter_map(|number| batch.get(number)) {
@@ -200,7 +217,7 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// What there is to be shown where the walk has come to `op` of the record at `lsn`: that, if it is the newest of its
     /// key; a version behind the end of the walk, because nothing else will lead there.
-    fn newest_of<'a>(&'a self, passed: Passed<'a>, end: Lsn) -> Option<(Lsn, OpView<'a>)> {
+    fn newest_of<'a>(&'a self, passed: Passed<'a>, end: Lsn) -> Result<Option<(Lsn, OpView<'a>)>, Damaged> {
         let Passed { lsn, hash, op } = passed;
         let (mut is_here, mut is_later, mut is_behind) = (false, false, false);
         self.index.for_each_candidate(hash, |candidate| {
@@ -210,9 +227,13 @@ impl<M: SegmentMemory> Partition<M> {
         });
         if is_here && !is_later {
             // No newer record can have the key, and what this one holds of it the index still points to.
-            return Some((lsn, op));
+            return Ok(Some((lsn, op)));
         }
-        let may_be_shown = is_here || is_behind;
-        may_be_shown.then(|| self.find(hash, op.key)).flatten().filter(|(found, _)| *found == lsn || *found >= end)
+        if !is_here && !is_behind {
+            return Ok(None);
+        }
+        // What the search comes to is not what the walk has verified.
+        self.verify_candidates(&[hash])?;
+        Ok(self.find(hash, op.key).filter(|(found, _)| *found == lsn || *found >= end))
     }
 }

@@ -202,17 +202,7 @@ impl<S: ServerCommands> Engine<S> {
     /// Looks once more at those records of the noted keys that may have come from the disk since they were written, and
     /// says what is wrong with the first that is not what was written.
     pub(super) fn damage(&self, at: usize) -> Option<Damaged> {
-        let hosted = &self.parts.hosted[at];
-        let hot_from = hosted.hot_from()?;
-        self.hashes.iter().find_map(|&hash| {
-            let mut damage = None;
-            hosted.partition.for_each_candidate(hash, |lsn| {
-                if lsn < hot_from && damage.is_none() {
-                    damage = hosted.partition.verify_at(lsn).err();
-                }
-            });
-            damage
-        })
+        self.parts.hosted[at].partition.verify_candidates(&self.hashes).err()
     }
 
     /// The reply to a command that needs a damaged record. It was not executed.

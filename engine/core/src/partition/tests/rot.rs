@@ -110,9 +110,11 @@ type Shown = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Reads all that can be read. Returns what the scans showed, and whether one of them met damage.
 fn read_all(partition: &Partition<Rotting>) -> (Shown, bool) {
+    let mut is_refused = false;
     for key in 0..80 {
         let key = std::format!("{key}");
         let hash = partition.hash(key.as_bytes());
+        is_refused |= partition.verify_candidates(&[hash]).is_err();
         let found = partition.get(hash, key.as_bytes(), NOW);
         assert!(found.wait <= partition.appended().plus(1));
         partition
@@ -137,6 +139,7 @@ fn read_all(partition: &Partition<Rotting>) -> (Shown, bool) {
     assert!(partition.is_mostly_live(), "it walks over the log");
     assert!(!is_whole || count == KEYS || partition.hot_from().is_none(), "{count} keys, and no word of damage");
     damaged |= !is_whole;
+    assert!(!is_refused || damaged, "a key is refused, and scans pass over it without a word");
     for draw in 0..16_u64 {
         match partition.random(draw << 60, NOW) {
             Ok(drawn) => shown.extend(drawn.entry.map(|entry| (entry.key.to_vec(), entry.value.to_vec()))),
@@ -175,6 +178,30 @@ fn every_byte_may_rot() {
     let len = filled().segment(Lsn::ZERO).unwrap().good.bytes().len();
     let noticed = (0..len).step_by(13).filter(|&at| check(|bytes| bytes[at] ^= [0xFF, 1, 0x80][at % 3])).count();
     assert!(noticed > len / 26, "{noticed} of {len}");
+}
+
+#[test]
+fn a_walk_is_lost_where_the_newest_version_of_a_key_has_rotted() {
+    for at in [0, 12, 50, 55] {
+        let mut partition = filled();
+        partition.doubt_beyond(0);
+        let (mut last, walk) = (Vec::new(), &mut LogWalk::default());
+        while partition.walk(walk, 9, NOW, &mut |entry| last = entry.key.to_vec()).walked == Walked::More {}
+        let walk = &mut LogWalk::default();
+        assert_eq!(partition.walk(walk, 1, NOW, &mut |_| {}).walked, Walked::More);
+        // Behind the end of the walk, which is shown where the walk comes to the old version.
+        let change = Change::Put { value: b"newer", expires_at: None };
+        let newest = partition.append(NOW, &mut [Op { hash: partition.hash(&last), key: &last, change }]).unwrap();
+        let (base, segment) = partition.segment_holding(newest.lsn).unwrap();
+        let mut bytes = segment.good.bytes().to_vec();
+        bytes[usize::try_from(newest.lsn.since(base)).unwrap() + at] ^= 1;
+        segment.rot(&bytes);
+        let mut walked = Walked::More;
+        while walked == Walked::More {
+            walked = partition.walk(walk, 9, NOW, &mut |entry| assert_ne!(entry.key, last)).walked;
+        }
+        assert_eq!(walked, Walked::Lost, "byte {at}");
+    }
 }
 
 proptest! {
