@@ -1,11 +1,13 @@
 //! What can go wrong, by operation.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
-use windrow_core::log::{PrepareFailure, ReadError as LogReadError};
-use windrow_core::partition::AppendError;
-use windrow_store::{DataDirError, FlushFailed, PrepareError, RefreshError as StoreRefreshError};
+use windrow_core::log::{BadBytes, Damaged as LogDamaged, PrepareFailure, ReadError as LogReadError};
+use windrow_core::partition::{AppendError, Partition};
+use windrow_core::types::Lsn;
+use windrow_store::{DataDirError, FlushFailed, MappedSegment, PrepareError, RefreshError as StoreRefreshError};
 
 /// A flush failed, and with it this handle and all its clones: nothing more is confirmed or shown.
 ///
@@ -15,6 +17,38 @@ use windrow_store::{DataDirError, FlushFailed, PrepareError, RefreshError as Sto
 #[derive(Error, Clone, Debug)]
 #[error("{0}; writes that were not confirmed may be lost, open the directory anew")]
 pub struct Failed(pub Arc<FlushFailed>);
+
+/// A record has other bytes now than those that were written and verified: most likely its place on the disk has rotted.
+///
+/// It is not shown, and none of its keys can be written. Everything else is served as before. Where it is the disk that has
+/// rotted, the directory cannot be opened any more until it is mended, or put back from a backup.
+#[derive(Error, Clone, PartialEq, Eq, Debug)]
+#[error(
+    "partition {partition}: {} is damaged at offset {offset} (LSN {lsn}): {cause}; `windrow log verify` tells what else is, \
+     `windrow log repair` mends it from another copy of the directory",
+    file.display()
+)]
+#[non_exhaustive]
+pub struct Damaged {
+    /// The partition.
+    pub partition: u16,
+    /// The file of the log segment.
+    pub file: PathBuf,
+    /// Where in the file the record starts, in bytes.
+    pub offset: u64,
+    /// Where in the log.
+    pub lsn: Lsn,
+    /// What is wrong there.
+    pub cause: BadBytes,
+}
+
+impl Damaged {
+    pub(crate) fn new(partition: &Partition<MappedSegment>, damage: &LogDamaged) -> Box<Self> {
+        let &LogDamaged { base, offset, cause } = damage;
+        let file = partition.segment(base).map_or_else(PathBuf::new, |segment| segment.path().to_path_buf());
+        Box::new(Self { partition: partition.id().get(), file, offset, lsn: base.plus(offset), cause })
+    }
+}
 
 /// Why a directory could not be opened.
 #[derive(Error, Debug)]
@@ -41,6 +75,9 @@ pub enum ReadError {
     /// A flush failed.
     #[error(transparent)]
     Failed(#[from] Failed),
+    /// What was to be read is damaged. Other records can be read.
+    #[error(transparent)]
+    Damaged(Box<Damaged>),
 }
 
 /// Why a write was not confirmed. All but [`Unknown`](Self::Unknown) mean that it did not happen.
@@ -76,6 +113,9 @@ pub enum WriteError {
         /// A key of another partition.
         second: Vec<u8>,
     },
+    /// Did not happen: a record that one of the keys is in is damaged. Other keys can be written.
+    #[error(transparent)]
+    Damaged(Box<Damaged>),
     /// Did not happen: a flush had failed before.
     #[error(transparent)]
     Failed(Failed),
@@ -89,11 +129,12 @@ impl WriteError {
         if matches!(why.failure(), PrepareFailure::NoSpace) { Self::NoSpace(why) } else { Self::NoSegment(why) }
     }
 
-    /// The store had ended before anything was written.
-    pub(crate) fn before(end: ReadError) -> Self {
-        match end {
+    /// The store had ended before anything was written, or what a write looks at cannot be read.
+    pub(crate) fn before(error: ReadError) -> Self {
+        match error {
             ReadError::Closed => Self::Closed,
             ReadError::Failed(failed) => Self::Failed(failed),
+            ReadError::Damaged(damaged) => Self::Damaged(damaged),
         }
     }
 
@@ -103,6 +144,7 @@ impl WriteError {
             // A store closes only once everything in it is durable, so a waiting write is confirmed before.
             ReadError::Closed => Self::Closed,
             ReadError::Failed(failed) => Self::Unknown(failed),
+            ReadError::Damaged(_) => unreachable!("waiting for a flush reads nothing"),
         }
     }
 }
@@ -119,9 +161,12 @@ pub enum FeedError {
         /// How many there are.
         count: u16,
     },
-    /// The position is no longer in the log, or none of a record.
+    /// The position is no longer in the log, or no record starts there: it may be damaged, or the position never was one.
     #[error(transparent)]
-    Log(#[from] LogReadError),
+    Log(LogReadError),
+    /// The next record is damaged. The feed does not get beyond it.
+    #[error(transparent)]
+    Damaged(Box<Damaged>),
     /// The store cannot be read any more.
     #[error(transparent)]
     Read(#[from] ReadError),

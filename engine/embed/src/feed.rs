@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use windrow_core::codec::{OpKind, OpView, Record as LogRecord};
+use windrow_core::codec::{OpKind, OpView, Record as LogRecord, RecordError};
+use windrow_core::log::{Damaged as LogDamaged, ReadError as LogReadError};
 use windrow_core::partition::Partition;
 use windrow_core::types::{Lsn, UnixMillis};
 use windrow_store::MappedSegment;
 
-use crate::error::FeedError;
+use crate::error::{Damaged, FeedError};
 use crate::store::Windrow;
 use crate::value::Value;
 
@@ -59,6 +60,8 @@ pub struct Feed {
     position: Lsn,
     records: VecDeque<Record>,
     read_to: Lsn,
+    /// Nobody but the caller says that a record starts at `read_to`: nothing has been read from there yet.
+    is_given: bool,
 }
 
 impl Windrow {
@@ -84,6 +87,7 @@ impl Windrow {
             position: from,
             records: VecDeque::new(),
             read_to: from,
+            is_given: from != Lsn::ZERO,
         })
     }
 }
@@ -95,10 +99,12 @@ impl Feed {
         self.position
     }
 
-    /// The next record, if one is committed by now.
+    /// The next record, if one is committed by now. Each is verified as it is read from the log.
     ///
     /// # Errors
-    /// [`FeedError::Log`] where the position is no longer in the log, or was never one; [`FeedError::Read`].
+    /// [`FeedError::Damaged`] where the next record is damaged; all before it are returned first, and the feed stays
+    /// there. [`FeedError::Log`] where the position that the feed began at is no longer in the log, or no record can be told to
+    /// start there; [`FeedError::Read`].
     pub fn try_next(&mut self) -> Result<Option<Record>, FeedError> {
         if self.records.is_empty() {
             self.fill()?;
@@ -132,25 +138,33 @@ impl Feed {
 
     /// Reads the next records from the log.
     fn fill(&mut self) -> Result<(), FeedError> {
-        let from = self.read_to;
+        let (from, is_given) = (self.read_to, self.is_given);
         let shard = &self.store.shards()[self.partition];
-        let (found, position) = shard.read(|partition| (read_records(partition, from), Lsn::ZERO))??;
+        let (found, position) = shard.read(|partition| (read_records(partition, from, is_given), Lsn::ZERO))??;
         self.records = found;
         self.read_to = position;
+        self.is_given &= position == from;
         Ok(())
     }
 }
 
+/// The next records from `from` on, and where to go on behind them.
 fn read_records(
     partition: &Partition<MappedSegment>,
     from: Lsn,
-) -> Result<(VecDeque<Record>, Lsn), windrow_core::log::ReadError> {
-    let mut records = partition.records(from)?;
+    is_given: bool,
+) -> Result<(VecDeque<Record>, Lsn), FeedError> {
+    let mut records = partition.records(from).map_err(FeedError::Log)?;
     let mut found = VecDeque::new();
     while found.len() < STEP
         && let Some(record) = records.next()
     {
-        let record = record?;
+        let record = match record {
+            Ok(record) => record,
+            // Said by the next call, once these have been returned.
+            Err(_) if !found.is_empty() => break,
+            Err(error) => return Err(why_not_read(partition, error, is_given && records.position() == from)),
+        };
         // A record without a batch, such as the start of an epoch, changes nothing.
         if let Some(batch) = record.batch {
             let changes = batch.iter().map(|op| change(partition, &record, &op)).collect();
@@ -159,6 +173,20 @@ fn read_records(
         }
     }
     Ok((found, records.position().max(from)))
+}
+
+/// What it means that no record could be read; `is_given` where nobody but the caller says that one starts there.
+fn why_not_read(partition: &Partition<MappedSegment>, error: LogReadError, is_given: bool) -> FeedError {
+    let LogReadError::Record { lsn, cause } = error else { return FeedError::Log(error) };
+    // The middle of a record looks like a record whose header is damaged, and like nothing else.
+    let may_be_none = matches!(cause, RecordError::NoRoom | RecordError::Header(_) | RecordError::Misplaced { .. });
+    match partition.segment_holding(lsn) {
+        Some((base, _)) if !(is_given && may_be_none) => {
+            let damage = LogDamaged { base, offset: lsn.since(base), cause: cause.into() };
+            FeedError::Damaged(Damaged::new(partition, &damage))
+        }
+        _ => FeedError::Log(error),
+    }
 }
 
 fn change(partition: &Partition<MappedSegment>, record: &LogRecord<'_>, op: &OpView<'_>) -> Change {

@@ -43,6 +43,9 @@
 //! - Scans go in hash order; see [`Windrow::scan`].
 //! - Nothing frees log segments yet: disk use grows with what is written, not with what is live, and
 //!   [`Stats::log_bytes`] tells it.
+//! - What is read is verified each time, because it may come from the disk again: a damaged record is
+//!   [an error](Damaged) and never shown. [`Options::unverified_len`] has what that costs. A value is verified when it
+//!   is taken, not each time that it is looked at.
 //! - After a failed flush the handle is dead, see [`Failed`]; a mapping that the disk no longer serves ends the
 //!   process with SIGBUS, see [`Options::signal_handlers`].
 #![forbid(unsafe_code)]
@@ -61,13 +64,14 @@ mod value;
 
 pub use batch::Batch;
 pub use condition::{Condition, PutOutcome};
-pub use error::{Failed, FeedError, OpenError, ReadError, RefreshError, WriteError};
+pub use error::{Damaged, Failed, FeedError, OpenError, ReadError, RefreshError, WriteError};
 pub use feed::{Change, Feed, Record};
 pub use options::{FlushMode, Options};
 pub use scan::Scan;
 pub use stats::{ShardStats, Stats};
 pub use store::Windrow;
 pub use value::{Item, Value, Version};
+pub use windrow_core::log::BadBytes;
 pub use windrow_core::partition::PartitionStats;
 pub use windrow_core::types::{Lsn, UnixMillis};
 pub use windrow_store::{FillMode, OpenReport};

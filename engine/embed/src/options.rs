@@ -39,6 +39,7 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) read_only: bool,
     pub(crate) signal_handlers: bool,
+    pub(crate) unverified_len: u64,
 }
 
 impl Default for Options {
@@ -48,7 +49,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults: one partition, segments of 64 MiB, group commit, the directory made if it is not there.
+    /// The defaults: one partition, segments of 64 MiB, group commit, each record verified at each read, the directory made
+    /// if it is not there.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -60,6 +62,7 @@ impl Options {
             create: true,
             read_only: false,
             signal_handlers: false,
+            unverified_len: 0,
         }
     }
 
@@ -126,6 +129,25 @@ impl Options {
     #[must_use]
     pub const fn signal_handlers(mut self, install: bool) -> Self {
         self.signal_handlers = install;
+        self
+    }
+
+    /// How many bytes at the end of each partition's log are shown without being verified: none by default, all of it with
+    /// [`u64::MAX`].
+    ///
+    /// A log is verified when it is opened. After that, the system may drop a page of it from memory at any time and read it
+    /// from the disk again, where bits may have rotted. So each read verifies the whole record that it comes to, and a
+    /// damaged one is [an error](crate::Damaged), as it is for a write to one of its keys. That takes time in proportion to
+    /// the record: of a batch, to all of the batch; docs/benchmarks.md has what was measured.
+    ///
+    /// What is given up here is that a damaged value is never shown, and that a key with a damaged record is never missing;
+    /// nothing outside the log is shown in any case. Worth it for that newest part of the log of which the system surely
+    /// drops nothing, or where values have checksums of their own.
+    ///
+    /// The change feed verifies every record all the same.
+    #[must_use]
+    pub const fn unverified_len(mut self, bytes: u64) -> Self {
+        self.unverified_len = bytes;
         self
     }
 

@@ -7,7 +7,7 @@ use windrow_core::partition::{Entry, LogWalk, Partition, ScanCursor, Walked};
 use windrow_core::types::Lsn;
 use windrow_store::MappedSegment;
 
-use crate::error::ReadError;
+use crate::error::{Damaged, ReadError};
 use crate::shard::now;
 use crate::store::Windrow;
 use crate::value::Item;
@@ -30,10 +30,15 @@ enum Place {
 
 impl Place {
     /// Visits the next keys. Returns where to go on, and what has to be committed before they are shown.
-    fn step(self, partition: &Partition<MappedSegment>, prefix: &[u8], found: &mut VecDeque<Item>) -> (Self, Lsn) {
+    fn step(
+        self,
+        partition: &Partition<MappedSegment>,
+        prefix: &[u8],
+        found: &mut VecDeque<Result<Item, ReadError>>,
+    ) -> (Self, Lsn) {
         let mut visit = |entry: Entry<'_>| {
             if entry.key.starts_with(prefix) {
-                found.push_back(Item::new(partition, &entry));
+                found.push_back(Ok(Item::new(partition, &entry)));
             }
         };
         match self {
@@ -45,13 +50,16 @@ impl Place {
                 let next = match step.walked {
                     Walked::More => Self::Log(walk),
                     Walked::All => Self::End,
-                    // From the beginning: what was visited by now may be visited again, and nothing is left out.
+                    // From the beginning: what was visited by now may be visited again, and nothing is left out but what
+                    // is damaged, which this says.
                     Walked::Lost => Self::Hashes(ScanCursor::START),
                 };
                 (next, step.wait)
             }
             Self::Hashes(cursor) => {
                 let step = partition.scan(cursor, STEP, now(), &mut visit);
+                let damaged = step.damage.map(|damage| ReadError::Damaged(Damaged::new(partition, &damage)));
+                found.extend(damaged.map(Err));
                 (step.next.map_or(Self::End, Self::Hashes), step.wait)
             }
             Self::End => (Self::End, Lsn::ZERO),
@@ -65,7 +73,7 @@ pub struct Scan {
     prefix: Vec<u8>,
     partition: usize,
     place: Place,
-    found: VecDeque<Item>,
+    found: VecDeque<Result<Item, ReadError>>,
     is_over: bool,
 }
 
@@ -76,6 +84,9 @@ impl Windrow {
     /// A key that is there from the beginning of the walk to its end is visited. One that is written, deleted or
     /// expires meanwhile may be visited or not, and one that is written meanwhile may be visited more than once, each
     /// time as it was then. So this is no snapshot. What it shows is committed, as with every read.
+    ///
+    /// A key whose record is damaged is left out. The walk [says so](ReadError::Damaged), at least once where there are
+    /// several, and goes on; then others of the partition may be visited twice. Every other error ends it.
     #[must_use]
     pub fn scan(&self) -> Scan {
         self.scan_prefix([])
@@ -120,8 +131,8 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(item) = self.found.pop_front() {
-                return Some(Ok(item));
+            if let Some(found) = self.found.pop_front() {
+                return Some(found);
             }
             if self.is_over {
                 return None;

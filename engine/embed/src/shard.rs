@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use windrow_core::log::{Appended, RoomError};
 use windrow_core::partition::{Action, AppendError, Change, Entry, Lookup, Op, Partition};
-use windrow_core::types::{HashSeed, Lsn, UnixMillis};
+use windrow_core::types::{HashSeed, KeyHash, Lsn, UnixMillis};
 use windrow_store::{
     Background, BackgroundClient, ControlWriter, Done, FillMode, FlushFailed, FlushTask, Job, MappedSegment,
     OpenPartition, PartitionDir, Progress, ReadOnlyPartition,
 };
 
-use crate::error::{Failed, ReadError, RefreshError, WriteError};
+use crate::error::{Damaged, Failed, ReadError, RefreshError, WriteError};
 use crate::gate::Gate;
 use crate::options::FlushMode;
 
@@ -70,6 +70,12 @@ pub(crate) struct Modified {
 pub(crate) fn now() -> UnixMillis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::MAX)
+}
+
+/// Verifies the records of the keys with these hashes, as far as they are doubted.
+fn verify(partition: &Partition<MappedSegment>, hashes: &[KeyHash]) -> Result<(), ReadError> {
+    let verified = partition.verify_candidates(hashes);
+    verified.map_err(|damage| ReadError::Damaged(Damaged::new(partition, &damage)))
 }
 
 impl Store {
@@ -167,7 +173,7 @@ impl Shard {
 
     /// Has a record written that a reader waits for: it has found a key expired. Returns what to wait for.
     fn settle(&self, wait: Lsn) -> Result<Lsn, ReadError> {
-        match self.append(|partition| Ok((partition.settle(now(), wait)?, Lsn::ZERO))) {
+        match self.append(&[], |partition| Ok((partition.settle(now(), wait)?, Lsn::ZERO))) {
             Ok(wait) => Ok(wait),
             Err(WriteError::Closed) => Err(ReadError::Closed),
             Err(WriteError::Failed(failed) | WriteError::Unknown(failed)) => Err(ReadError::Failed(failed)),
@@ -184,9 +190,12 @@ impl Shard {
     ) -> Result<Option<T>, ReadError> {
         let hash = self.seed.hash(key);
         self.read(|partition| {
+            if let Err(damaged) = verify(partition, &[hash]) {
+                return (Err(damaged), Lsn::ZERO);
+            }
             let Lookup { entry, wait } = partition.get(hash, key, now());
-            (entry.map(|entry| show(partition, entry)), wait)
-        })
+            (Ok(entry.map(|entry| show(partition, entry))), wait)
+        })?
     }
 
     /// Appends one record of several changes, sorted by key and each with a key of its own.
@@ -195,23 +204,25 @@ impl Shard {
         changes: impl Iterator<Item = (&'a [u8], Change<'a>)>,
     ) -> Result<Appended, WriteError> {
         let mut ops: Vec<Op<'a>> = changes.map(|(key, change)| Op { hash: self.seed.hash(key), key, change }).collect();
-        self.append(|partition| partition.append(now(), &mut ops).map(|appended| (appended, appended.end)))
+        let hashes: Vec<KeyHash> = ops.iter().map(|op| op.hash).collect();
+        self.append(&hashes, |partition| partition.append(now(), &mut ops).map(|appended| (appended, appended.end)))
     }
 
     /// Sets one key, whatever it is now.
     pub(crate) fn put(&self, key: &[u8], value: &[u8], expires_at: Option<UnixMillis>) -> Result<Appended, WriteError> {
-        let mut op = [Op { hash: self.seed.hash(key), key, change: Change::Put { value, expires_at } }];
-        self.append(|partition| partition.append(now(), &mut op).map(|appended| (appended, appended.end)))
+        let hash = self.seed.hash(key);
+        let mut op = [Op { hash, key, change: Change::Put { value, expires_at } }];
+        self.append(&[hash], |partition| partition.append(now(), &mut op).map(|appended| (appended, appended.end)))
     }
 
     /// Removes every key.
     pub(crate) fn clear(&self) -> Result<Appended, WriteError> {
-        self.append(|partition| partition.clear(now()).map(|appended| (appended, appended.end)))
+        self.append(&[], |partition| partition.clear(now()).map(|appended| (appended, appended.end)))
     }
 
     /// Deletes expired keys. Returns how many.
     pub(crate) fn sweep(&self, budget: usize) -> Result<usize, WriteError> {
-        self.append(|partition| {
+        self.append(&[], |partition| {
             let swept = partition.sweep_expired(now(), budget)?;
             Ok((swept, if swept == 0 { Lsn::ZERO } else { partition.appended() }))
         })
@@ -224,7 +235,7 @@ impl Shard {
         mut decide: impl FnMut(Option<Entry<'_>>) -> Decision<'v>,
     ) -> Result<Modified, WriteError> {
         let hash = self.seed.hash(key);
-        self.append(|partition| {
+        self.append(&[hash], |partition| {
             let Lookup { entry, wait } = partition.get(hash, key, now());
             let found = entry.map(|entry| entry.lsn);
             let kept;
@@ -243,9 +254,11 @@ impl Shard {
     }
 
     /// Appends as soon as there is room, and waits for what the flush mode says. `attempt` returns what has to be
-    /// committed before the write is confirmed; it is called again where nothing was written for want of a segment.
+    /// committed before the write is confirmed; it is called again where nothing was written for want of a segment. The
+    /// records of the keys with these `hashes` are verified before: what is written depends on them.
     fn append<T>(
         &self,
+        hashes: &[KeyHash],
         mut attempt: impl FnMut(&mut Partition<MappedSegment>) -> Result<(T, Lsn), AppendError>,
     ) -> Result<T, WriteError> {
         let _turn =
@@ -256,6 +269,7 @@ impl Shard {
             let attempted = self.with_partition(|partition, shard| {
                 // Under the lock, so that nothing is written once the store is closed.
                 shard.gate.check()?;
+                verify(partition, hashes)?;
                 let attempted = attempt(partition);
                 if matches!(attempted, Err(AppendError::Room(RoomError::NoSpace | RoomError::Refused))) && !retried {
                     // Asks for the segment once more: there may be room by now.

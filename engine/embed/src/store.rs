@@ -78,12 +78,14 @@ impl Windrow {
         for id in (0..map.count()).map(windrow_core::types::PartitionId::new) {
             let (shard, report) = match &background {
                 Some(background) => {
-                    let opened = open_partition(&data_dir, id, &config, now())?;
+                    let mut opened = open_partition(&data_dir, id, &config, now())?;
+                    opened.partition.doubt_beyond(options.unverified_len);
                     let report = opened.report.clone();
                     (Shard::new_writable(opened, config.fill, options.flush, background), report)
                 }
                 None => {
-                    let opened = open_read_only(&data_dir, id, &config)?;
+                    let mut opened = open_read_only(&data_dir, id, &config)?;
+                    opened.doubt_beyond(options.unverified_len);
                     let report = opened.report().clone();
                     (Shard::new_read_only(opened), report)
                 }

@@ -122,6 +122,11 @@ impl ReadOnlyPartition {
         &self.partition
     }
 
+    /// As [`Partition::doubt_beyond`].
+    pub const fn doubt_beyond(&mut self, hot_len: u64) {
+        self.partition.doubt_beyond(hot_len);
+    }
+
     /// What opening found.
     #[must_use]
     pub const fn report(&self) -> &OpenReport {
