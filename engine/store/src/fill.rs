@@ -71,7 +71,7 @@ impl FillMode {
         }
     }
 
-    /// The name used in settings, `4k`, `16k`, `64k`, `1m` or `allocate`; or `whole` or `part`, which are none of them.
+    /// The name used in settings, `direct`, `4k`, `16k`, `64k`, `1m` or `allocate`; or `whole` or `part`, which are none of them.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -95,7 +95,7 @@ impl fmt::Display for FillMode {
 
 /// A fill mode that does not exist.
 #[derive(Error, Clone, PartialEq, Eq, Debug)]
-#[error("{found:?} is no fill mode; there are 4k, 16k, 64k, 1m and allocate")]
+#[error("{found:?} is no fill mode; there are direct, 4k, 16k, 64k, 1m and allocate")]
 pub struct UnknownFillMode {
     /// What was asked for.
     pub found: String,
@@ -107,5 +107,19 @@ impl FromStr for FillMode {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|mode| mode.name() == text);
         found.ok_or_else(|| UnknownFillMode { found: text.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mode_that_can_be_set_has_a_name_and_others_are_told_them() {
+        let error = "whole".parse::<FillMode>().unwrap_err().to_string();
+        for mode in FillMode::ALL {
+            assert_eq!(mode.name().parse(), Ok(mode));
+            assert!(error.contains(mode.name()), "{error}");
+        }
     }
 }

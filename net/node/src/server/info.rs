@@ -4,6 +4,7 @@
 //! has no counterpart here is left out or has the value of a Redis that does not use it. What only Windrow has is in
 //! the section `windrow`.
 
+use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -20,10 +21,26 @@ use crate::shard::{Effect, Now};
 pub(super) struct Facts<'a> {
     pub(super) node: &'a Node,
     pub(super) live: &'a Live,
-    pub(super) totals: Totals,
-    pub(super) memory: Memory,
-    pub(super) memory_peak: u64,
     pub(super) now: Now,
+    /// Sums over all commands and cores, and what the kernel says in texts of its own: only for a section that shows them.
+    totals: OnceCell<Totals>,
+    memory: OnceCell<(Memory, u64)>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(node: &'a Node, live: &'a Live, now: Now) -> Self {
+        Self { node, live, now, totals: OnceCell::new(), memory: OnceCell::new() }
+    }
+
+    /// What was counted since the last reset.
+    pub(super) fn totals(&self) -> &Totals {
+        self.totals.get_or_init(|| self.node.metrics.totals_since_reset())
+    }
+
+    /// What memory the process takes, and the most that it has taken so far.
+    pub(super) fn memory(&self) -> (Memory, u64) {
+        *self.memory.get_or_init(|| self.node.memory())
+    }
 }
 
 /// The text as it grows.
@@ -111,9 +128,8 @@ fn choose(args: Args<'_>) -> [bool; SECTIONS.len()] {
 }
 
 fn render(node: &Node, now: Now, chosen: &[bool]) -> String {
-    let (memory, memory_peak) = node.memory();
     let live = node.live();
-    let facts = Facts { node, live: &live, totals: node.metrics.totals_since_reset(), memory, memory_peak, now };
+    let facts = Facts::new(node, &live, now);
     let mut report = Report::default();
     for (section, _) in SECTIONS.iter().zip(chosen).filter(|(_, chosen)| **chosen) {
         (section.write)(&facts, &mut report);

@@ -74,7 +74,8 @@ pub(super) fn memory(facts: &Facts<'_>, report: &mut Report) {
     let metrics = &facts.node.metrics;
     // The mapped log is page cache, which the system takes back as it needs it: counted as memory of the process, it
     // would look like a leak to whoever watches these fields.
-    let (used, rss, peak) = (facts.memory.anonymous, facts.memory.anonymous, facts.memory_peak);
+    let (memory, peak) = facts.memory();
+    let (used, rss) = (memory.anonymous, memory.anonymous);
     report.section("Memory");
     report.line("used_memory", used);
     report.line("used_memory_human", human(used));
@@ -84,8 +85,8 @@ pub(super) fn memory(facts: &Facts<'_>, report: &mut Report) {
     report.line("used_memory_peak_human", human(peak));
     report.line("used_memory_index", metrics.partition_sum(|partition| partition.index_bytes.get()));
     report.line("mem_clients_normal", metrics.sum(|core| core.buffer_bytes.get()));
-    report.line("total_system_memory", facts.memory.machine);
-    report.line("total_system_memory_human", human(facts.memory.machine));
+    report.line("total_system_memory", memory.machine);
+    report.line("total_system_memory_human", human(memory.machine));
     report.line("maxmemory", 0);
     report.line("maxmemory_human", "0B");
     report.line("maxmemory_policy", "noeviction");
@@ -145,7 +146,7 @@ pub(super) fn persistence(facts: &Facts<'_>, report: &mut Report) {
 
 pub(super) fn stats(facts: &Facts<'_>, report: &mut Report) {
     let metrics = &facts.node.metrics;
-    let totals = &facts.totals;
+    let totals = facts.totals();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1_024.0);
     report.section("Stats");
@@ -197,7 +198,7 @@ pub(super) fn modules(_facts: &Facts<'_>, report: &mut Report) {
 
 pub(super) fn commandstats(facts: &Facts<'_>, report: &mut Report) {
     report.section("Commandstats");
-    for (name, command) in facts.node.metrics.command_names().iter().zip(&facts.totals.commands) {
+    for (name, command) in facts.node.metrics.command_names().iter().zip(&facts.totals().commands) {
         if command.calls + command.rejected > 0 {
             let line = format_args!(
                 "calls={},usec={},usec_per_call={:.2},rejected_calls={},failed_calls={}",
@@ -214,7 +215,7 @@ pub(super) fn commandstats(facts: &Facts<'_>, report: &mut Report) {
 
 pub(super) fn errorstats(facts: &Facts<'_>, report: &mut Report) {
     report.section("Errorstats");
-    for (at, &count) in facts.totals.errors.iter().enumerate().filter(|&(_, &count)| count > 0) {
+    for (at, &count) in facts.totals().errors.iter().enumerate().filter(|&(_, &count)| count > 0) {
         report.line(format_args!("errorstat_{}", error_name(at)), format_args!("count={count}"));
     }
 }
@@ -253,7 +254,8 @@ pub(super) fn windrow(facts: &Facts<'_>, report: &mut Report) {
     report.line("at_risk_bytes", sum(PartitionGauges::at_risk_bytes));
     report.line("log_bytes", sum(|partition| partition.segment_bytes.get()));
     report.line("log_live_bytes", sum(|partition| partition.live_bytes.get()));
-    report.line("log_resident_bytes", facts.memory.resident.saturating_sub(facts.memory.anonymous));
+    let (memory, _) = facts.memory();
+    report.line("log_resident_bytes", memory.resident.saturating_sub(memory.anonymous));
     report.line("segments", sum(|partition| partition.segments.get()));
     report.line("segments_prepared", sum(|partition| partition.segments_prepared.get()));
     report.line("flushes", metrics.sum(|core| core.flushes.get()));

@@ -217,7 +217,7 @@ impl Server {
         })
     }
 
-    pub(crate) fn wait_until(&mut self, problem: &str, is_there: impl Fn() -> bool) -> Result<(), String> {
+    pub(crate) fn wait_until(&mut self, problem: &str, mut is_there: impl FnMut() -> bool) -> Result<(), String> {
         let started = Instant::now();
         while !is_there() {
             for process in &mut self.processes {

@@ -44,14 +44,7 @@ fn lead(node: &Node) {
 
 fn section(node: &Arc<Node>) -> String {
     let live = node.live();
-    let facts = Facts {
-        node,
-        live: &live,
-        totals: node.metrics.totals_since_reset(),
-        memory: crate::metrics::memory(),
-        memory_peak: 0,
-        now: now(),
-    };
+    let facts = Facts::new(node, &live, now());
     let mut report = Report::default();
     info(&facts, &mut report);
     report.text().to_owned()
