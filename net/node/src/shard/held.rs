@@ -183,9 +183,8 @@ impl<S: ServerCommands> Engine<S> {
         let mut line = Vec::with_capacity(error.len() + 3);
         Encoder::new(&mut line, Protocol::Resp2).error(error);
         for mut answer in hosted.take_held() {
-            if let Outcome::Reply(bytes) = &mut answer.result {
-                bytes.clear();
-                bytes.extend_from_slice(&line);
+            if matches!(answer.result, Outcome::Reply(_) | Outcome::Large { .. }) {
+                answer.result = Outcome::Reply(line.clone());
             }
             self.answered.push(answer);
         }
