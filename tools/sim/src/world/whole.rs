@@ -22,7 +22,8 @@ impl World {
                 .collect(),
         };
         let draw = self.rng.next();
-        let gather = Gather::new(command, args.args(), self.ctx.protocol, draw).expect("such a command is gathered");
+        let gather = Gather::new(command, args.args(), self.ctx.protocol, draw, self.ctx.reply_len_max)
+            .expect("such a command is gathered");
         let connection = self.connections.get_mut(&id).expect("it asked");
         connection.parts = Some(Parts { args: request, gather, parts, waits: Vec::new(), depends_on: Vec::new() });
         self.perform_part(id)
