@@ -4,6 +4,7 @@
 //! record once, and asks the index of each operation whether it still is its key's newest. It is the faster of the two
 //! unless most of what is in the log has been overwritten ([`Partition::is_mostly_live`]).
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::read::Entry;
@@ -90,11 +91,12 @@ impl<M: SegmentMemory> Partition<M> {
         walk.verified = None;
         let (mut left, mut walked) = (budget, Walked::More);
         let mut passed: Vec<Passed<'_>> = Vec::with_capacity(AHEAD);
+        let mut verified = BTreeSet::new();
         while left > 0 && walked == Walked::More {
             passed.clear();
             walked = self.pass(walk, end, left.min(AHEAD), &mut passed);
             left -= passed.len();
-            if self.show(&passed, end, now, &mut wait, visit).is_err() {
+            if self.show(&passed, end, &mut verified, now, &mut wait, visit).is_err() {
                 walked = Walked::Lost;
             }
         }
@@ -128,27 +130,30 @@ impl<M: SegmentMemory> Partition<M> {
         let mut passed: Vec<Passed<'_>> = Vec::with_capacity(AHEAD);
         for segment in self.log.segments() {
             let mut walk = LogWalk { next: segment.base(), ..LogWalk::default() };
+            let mut verified = BTreeSet::new();
             let behind = segment.base().plus(segment.segment_len());
             while walk.next < behind {
                 passed.clear();
                 self.pass_in(segment, &mut walk, end, AHEAD, &mut passed)?;
-                self.show(&passed, end, now, &mut wait, visit)?;
+                self.show(&passed, end, &mut verified, now, &mut wait, visit)?;
             }
         }
         Ok(wait)
     }
 
-    /// Visits those of these operations that are the newest of their keys.
+    /// Visits those of these operations that are the newest of their keys. `verified` as for
+    /// [`newest_of`](Self::newest_of).
     fn show(
         &self,
         passed: &[Passed<'_>],
         end: Lsn,
+        verified: &mut BTreeSet<Lsn>,
         now: UnixMillis,
         wait: &mut Lsn,
         visit: &mut dyn FnMut(Entry<'_>),
     ) -> Result<(), Damaged> {
         for &op in passed {
-            if let Some((lsn, op)) = self.newest_of(op, end)? {
+            if let Some((lsn, op)) = self.newest_of(op, end, verified)? {
                 *wait = (*wait).max(self.wait_for(lsn));
                 self.live(lsn, op, now, wait).into_iter().for_each(&mut *visit);
             }
@@ -217,7 +222,15 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// What there is to be shown where the walk has come to `op` of the record at `lsn`: that, if it is the newest of its
     /// key; a version behind the end of the walk, because nothing else will lead there.
-    fn newest_of<'a>(&'a self, passed: Passed<'a>, end: Lsn) -> Result<Option<(Lsn, OpView<'a>)>, Damaged> {
+    ///
+    /// `verified` are the records that were verified in this step though the walk did not come to them: one that has many
+    /// of the keys anew is verified once for all of them.
+    fn newest_of<'a>(
+        &'a self,
+        passed: Passed<'a>,
+        end: Lsn,
+        verified: &mut BTreeSet<Lsn>,
+    ) -> Result<Option<(Lsn, OpView<'a>)>, Damaged> {
         let Passed { lsn, hash, op } = passed;
         let (mut is_here, mut is_later, mut is_behind) = (false, false, false);
         self.index.for_each_candidate(hash, |candidate| {
@@ -233,7 +246,13 @@ impl<M: SegmentMemory> Partition<M> {
             return Ok(None);
         }
         // What the search comes to is not what the walk has verified.
-        self.verify_candidates(&[hash])?;
+        let mut damage = Ok(());
+        self.index.for_each_candidate(hash, |candidate| {
+            if damage.is_ok() && verified.insert(candidate) {
+                damage = self.verify_doubted(candidate);
+            }
+        });
+        damage?;
         Ok(self.find(hash, op.key).filter(|(found, _)| *found == lsn || *found >= end))
     }
 }

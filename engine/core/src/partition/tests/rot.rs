@@ -1,7 +1,7 @@
 //! Pages of the log that come back from the disk with other bytes: reads stay within the log and do not panic, and
 //! scans that doubt what they read show nothing that was not written.
 
-use core::cell::OnceCell;
+use core::cell::{Cell, OnceCell};
 use core::ops::Range;
 
 use super::*;
@@ -11,9 +11,16 @@ use crate::log::Unverified;
 struct Rotting {
     good: VecMemory,
     rotten: OnceCell<VecMemory>,
+    /// How often it was read from its front on, as whoever verifies a record does.
+    verified: Cell<usize>,
 }
 
 impl Rotting {
+    fn zeroed(len: u64) -> Self {
+        let good = VecMemory::zeroed(usize::try_from(len).unwrap());
+        Self { good, rotten: OnceCell::new(), verified: Cell::new(0) }
+    }
+
     fn rot(&self, bytes: &[u8]) {
         let mut rotten = VecMemory::from_bytes(bytes);
         rotten.publish(self.good.published_end());
@@ -31,6 +38,7 @@ impl SegmentMemory for Rotting {
     }
 
     fn published(&self, range: Range<usize>) -> &[u8] {
+        self.verified.set(self.verified.get() + usize::from(range.start == 0));
         self.rotten.get().unwrap_or(&self.good).published(range)
     }
 
@@ -59,8 +67,7 @@ fn act(partition: &mut Partition<Rotting>) {
     while let Some(action) = partition.poll_action() {
         match action {
             Action::Prepare { base, len } => {
-                let good = VecMemory::zeroed(usize::try_from(len).unwrap());
-                partition.handle_prepared(base, Rotting { good, rotten: OnceCell::new() });
+                partition.handle_prepared(base, Rotting::zeroed(len));
             }
             Action::WriteSuperblock(superblock) => partition.handle_superblock_written(superblock.generation),
         }
@@ -72,14 +79,38 @@ fn value_of(key: u64) -> String {
     std::format!("value of {key}")
 }
 
-/// A log of two segments with records of one and of several keys, some of them deleted, overwritten or to expire.
-fn filled() -> Partition<Rotting> {
+fn empty() -> Partition<Rotting> {
     let mut recovered = RecoveredPartition::new(blank_superblock(), CONFIG, Vec::new()).unwrap();
     recovered.repair();
     let superblock = recovered.next_superblock().unwrap();
     let mut partition = recovered.into_writable(superblock);
     act(&mut partition);
     partition.start_epoch(NOW).unwrap();
+    partition
+}
+
+/// Appends one record of these changes. Returns where it is.
+fn append(partition: &mut Partition<Rotting>, changes: &[(&str, Change<'_>)]) -> Lsn {
+    let mut ops: Vec<Op<'_>> = changes
+        .iter()
+        .map(|(key, change)| Op { hash: partition.hash(key.as_bytes()), key: key.as_bytes(), change: *change })
+        .collect();
+    let appended = partition.append(NOW, &mut ops).unwrap();
+    act(partition);
+    appended.lsn
+}
+
+/// Flips a bit of the record at `lsn`, so many bytes behind its start.
+fn rot_record(partition: &Partition<Rotting>, lsn: Lsn, at: usize) {
+    let (base, segment) = partition.segment_holding(lsn).unwrap();
+    let mut bytes = segment.good.bytes().to_vec();
+    bytes[usize::try_from(lsn.since(base)).unwrap() + at] ^= 1;
+    segment.rot(&bytes);
+}
+
+/// A log of two segments with records of one and of several keys, some of them deleted, overwritten or to expire.
+fn filled() -> Partition<Rotting> {
+    let mut partition = empty();
     let mut number = 0;
     while partition.log().segments().len() < 2 || partition.log().segments().next_back().unwrap().record_count() < 6 {
         let count = [1, 1, 3, 20][usize::try_from(number % 4).unwrap()];
@@ -87,16 +118,9 @@ fn filled() -> Partition<Rotting> {
             (number..number + count).map(|key| (std::format!("{}", key % 70), value_of(key % 70))).collect();
         let expires_at = number.is_multiple_of(5).then_some(UnixMillis::MAX);
         let change = |value| if number % 7 == 6 { Change::Delete } else { Change::Put { value, expires_at } };
-        let mut ops: Vec<Op<'_>> = names
-            .iter()
-            .map(|(key, value)| Op {
-                hash: partition.hash(key.as_bytes()),
-                key: key.as_bytes(),
-                change: change(value.as_bytes()),
-            })
-            .collect();
-        partition.append(NOW, &mut ops).unwrap();
-        act(&mut partition);
+        let changes: Vec<(&str, Change<'_>)> =
+            names.iter().map(|(key, value)| (key.as_str(), change(value.as_bytes()))).collect();
+        append(&mut partition, &changes);
         number += 1;
     }
     while let Some(request) = partition.poll_flush() {
@@ -191,17 +215,35 @@ fn a_walk_is_lost_where_the_newest_version_of_a_key_has_rotted() {
         assert_eq!(partition.walk(walk, 1, NOW, &mut |_| {}).walked, Walked::More);
         // Behind the end of the walk, which is shown where the walk comes to the old version.
         let change = Change::Put { value: b"newer", expires_at: None };
-        let newest = partition.append(NOW, &mut [Op { hash: partition.hash(&last), key: &last, change }]).unwrap();
-        let (base, segment) = partition.segment_holding(newest.lsn).unwrap();
-        let mut bytes = segment.good.bytes().to_vec();
-        bytes[usize::try_from(newest.lsn.since(base)).unwrap() + at] ^= 1;
-        segment.rot(&bytes);
+        let newest = append(&mut partition, &[(core::str::from_utf8(&last).unwrap(), change)]);
+        rot_record(&partition, newest, at);
         let mut walked = Walked::More;
         while walked == Walked::More {
             walked = partition.walk(walk, 9, NOW, &mut |entry| assert_ne!(entry.key, last)).walked;
         }
         assert_eq!(walked, Walked::Lost, "byte {at}");
     }
+}
+
+#[test]
+fn a_walk_verifies_a_record_with_newer_versions_once_a_step() {
+    const COUNT: usize = 40;
+    let put = Change::Put { value: b"v", expires_at: None };
+    let names: Vec<String> = (0..COUNT).map(|key| std::format!("{key}")).collect();
+    let changes: Vec<(&str, Change<'_>)> = names.iter().map(|key| (key.as_str(), put)).collect();
+    let (even, odd): (Vec<_>, Vec<_>) = changes.iter().enumerate().partition(|(number, _)| number % 2 == 0);
+    let mut partition = empty();
+    partition.doubt_beyond(0);
+    append(&mut partition, &changes);
+    let walk = &mut LogWalk::default();
+    assert_eq!(partition.walk(walk, 1, NOW, &mut |_| {}).walked, Walked::More);
+    for half in [even, odd] {
+        append(&mut partition, &half.into_iter().map(|(_, change)| *change).collect::<Vec<_>>());
+    }
+    let verified = || -> usize { partition.log().segments().map(|segment| segment.memory().verified.get()).sum() };
+    let (before, mut shown) = (verified(), 0);
+    assert_eq!(partition.walk(walk, 2 * COUNT, NOW, &mut |_| shown += 1).walked, Walked::All);
+    assert_eq!((shown, verified() - before), (COUNT - 1, 3), "the record of the walk and the two behind it");
 }
 
 proptest! {
