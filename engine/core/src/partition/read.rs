@@ -168,4 +168,23 @@ impl<M: SegmentMemory> Partition<M> {
     pub(super) fn is_current(&self, hash: KeyHash, key: &[u8], lsn: Lsn) -> bool {
         self.find(hash, key).is_some_and(|(newest, _)| newest == lsn)
     }
+
+    /// As [`is_current`](Self::is_current), of a verified record that has the key. A later record that a key with the same
+    /// fragment leads to is verified before it is searched: where the key is damaged there, an old version would be taken
+    /// for the newest.
+    ///
+    /// # Errors
+    /// [`Damaged`]: such a record is not what was written.
+    pub(super) fn is_newest(&self, hash: KeyHash, key: &[u8], lsn: Lsn) -> Result<bool, Damaged> {
+        let (mut is_here, mut is_later) = (false, false);
+        self.for_each_candidate(hash, |candidate| {
+            is_here |= candidate == lsn;
+            is_later |= candidate > lsn;
+        });
+        if !is_here || !is_later {
+            return Ok(is_here);
+        }
+        self.verify_candidates(&[hash])?;
+        Ok(self.is_current(hash, key, lsn))
+    }
 }

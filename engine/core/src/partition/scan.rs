@@ -87,7 +87,9 @@ impl<M: SegmentMemory> Partition<M> {
                 damage.get_or_insert(damaged);
                 continue;
             }
-            self.current_ops(met, &mut |op| self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit));
+            let damaged =
+                self.current_ops(met, &mut |op| self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit));
+            damage = damage.or(damaged);
         }
         ScanStep { next: next.map(ScanCursor), wait, damage }
     }
@@ -95,25 +97,29 @@ impl<M: SegmentMemory> Partition<M> {
     /// Visits the operations that these entries of one record stand for. `met` is sorted.
     ///
     /// An entry says in which part of its record the operation is, so only these are hashed. That is a hint: where fewer
-    /// operations are found than there are entries, all are.
-    fn current_ops<'a>(&'a self, met: &[Met], visit: &mut dyn FnMut(OpView<'a>)) {
+    /// operations are found than there are entries, all are. Returns a record that keeps it from saying of an operation
+    /// whether it is current, and because of which that was left out.
+    fn current_ops<'a>(&'a self, met: &[Met], visit: &mut dyn FnMut(OpView<'a>)) -> Option<Damaged> {
         let lsn = met[0].lsn;
         let batch = self.log.batch_at(lsn);
         let mut fragments: Vec<Fragment> = met.iter().map(|entry| entry.fragment).collect();
         fragments.sort_unstable();
-        let current = |number: usize| {
+        let mut damage = None;
+        let mut current = |number: usize| {
             let op = batch.get(number)?;
             let hash = self.seed.hash(op.key);
             let is_met = fragments.binary_search(&Fragment::of(hash)).is_ok();
-            (is_met && self.is_current(hash, op.key, lsn)).then_some(op)
+            let is_newest = is_met.then(|| self.is_newest(hash, op.key, lsn))?;
+            is_newest.map_err(|damaged| damage = Some(damaged)).unwrap_or(false).then_some(op)
         };
         let parts = met.chunk_by(|a, b| a.part == b.part).flat_map(|same| same[0].part.range(batch.len()));
-        let mut found: Vec<OpView<'a>> = parts.filter_map(current).collect();
+        let mut found: Vec<OpView<'a>> = parts.filter_map(&mut current).collect();
         if found.len() < met.len() {
             found.clear();
-            found.extend((0..batch.len()).filter_map(current));
+            found.extend((0..batch.len()).filter_map(&mut current));
         }
         found.into_iter().for_each(visit);
+        damage
     }
 
     /// A key drawn at random, as even as the hash is. `draw` is a random number.
@@ -133,12 +139,13 @@ impl<M: SegmentMemory> Partition<M> {
             self.verify_doubted(lsn)?;
             wait = wait.max(self.wait_for(lsn));
             let mut found = None;
-            self.current_ops(&[Met { lsn, part, fragment }], &mut |op| {
+            let damage = self.current_ops(&[Met { lsn, part, fragment }], &mut |op| {
                 found = found.or(self.live(lsn, op, now, &mut wait));
             });
             if found.is_some() {
                 return Ok(Lookup { entry: found, wait });
             }
+            damage.map_or(Ok(()), Err)?;
         }
         self.search(draw, now, wait)
     }
@@ -150,6 +157,7 @@ impl<M: SegmentMemory> Partition<M> {
         /// Entries that are looked at one by one: a core is not to be held up for long.
         const VISITED_MAX: usize = 4_096;
         if let Some((at, hash)) = self.expiries.first_after(now) {
+            self.verify_candidates(&[hash])?;
             let mut found = None;
             self.index.for_each_candidate(hash, |lsn| {
                 let mut ops = self.log.batch_at(lsn).iter();
@@ -157,7 +165,6 @@ impl<M: SegmentMemory> Partition<M> {
                 found = found.or(op.filter(|op| self.is_current(hash, op.key, lsn)).map(|op| (lsn, op)));
             });
             if let Some((lsn, op)) = found {
-                self.verify_doubted(lsn)?;
                 wait = wait.max(self.wait_for(lsn));
                 return Ok(Lookup { entry: self.live(lsn, op, now, &mut wait), wait });
             }
