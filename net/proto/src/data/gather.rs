@@ -102,7 +102,9 @@ impl Gather {
         if self.error.is_some() {
             return;
         }
-        if self.bytes.len() + reply.len() > self.len_max {
+        // Of the replies that there are, one takes the place of another.
+        let kept_len = if matches!(self.kind, Kind::Any { .. }) { 0 } else { self.bytes.len() };
+        if kept_len + reply.len() > self.len_max {
             let mut error = Vec::new();
             Encoder::new(&mut error, self.protocol)
                 .error_fmt(format_args!("{}", DataError::ReplyLength { max: self.len_max }));

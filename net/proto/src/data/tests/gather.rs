@@ -117,6 +117,19 @@ fn parts_that_are_too_long_together_are_not_put_together() {
 }
 
 #[test]
+fn of_long_keys_one_is_drawn() {
+    let mut node = Node::new();
+    node.len_max = 1_100;
+    for name in ["a", "b", "c", "d", "e"] {
+        node.bench_of(&name.repeat(1_000)).line(&format!("SET {} v", name.repeat(1_000)));
+    }
+    for _ in 0..9 {
+        assert_eq!(node.reply("RANDOMKEY", Protocol::Resp2).len(), 1_000 + "\"\"".len());
+        node.draw += 1;
+    }
+}
+
+#[test]
 fn other_commands_are_not_gathered() {
     for line in ["GET a", "MSET a 1 b 2", "SCAN 0", "PING"] {
         let args = words(line);
