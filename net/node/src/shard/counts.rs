@@ -42,21 +42,23 @@ pub(crate) enum Counts {
     /// No partition has been asked yet.
     Wanted,
     /// So many partitions have not answered yet, the others have so.
-    Asked { missing: usize, counted: Counted },
+    Asked { question: u64, missing: usize, counted: Counted },
     /// All have answered.
     Known(Counted),
 }
 
 impl Counts {
-    /// One partition has answered. Returns whether it was the last one.
-    ///
-    /// # Panics
-    /// If none was asked.
-    pub(super) fn add(&mut self, answer: Counted) -> bool {
-        let Self::Asked { missing, counted } = *self else { unreachable!("who answers was asked") };
-        let counted = counted.and(answer);
-        *self = if missing == 1 { Self::Known(counted) } else { Self::Asked { missing: missing - 1, counted } };
-        missing == 1
+    /// One partition has answered `question`. Returns whether it was the last one. The answer to a question of an earlier
+    /// transaction, which was refused before it came, says nothing about this one.
+    pub(super) fn add(&mut self, question: u64, answer: Counted) -> bool {
+        match *self {
+            Self::Asked { question: asked, missing, counted } if asked == question => {
+                let (missing, counted) = (missing - 1, counted.and(answer));
+                *self = if missing == 0 { Self::Known(counted) } else { Self::Asked { question, missing, counted } };
+                missing == 0
+            }
+            _ => false,
+        }
     }
 }
 
@@ -74,11 +76,22 @@ mod tests {
 
     #[test]
     fn the_partition_with_the_fewest_decides() {
-        let mut counts = Counts::Asked { missing: 3, counted: Counted::MOST };
-        assert!(!counts.add(Counted { local: true, replicas: 2 }));
-        assert!(!counts.add(Counted { local: false, replicas: 3 }));
-        assert!(counts.add(Counted { local: true, replicas: 1 }));
+        let mut counts = Counts::Asked { question: 7, missing: 3, counted: Counted::MOST };
+        assert!(!counts.add(7, Counted { local: true, replicas: 2 }));
+        assert!(!counts.add(7, Counted { local: false, replicas: 3 }));
+        assert!(counts.add(7, Counted { local: true, replicas: 1 }));
         assert_eq!(counts, Counts::Known(Counted { local: false, replicas: 1 }));
+    }
+
+    /// A transaction may be refused while its question is under way, and its client begin another one.
+    #[test]
+    fn an_answer_that_comes_late_is_none_to_the_next_transaction() {
+        let asked = Counts::Asked { question: 8, missing: 1, counted: Counted::MOST };
+        for before in [Counts::Unwanted, Counts::Wanted, asked, Counts::Known(Counted::NONE)] {
+            let mut counts = before;
+            assert!(!counts.add(7, Counted { local: true, replicas: 2 }));
+            assert_eq!(counts, before);
+        }
     }
 
     #[test]

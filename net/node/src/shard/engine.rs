@@ -88,6 +88,8 @@ pub(crate) struct Engine<S> {
     pub(super) output_len_full: usize,
     settings_version: u64,
     pub(super) gatherings: Slots<Gathering>,
+    /// Numbers what transactions have asked: see [`Counts`](super::counts::Counts).
+    pub(super) question: u64,
     /// Answers to be delivered.
     pub(super) answered: Vec<Answer>,
     /// Tasks of this core for itself.
@@ -126,6 +128,7 @@ impl<S: ServerCommands> Engine<S> {
             parts,
             ctx,
             gatherings: Slots::default(),
+            question: 0,
             answered: Vec::new(),
             own_tasks: Vec::new(),
             watched_until: None,

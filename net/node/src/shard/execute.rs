@@ -13,6 +13,7 @@ use super::commands::{Effect, ServerCommands};
 use super::engine::{Delayed, Engine, Place};
 use super::handler::{Progress, Stop};
 use super::hosted::Hosted;
+use super::transaction::width;
 use super::{Now, Session, UNIT};
 use crate::metrics::{Outcome, Stage, index_of};
 use crate::net::limits::PIPELINE_MAX;
@@ -166,17 +167,9 @@ impl<S: ServerCommands> Engine<S> {
         match self.command(&mut client, args) {
             Step::Next => Ok(()),
             Step::Close => Err((Stop::Close, true)),
-            Step::Wait => {
-                *stalled = Some(Stalled::Command);
-                Err((Stop::Stalled, true))
-            }
-            Step::Again => {
-                *stalled = Some(Stalled::Command);
-                Err((Stop::Stalled, false))
-            }
-            Step::Full => {
-                *stalled = Some(Stalled::Replies);
-                Err((Stop::Stalled, false))
+            step @ (Step::Wait | Step::Again | Step::Full) => {
+                *stalled = Some(if step == Step::Full { Stalled::Replies } else { Stalled::Command });
+                Err((Stop::Stalled, step == Step::Wait))
             }
         }
     }
@@ -288,6 +281,7 @@ impl<S: ServerCommands> Engine<S> {
                 Place::There(core) => self.run_there(core, partition, slot, client, command, args),
             },
             Route::AnyNode => self.run_server(client, command, args),
+            Route::Split | Route::All if !client.output.has_room(width(command, args)) => Step::Full,
             Route::Split => self.run_split(client, command, args),
             Route::All => self.run_all(client, command, args),
             Route::Cross => {

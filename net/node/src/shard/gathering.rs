@@ -14,7 +14,6 @@ use super::counts::{Counted, Counts};
 use super::engine::Engine;
 use super::execute::reply_with;
 use super::hosted::Hosted;
-use super::transaction::width;
 use super::work::{Answer, Asker, Errand, Outcome, Purpose, What};
 use super::{Now, Session};
 use crate::net::{Ticket, Wait};
@@ -65,9 +64,6 @@ impl<S: ServerCommands> Engine<S> {
         args: Args<'_>,
         parts: Vec<(PartitionId, ArgsBuf, Vec<usize>)>,
     ) -> Step {
-        if !client.output.has_room(width(command, args)) {
-            return Step::Full;
-        }
         if !parts.iter().all(|(partition, ..)| self.has_room(*partition, client.id)) {
             return Step::Again;
         }
@@ -140,8 +136,10 @@ impl<S: ServerCommands> Engine<S> {
     pub(super) fn ask_for_counts(&mut self, client: &mut Client<'_>, counts: &mut Counts) {
         let partitions: Vec<_> = self.served().collect();
         if partitions.iter().all(|partition| self.has_room(*partition, client.id)) {
-            *counts = Counts::Asked { missing: partitions.len().max(1), counted: Counted::MOST };
-            let purpose = Purpose::Transaction { conn: client.id };
+            self.question += 1;
+            let (question, missing) = (self.question, partitions.len().max(1));
+            *counts = Counts::Asked { question, missing, counted: Counted::MOST };
+            let purpose = Purpose::Transaction { conn: client.id, question };
             self.give_to_all(client, partitions, |_| purpose, || What::CountNow, Outcome::Counted(Counted::NONE));
         }
     }
@@ -234,7 +232,7 @@ impl<S: ServerCommands> Engine<S> {
                 clients.fulfil(conn, ticket, bytes, value);
             }
             Purpose::Part { gathering, part } => self.add_part(gathering, part, result, clients, now),
-            Purpose::Transaction { conn } => add_count(conn, result, clients),
+            Purpose::Transaction { conn, question } => add_count(conn, question, result, clients),
             Purpose::Nothing => {}
         }
     }
@@ -275,12 +273,11 @@ const SPARE_ARGS_KEPT: usize = 1_024;
 const SPARE_ARGS_LEN: usize = 16 << 10;
 
 /// Adds the answer of one partition to what the transaction of a connection waits for.
-fn add_count(conn: ConnId, result: Outcome, clients: &mut Clients) {
+fn add_count(conn: ConnId, question: u64, result: Outcome, clients: &mut Clients) {
     let Outcome::Counted(answer) = result else { unreachable!("a count is answered by a count") };
-    // Nothing is left where the connection is gone; where it is not, it waits, and so has its transaction.
     let Some(connection) = clients.slab.get_mut(conn) else { return };
     let transaction = connection.session.transaction.as_deref_mut();
-    if transaction.is_some_and(|transaction| transaction.counts.add(answer)) {
+    if transaction.is_some_and(|transaction| transaction.counts.add(question, answer)) {
         clients.resume(conn);
     }
 }

@@ -33,8 +33,8 @@ pub(crate) enum Purpose {
     Reply { conn: ConnId, ticket: Ticket, silent: bool },
     /// It is part number `part` of the gathering at this place.
     Part { gathering: u32, part: usize },
-    /// The transaction of a connection is executed when it is known.
-    Transaction { conn: ConnId },
+    /// The transaction of a connection is executed when it is known, if it is still the one that has asked this.
+    Transaction { conn: ConnId, question: u64 },
     /// There is none.
     Nothing,
 }

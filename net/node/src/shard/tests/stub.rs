@@ -193,10 +193,12 @@ impl Handler for Stub {
     }
 
     fn waiting_for_flush(&self) -> usize {
-        match () {
-            () if self.ends_awake => 1,
-            () if self.submitted > self.durable => self.waiting.len(),
-            () => 0,
+        if self.ends_awake {
+            1
+        } else if self.submitted > self.durable {
+            self.waiting.len()
+        } else {
+            0
         }
     }
 
