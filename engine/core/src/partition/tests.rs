@@ -1,5 +1,6 @@
 mod expiry;
 mod rot;
+mod superblock;
 mod surgery;
 mod walk;
 
