@@ -207,6 +207,26 @@ fn waits_in_a_transaction_count_all_partitions_and_have_nothing_flushed() {
 }
 
 #[test]
+fn who_wants_a_flush_where_all_is_flushed_has_no_later_write_flushed() {
+    let dir = tempdir().unwrap();
+    let settings = two_cores().into_iter().chain([("durability", "memory"), ("memory-flush-interval", "1h")]);
+    let node = Node::start(dir.path(), &settings.collect::<Vec<_>>());
+    let mut connection = node.connect();
+    for _ in 0..2 {
+        ok::<()>(&mut connection, "SET {a}x 1");
+        assert_eq!(ok::<Vec<u64>>(&mut connection, "WAITAOF 1 0 0"), [1, 0]);
+        assert_eq!(ok::<Vec<u64>>(&mut connection, "WAITAOF 1 0 0"), [1, 0], "nothing is left to be flushed");
+        ok::<()>(&mut connection, "SET {a}x 2");
+        for _ in 0..50 {
+            assert_eq!(
+                transact(&mut connection, &["GET {a}y", "WAITAOF 1 9 0"]),
+                Value::Array(vec![Value::Nil, local(0)])
+            );
+        }
+    }
+}
+
+#[test]
 fn a_transaction_that_is_given_up_leaves_nothing_behind() {
     let dir = tempdir().unwrap();
     let node = Node::start(dir.path(), &two_cores());

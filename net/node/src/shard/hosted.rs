@@ -273,7 +273,12 @@ impl Hosted {
     ) {
         // Where there are other replicas, a log that has just been cut is flushed though nothing was appended.
         let is_new = self.partition.appended() > self.partition.submitted() || self.partition.owes_flush();
-        if self.in_flight.is_some() || !is_new {
+        if self.in_flight.is_some() {
+            return;
+        }
+        if !is_new {
+            // Whoever wanted a flush has it: it is not for what comes later.
+            self.flush_wanted = false;
             return;
         }
         let since = *self.unflushed_since.get_or_insert(now.instant);
