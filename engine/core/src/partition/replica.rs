@@ -19,8 +19,8 @@ use crate::types::{Epoch, Lsn, UnixMillis};
 /// A replica notes what is flushed after this many bytes at the latest, because the records that it is sent bear no
 /// witness to that. What rots in between is taken for a torn tail after a crash.
 const WITNESS_EVERY: u64 = 8 << 20;
-/// So many keys more or fewer than the superblock names are not worth another one.
-const KEYS_UNHINTED: u64 = 1 << 16;
+/// So many keys more than twice of those that the superblock names are worth a superblock.
+const KEYS_UNHINTED: u64 = 1 << 20;
 
 /// Who may write a partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -220,11 +220,9 @@ impl<M: SegmentMemory> Partition<M> {
         self.superblock.durable < self.log.durable() || self.superblock.committed < self.committed
     }
 
-    /// Whether there are more keys than the superblock says, so that the next start would be slower than it could be, or
-    /// fewer, so that it would take more memory: by more than the index has to spare where it is made for so many.
+    /// Whether there are far more keys than the superblock says, so that the next start would be slower than it could be.
     pub(super) fn has_outgrown_its_hint(&self) -> bool {
-        let hint = self.superblock.keys;
-        hint.abs_diff(self.index.len() as u64) >= hint / 16 + KEYS_UNHINTED
+        self.index.len() as u64 >= self.superblock.keys * 2 + KEYS_UNHINTED
     }
 
     /// Whether so much has been flushed that no record bears witness to that the superblock has to.

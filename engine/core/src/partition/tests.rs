@@ -1,6 +1,5 @@
 mod expiry;
 mod rot;
-mod superblock;
 mod surgery;
 mod walk;
 
