@@ -215,12 +215,12 @@ pub(crate) fn node(samples: &Samples) -> String {
         "- {} keys of 16 bytes with values of 100 bytes: {bytes:.1} bytes of memory a key beside the page cache.",
         grouped(keys)
     );
-    if let (Some(gb), Some(seconds)) = (value("log-gb"), value("open-seconds")) {
+    let opening = (value("log-gb"), value("open-seconds"), value("open-gb-per-second"));
+    if let (Some(gb), Some(seconds), Some(rate)) = opening {
         let _ = write!(
             text,
             "\n- Opening after kill -9, from start to the first `PONG`: {seconds:.2} s for {gb:.2} GB of log, \
-             {:.2} GB/s on one core; medians of several times.",
-            value("open-gb-per-second").unwrap_or(f64::NAN),
+             {rate:.2} GB/s on one core; medians of several openings."
         );
     }
     text
