@@ -73,6 +73,13 @@ pub enum Job {
         /// Which.
         bases: Vec<Lsn>,
     },
+    /// Read a segment into memory.
+    Warm {
+        /// The partition that it is of.
+        partition: PartitionId,
+        /// Which.
+        segment: SegmentView,
+    },
 }
 
 impl Job {
@@ -156,6 +163,13 @@ pub enum Done {
     Removed {
         /// The partition that they were of.
         partition: PartitionId,
+    },
+    /// A segment has been read into memory, as far as there was room.
+    Warmed {
+        /// The partition that it is of.
+        partition: PartitionId,
+        /// Its position in the log.
+        base: Lsn,
     },
     /// Segments could not be moved aside or removed. As fatal as a failed flush: see
     /// [`fatal_flush`](crate::fatal_flush).
@@ -338,6 +352,10 @@ pub(crate) fn perform(job: Job) -> Done {
                 Ok(()) => Done::Removed { partition },
                 Err(error) => Done::ClearingFailed { partition, error },
             }
+        }
+        Job::Warm { partition, segment } => {
+            segment.warm();
+            Done::Warmed { partition, base: segment.base() }
         }
     }
 }

@@ -28,9 +28,14 @@ pub enum FillMode {
     /// Space is allocated but not written: quick to prepare, but every first flush of a block changes the file
     /// system's metadata.
     Allocate,
+    /// As `Allocate`, and as with `Direct` records are memory of the process until a flush writes them: past the page cache,
+    /// where that can be, so that each waits for the disk when it is read the next time. For a segment that is filled at once
+    /// with what nobody is about to read. It costs the processor least, and most so where memory that is used for the first
+    /// time is dear, as on a virtual machine whose host takes back what is free. No setting: whoever asks knows what is about
+    /// to come.
+    Cold,
     /// As `Allocate`, and its pages are made ready to be stored to, all of them dirty: for a segment that is filled as a
-    /// whole at once and flushed when it is full. Flushed before, it is written twice. No setting: whoever asks knows
-    /// what is about to come.
+    /// whole at once and flushed when it is full. Flushed before, it is written twice. No setting either.
     Whole,
     /// As `Whole`, in small folios: for a segment of which a part comes at once, and the rest may come little by little. Its
     /// first flush writes all of it, the later ones what has been stored to. No setting either.
@@ -56,7 +61,7 @@ impl FillMode {
             Self::Write16K => Some(16 << 10),
             Self::Write64K => Some(64 << 10),
             Self::Write1M => Some(1 << 20),
-            Self::Direct | Self::Allocate | Self::Whole | Self::Part => None,
+            Self::Direct | Self::Allocate | Self::Cold | Self::Whole | Self::Part => None,
         }
     }
 
@@ -71,7 +76,8 @@ impl FillMode {
         }
     }
 
-    /// The name used in settings, `direct`, `4k`, `16k`, `64k`, `1m` or `allocate`; or `whole` or `part`, which are none of them.
+    /// The name used in settings, `direct`, `4k`, `16k`, `64k`, `1m` or `allocate`; or `cold`, `whole` or
+    /// `part`, which are none of them.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -81,6 +87,7 @@ impl FillMode {
             Self::Write64K => "64k",
             Self::Write1M => "1m",
             Self::Allocate => "allocate",
+            Self::Cold => "cold",
             Self::Whole => "whole",
             Self::Part => "part",
         }

@@ -94,12 +94,13 @@ impl<M: SegmentMemory> Partition<M> {
                 continue;
             }
             let hash = self.seed.hash(op.key);
-            let old = change.old.and_then(|lsn| self.log.segment_of(lsn).map(|_| self.log.batch_at(lsn)));
+            let old = change.old.filter(|&lsn| self.expiries.may_be_of(lsn) && self.log.segment_of(lsn).is_some());
+            let old = old.map(|lsn| self.log.batch_at(lsn));
             if let Some(at) = old.and_then(|batch| batch.find(op.key)).and_then(|old| old.expires_at) {
                 self.expiries.remove(at, hash);
             }
             if let (OpKind::Put, Some(at)) = (op.kind, op.expires_at) {
-                self.expiries.insert(at, hash);
+                self.expiries.insert(at, hash, change.record);
             }
         }
     }

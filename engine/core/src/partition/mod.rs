@@ -94,6 +94,8 @@ pub struct Partition<M> {
     idle_since: Lsn,
     /// Bytes at the end of the log that are taken to be in memory as they were written.
     hot_len: u64,
+    /// Nothing below is taken to be in memory.
+    cold_end: Lsn,
     /// The key of a deletion that the partition itself appends.
     scratch: Vec<u8>,
 }
@@ -225,13 +227,30 @@ impl<M: SegmentMemory> Partition<M> {
         self.hot_len = hot_len;
     }
 
+    /// Takes nothing below `end` to be in memory, whatever [`doubt_beyond`](Self::doubt_beyond) says, until told otherwise:
+    /// it was written past the page cache. [`Lsn::ZERO`] stands for nothing.
+    pub const fn doubt_below(&mut self, end: Lsn) {
+        self.cold_end = end;
+    }
+
+    /// Whether there are keys that expire.
+    #[must_use]
+    pub fn has_expiries(&self) -> bool {
+        !self.expiries.is_empty()
+    }
+
+    /// What [`doubt_below`](Self::doubt_below) was told last.
+    #[must_use]
+    pub const fn cold_end(&self) -> Lsn {
+        self.cold_end
+    }
+
     /// Records before this may have come from the disk since they were verified; `None` where there are none.
     #[must_use]
     pub const fn hot_from(&self) -> Option<Lsn> {
-        match self.log.appended().get().checked_sub(self.hot_len) {
-            Some(from) if from > 0 => Some(Lsn::new(from)),
-            _ => None,
-        }
+        let from = self.log.appended().get().saturating_sub(self.hot_len);
+        let from = if from > self.cold_end.get() { from } else { self.cold_end.get() };
+        if from > 0 { Some(Lsn::new(from)) } else { None }
     }
 
     /// As [`verify_at`](Self::verify_at), but of a record that is [doubted](Self::doubt_beyond) only.

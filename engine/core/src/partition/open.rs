@@ -219,6 +219,7 @@ fn assemble<M: SegmentMemory>(
         cleared_end: Lsn::ZERO,
         idle_since: durable,
         hot_len: u64::MAX,
+        cold_end: Lsn::ZERO,
         scratch: Vec::new(),
     };
     match walked {
@@ -242,7 +243,7 @@ impl<M: SegmentMemory> Partition<M> {
                     let Some(at) = op.expires_at else { continue };
                     let hash = self.seed.hash(op.key);
                     if self.is_current(hash, op.key, lsn) {
-                        expiries.insert(at, hash);
+                        expiries.insert(at, hash, lsn);
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! A follower takes what its leader sends.
 //!
 //! The log verifies and links every record; here it is applied to the index, as the leader applied it when it wrote it.
-//! The old version of a key is not looked for, because the record names it; it is read only where expiries are kept.
+//! The old version of a key is not looked for, because the record names it; it is read only where it may have had an expiry.
 //! What differs from the leader are the deletions: the leader may have seen one committed that is not committed here yet,
 //! or the other way round.
 
@@ -199,8 +199,9 @@ impl<M: SegmentMemory> Partition<M> {
             }
         });
         if named && op.superseded_len > 0 {
-            // Only to take its expiry back: where none are kept, the old record is not touched.
-            let old = (!self.expiries.is_empty()).then(|| self.log.batch_at(op.supersedes).find(op.key)).flatten();
+            // Only to take its expiry back: where it has none, the old record, which may be on disk only, is not touched.
+            let had = self.expiries.may_be_of(op.supersedes);
+            let old = had.then(|| self.log.batch_at(op.supersedes).find(op.key)).flatten();
             let expires_at = old.and_then(|old| old.expires_at);
             return Some(OldEntry { lsn: op.supersedes, is_tombstone: false, expires_at });
         }
@@ -236,7 +237,7 @@ impl<M: SegmentMemory> Partition<M> {
                 segment.add_live(op.footprint);
             }
             if let Some(at) = op.expires_at {
-                self.expiries.insert(at, op.hash);
+                self.expiries.insert(at, op.hash, lsn);
             }
         } else if is_there {
             // Where the key was not there, nobody needs to be told that it is gone.
@@ -302,7 +303,7 @@ impl<M: SegmentMemory> Partition<M> {
                     segment.add_live(footprint);
                 }
                 if let Some(at) = expires_at {
-                    self.expiries.insert(at, hash);
+                    self.expiries.insert(at, hash, before);
                 }
             }
             // A deletion stays where an entry of the same fragment may lead to a record with an old version of the key.

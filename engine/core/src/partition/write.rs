@@ -177,7 +177,7 @@ impl<M: SegmentMemory> Partition<M> {
                     segment.add_live(footprint);
                 }
                 if let Some(at) = expires_at {
-                    self.expiries.insert(at, op.hash);
+                    self.expiries.insert(at, op.hash, appended.lsn);
                 }
             }
             Change::Delete => {

@@ -135,7 +135,7 @@ fn begin(recovering: Recovering, fill: FillMode, now: UnixMillis) -> Result<Open
 /// Has what is appended collected in memory, also in the segments that are there already.
 fn stage(views: &BTreeMap<Lsn, SegmentView>, fill: FillMode) -> Result<(), OpenError> {
     if fill == FillMode::Direct {
-        views.values().try_for_each(SegmentView::stage_rest)?;
+        views.values().try_for_each(|view| view.stage_rest(None))?;
     }
     Ok(())
 }

@@ -99,8 +99,12 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
         let segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
         let written = match fill {
             FillMode::Direct => {
-                write_past_cache(&segment, map_len, &temporary).and_then(|()| segment.share().stage_rest())
+                write_past_cache(&segment, map_len, &temporary).and_then(|()| segment.share().stage_rest(None))
             }
+            FillMode::Cold => open_past_cache(&temporary)
+                .at("open", &temporary)
+                .and_then(|direct| segment.share().stage_rest(direct))
+                .and_then(|()| segment.file().sync_all().at("sync", &temporary)),
             _ => write(&segment, map_len, &temporary, fill),
         };
         written.map_err(|error| classify(error, len))?;
@@ -156,17 +160,12 @@ fn write(segment: &MappedSegment, len: usize, path: &Path, fill: FillMode) -> Re
 fn write_past_cache(segment: &MappedSegment, len: usize, path: &Path) -> Result<(), FileError> {
     // Pages of their own, because such writes want memory that begins where a block does.
     let zeros = MmapMut::map_anon(WRITE_OUT_LEN).at("make zeros for", path)?;
-    let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path);
-    let is_refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
-    let mut file = match &direct {
-        Ok(direct) => direct,
-        Err(error) if is_refused(error) => segment.file(),
-        Err(_) => return direct.map(drop).at("open", path),
-    };
+    let direct = open_past_cache(path).at("open", path)?;
+    let mut file = direct.as_ref().unwrap_or(segment.file());
     for start in (0..len).step_by(WRITE_OUT_LEN) {
         let bytes = &zeros[..WRITE_OUT_LEN.min(len - start)];
         let mut written = file.write_all_at(bytes, start as u64);
-        if written.as_ref().is_err_and(is_refused) {
+        if written.as_ref().is_err_and(is_refused_past_cache) {
             // This file system, or its disk, has no such writes, or other blocks.
             file = segment.file();
             written = file.write_all_at(bytes, start as u64);
@@ -177,6 +176,20 @@ fn write_past_cache(segment: &MappedSegment, len: usize, path: &Path) -> Result<
         }
     }
     segment.file().sync_all().at("sync", path)
+}
+
+/// The file, opened such that writes go past the page cache; `None` where this file system has no such writes.
+fn open_past_cache(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path) {
+        Ok(direct) => Ok(Some(direct)),
+        Err(error) if is_refused_past_cache(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error says that this file system, or its disk, has no such writes past the page cache.
+pub(super) fn is_refused_past_cache(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
 }
 
 /// Writes `bytes` to a part of the file, again and again, and as many as are left at its end.

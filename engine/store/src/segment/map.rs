@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
+use rustix::fs::fadvise;
 use windrow_core::log::{SegmentMemory, Unverified};
 use windrow_core::types::Lsn;
 
@@ -318,6 +320,26 @@ impl SegmentView {
         self.mapping.is_resident(range)
     }
 
+    /// Where what was written past the page cache ends, and so is probably not in it; `None` in a segment of which nothing was.
+    /// What lies behind is memory of the process still.
+    #[must_use]
+    pub fn cold_end(&self) -> Option<usize> {
+        self.mapping.staging.get().filter(|staging| staging.is_past_cache()).map(Staging::mapped)
+    }
+
+    /// Has all of the segment read into the page cache, and mapped. Waits for the disk: not for a thread that serves anybody.
+    /// Only a hint: what fails here fails again for whoever reads.
+    pub(crate) fn warm(&self) {
+        let mapped = self.mapping.staging.get().map_or(self.mapping.map.len(), Staging::mapped);
+        for start in (0..mapped).step_by(POPULATE_LEN) {
+            let len = POPULATE_LEN.min(mapped - start);
+            // The next part is on its way while this one is mapped.
+            let ahead = NonZeroU64::new(2 * POPULATE_LEN as u64);
+            let _unsupported = fadvise(&self.mapping.file, start as u64, ahead, rustix::fs::Advice::WillNeed);
+            let _unsupported = self.mapping.map.advise_range(Advice::PopulateRead, start, len);
+        }
+    }
+
     /// Where `part` lies in this segment, if it is a part of its mapping.
     #[must_use]
     pub fn range_of(&self, part: &[u8]) -> Option<Range<usize>> {
@@ -334,13 +356,13 @@ impl SegmentView {
     }
 
     /// Lets what is stored behind the published end be memory of this process, all zeros now, until a flush writes it to the
-    /// file; see the module `staging`. For a segment that is about to be appended to; nobody looks at it or stores to it
+    /// file, past the page cache if `direct` is the file so opened; see the module `staging`. For a segment that is about to be appended to; nobody looks at it or stores to it
     /// meanwhile.
-    pub(crate) fn stage_rest(&self) -> Result<(), FileError> {
+    pub(crate) fn stage_rest(&self, direct: Option<File>) -> Result<(), FileError> {
         let mapping = &self.mapping;
         if mapping.staging.get().is_none()
             && let Some(staging) =
-                Staging::begin(&mapping.map, self.published_end()).at("map memory for", &mapping.path)?
+                Staging::begin(&mapping.map, self.published_end(), direct).at("map memory for", &mapping.path)?
         {
             // Whoever opens or makes a segment does so alone.
             let _first = mapping.staging.set(staging);

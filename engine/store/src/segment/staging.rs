@@ -6,6 +6,10 @@
 //! the segment is mapped; a flush writes it to the file, and now and then what has been written is put in its place: the
 //! file's own pages, with the same bytes. Whoever reads sees no difference, and addresses stay as they are.
 //!
+//! A segment that is filled at once with what nobody is about to read is written past the page cache: the kernel copies
+//! nothing and finds no pages for it, and the memory of the process is used again and again. But for the last block of each
+//! flush, which may still be appended to: the disk must not take it from memory that changes meanwhile.
+//!
 //! Owns which part of a segment is mapped how. Invariants:
 //! - `mapped <= written`: below `mapped` the mapping is the file's, shared; behind it, it is private memory;
 //! - below `written`, the file's pages hold what the mapping does;
@@ -26,12 +30,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use memmap2::{Advice, MmapRaw};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
+use super::create::is_refused_past_cache;
+
 /// A file is written in whole blocks, so that none has to be read first.
 pub(super) const BLOCK: usize = 4 << 10;
 /// What has been written is replaced by the file's pages in parts of this size: one large page, where the system has them.
 const PART_LEN_MAX: usize = 2 << 20;
 /// At most so much of a segment is private memory, counted in parts of it.
 const PARTS_MIN: usize = 8;
+/// So many parts are made ready ahead of the end of a segment that is filled at once: as many as are written at a time.
+const READY_AT_ONCE: usize = 4;
 
 /// How far a segment has come that is written to its file by flushes.
 pub(super) struct Staging {
@@ -43,6 +51,9 @@ pub(super) struct Staging {
     /// Changed by flushes, of which one runs at a time.
     ready: AtomicUsize,
     part_len: usize,
+    /// The file, opened such that writes go past the page cache; `None` where they do not. Less than a part goes through it
+    /// all the same: that takes one system call.
+    direct: Option<File>,
     state: Mutex<State>,
 }
 
@@ -59,10 +70,11 @@ struct State {
 
 impl Staging {
     /// Puts private memory, all zeros, in the place of the pages of `map` that lie behind what is `published`; `None` where there
-    /// are none. What is in the file there, zeros or what was cut, is not looked at any more, and written over as a whole.
+    /// are none. What is in the file there, zeros or what was cut, is not looked at any more, and written over as a whole. Where
+    /// there is a file that was opened for that, writes go past the page cache.
     ///
     /// Nobody has a reference to any of it.
-    pub(super) fn begin(map: &MmapRaw, published: usize) -> io::Result<Option<Self>> {
+    pub(super) fn begin(map: &MmapRaw, published: usize, direct: Option<File>) -> io::Result<Option<Self>> {
         assert!(map.len().is_multiple_of(BLOCK), "segments end at a block's end");
         // Pages are replaced as a whole, and some processors have larger ones than others.
         let page = rustix::param::page_size().max(BLOCK);
@@ -80,7 +92,7 @@ impl Staging {
         let part_len = (map.len() / PARTS_MIN).clamp(1, PART_LEN_MAX).next_multiple_of(page);
         let [mapped, written, ready] = [(); 3].map(|()| AtomicUsize::new(start));
         let state = Mutex::new(State { synced: 0, cuts: 0, changed: 0, settled: true });
-        let staging = Self { mapped, written, ready, part_len, state };
+        let staging = Self { mapped, written, ready, part_len, direct, state };
         staging.make_ready(map, start, start + part_len);
         Ok(Some(staging))
     }
@@ -88,6 +100,11 @@ impl Staging {
     /// Below, the mapping is the file's own.
     pub(super) fn mapped(&self) -> usize {
         self.mapped.load(Ordering::Acquire)
+    }
+
+    /// Whether what is written goes past the page cache.
+    pub(super) const fn is_past_cache(&self) -> bool {
+        self.direct.is_some()
     }
 
     /// Below, the file's pages hold what the mapping does.
@@ -150,6 +167,11 @@ impl Staging {
             // was cut.
             self.write(map, file, written.min(upto)..upto, 0)?;
             file.sync_data()?;
+        } else if let Some(direct) = self.direct.as_ref().filter(|_| upto - from >= self.part_len) {
+            let whole = (upto - upto % BLOCK).max(from);
+            self.write_past_cache(map, file, direct, from..whole)?;
+            self.write(map, file, whole..upto, 0)?;
+            file.sync_data()?;
         } else {
             self.write(map, file, from..upto, libc::RWF_DSYNC)?;
         }
@@ -162,7 +184,8 @@ impl Staging {
         }
         drop(state);
         let next = end.next_multiple_of(self.part_len);
-        self.make_ready(map, next, next + self.part_len);
+        let parts = if self.direct.is_some() { READY_AT_ONCE } else { 1 };
+        self.make_ready(map, next, next + parts * self.part_len);
         Ok(())
     }
 
@@ -193,6 +216,16 @@ impl Staging {
         }
         self.mapped.store(end, Ordering::Release);
         Ok(())
+    }
+
+    /// As [`write`](Self::write), without a page of it in the page cache. Nobody changes any of the blocks meanwhile, unless
+    /// they are cut.
+    fn write_past_cache(&self, map: &MmapRaw, file: &File, direct: &File, part: Range<usize>) -> io::Result<()> {
+        match self.write(map, direct, part.clone(), 0) {
+            // The disk wants larger blocks than these.
+            Err(error) if is_refused_past_cache(&error) => self.write(map, file, part, 0),
+            written => written,
+        }
     }
 
     /// Writes the blocks that hold `part` to the file, as far as they are not the file's own.

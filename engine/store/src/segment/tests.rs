@@ -58,6 +58,7 @@ fn a_segment_is_filled_by_writes_of_the_size_that_its_mode_names() {
         (FillMode::Write1M, Some(1 << 20)),
         (FillMode::Direct, Some(256 << 10)),
         (FillMode::Allocate, None),
+        (FillMode::Cold, None),
         (FillMode::Whole, Some(1 << 20)),
         (FillMode::Part, Some(16 << 10)),
     ];
@@ -179,6 +180,44 @@ fn staged(dir: &std::path::Path) -> MappedSegment {
     create_segment(dir, Lsn::ZERO, STAGED_LEN as u64, FillMode::Direct).unwrap()
 }
 
+/// One that large flushes write past the page cache.
+fn cold(dir: &std::path::Path) -> MappedSegment {
+    create_segment(dir, Lsn::ZERO, STAGED_LEN as u64, FillMode::Cold).unwrap()
+}
+
+#[test]
+fn a_cold_segment_is_in_the_file_and_not_in_memory_until_it_is_warmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut segment = cold(dir.path());
+    let view = segment.share();
+    assert_eq!((view.cold_end(), staged(tempfile::tempdir().unwrap().path()).share().cold_end()), (Some(0), None));
+    let (half, end) = (STAGED_LEN / 2, STAGED_LEN / 2 + 1000);
+    segment.write(0..end).fill(7);
+    segment.publish(end);
+    let read_meanwhile = view.bytes(0..end);
+    view.sync_data().unwrap();
+    assert_eq!(view.cold_end(), Some(half), "the rest is still written to");
+    if segment.is_resident(0..half) {
+        eprintln!("skipped: this file system does not write past the page cache");
+        return;
+    }
+    assert!(!segment.is_resident(0..4096) && !segment.is_resident(half - 4096..half));
+    assert!(segment.is_resident(half..STAGED_LEN), "memory of the process");
+    view.warm();
+    assert!(segment.is_resident(0..STAGED_LEN));
+    assert!(read_meanwhile.iter().all(|&byte| byte == 7));
+    let mut model = vec![7; end];
+    model.resize(STAGED_LEN, 0);
+    assert!(std::fs::read(segment.path()).unwrap() == model);
+    // Little by little, it goes through the page cache.
+    segment.write(end..end + 10).fill(8);
+    segment.publish(end + 10);
+    view.sync_data().unwrap();
+    model[end..end + 10].fill(8);
+    assert!(std::fs::read(segment.path()).unwrap() == model);
+    assert!(segment.is_resident(0..STAGED_LEN));
+}
+
 /// Appends some bytes that are not zeros, to the segment and to what it should hold.
 fn append(segment: &mut MappedSegment, model: &mut [u8], numbers: &mut Numbers, most: usize) {
     let start = segment.published_end();
@@ -243,7 +282,10 @@ fn a_staged_segment_is_what_was_appended_and_not_cut() {
     for seed in 0..60 {
         let dir = tempfile::tempdir().unwrap();
         let (mut model, mut numbers) = (vec![0; STAGED_LEN], Numbers(seed));
-        let mut segment = if seed % 3 > 0 {
+        let most = if seed % 4 == 1 { 40_000 } else { 6000 };
+        let mut segment = if seed % 4 == 1 {
+            cold(dir.path())
+        } else if seed % 4 > 1 {
             staged(dir.path())
         } else {
             // One that is gone on with.
@@ -251,12 +293,12 @@ fn a_staged_segment_is_what_was_appended_and_not_cut() {
             let mut segment = create_segment(dir.path(), Lsn::ZERO, STAGED_LEN as u64, fill).unwrap();
             (0..numbers.below(10)).for_each(|_| append(&mut segment, &mut model, &mut numbers, 20_000));
             segment.share().sync_data().unwrap();
-            segment.share().stage_rest().unwrap();
+            segment.share().stage_rest(None).unwrap();
             segment
         };
         for _ in 0..200 {
             match numbers.below(12) {
-                0..6 => append(&mut segment, &mut model, &mut numbers, 6000),
+                0..6 => append(&mut segment, &mut model, &mut numbers, most),
                 6..8 => segment.write_out().unwrap(),
                 8 => {
                     let end = numbers.below(segment.published_end() + 1);
@@ -280,7 +322,7 @@ fn a_flush_runs_beside_appends_cuts_and_readers() {
     use std::sync::atomic::{AtomicBool, Ordering};
     for seed in 0..8 {
         let dir = tempfile::tempdir().unwrap();
-        let mut segment = staged(dir.path());
+        let mut segment = if seed % 2 == 0 { staged(dir.path()) } else { cold(dir.path()) };
         let (mut model, mut numbers) = (vec![0; STAGED_LEN], Numbers(1000 + seed));
         let ended = AtomicBool::new(false);
         std::thread::scope(|scope| {

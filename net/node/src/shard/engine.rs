@@ -171,6 +171,7 @@ impl<S: ServerCommands> Engine<S> {
                 | Done::PutAside { partition, .. }
                 | Done::MovedAside { partition, .. }
                 | Done::Removed { partition }
+                | Done::Warmed { partition, .. }
                 | Done::ClearingFailed { partition, .. } => *partition,
                 _ => continue,
             };
@@ -364,6 +365,7 @@ impl<S: ServerCommands> Handler for Engine<S> {
         for at in 0..self.parts.hosted.len() {
             let (node, server) = (&self.parts.node.metrics, &mut self.parts.server);
             self.parts.hosted[at].tick(self.parts.core, node, server.metrics(), now);
+            self.parts.hosted[at].warm_up(&self.parts.background);
             self.unpark(at);
         }
         #[cfg(feature = "shared-memory")]

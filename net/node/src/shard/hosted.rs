@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use windrow_core::log::PrepareFailure;
+use windrow_core::log::{LogSegment, PrepareFailure};
 use windrow_core::partition::{Action, Partition};
 use windrow_core::types::{Lsn, PartitionId};
 use windrow_proto::data::LogRange;
@@ -16,7 +16,7 @@ use windrow_store::{
 use super::Now;
 use super::clients::Clients;
 use super::cold::Held;
-use super::filling::{Filling, WHOLE_WITHIN};
+use super::filling::{COLD_FLUSH_LEN, COLD_UNFLUSHED_MAX, Filling, WHOLE_WITHIN};
 use super::flusher::Flushed;
 #[cfg(feature = "shared-memory")]
 use super::following::Following;
@@ -106,8 +106,12 @@ pub(crate) struct Hosted {
     refusing: bool,
     /// Bytes of what was cut from the log and is still kept.
     aside_bytes: u64,
+    /// What the helper threads are to do once more of the log has been flushed.
+    deferred: Option<Action>,
     /// What of the log was found to be damaged.
     pub(super) rot: Rot,
+    /// A segment is being read into memory.
+    pub(super) is_warming: bool,
     /// The end of the log when the node began to shut down has been asked to be witnessed.
     closing: bool,
 }
@@ -165,7 +169,9 @@ impl Hosted {
             behind: Vec::new(),
             refusing: false,
             aside_bytes: 0,
+            deferred: None,
             rot: Rot::default(),
+            is_warming: false,
             closing: false,
         }
     }
@@ -299,14 +305,16 @@ impl Hosted {
             && !self.closing
             && !self.partition.owes_flush()
             && now.instant.duration_since(since) < WHOLE_WITHIN;
-        let request = if by_segment { self.partition.poll_flush_full() } else { self.partition.poll_flush() };
+        let by_part = self.last_is_cold() && self.partition.appended().since(from) >= COLD_FLUSH_LEN;
+        let request =
+            if by_segment && !by_part { self.partition.poll_flush_full() } else { self.partition.poll_flush() };
         if by_segment && request.is_none() {
             return;
         }
         self.unflushed_since = by_segment.then_some(now.instant);
         let Some(request) = request else { return };
         self.flush_wanted = by_segment;
-        let segments = self.partition.log().segments().rev().map(windrow_core::log::LogSegment::memory);
+        let segments = self.partition.log().segments().rev().map(LogSegment::memory);
         let mut views = std::mem::take(&mut self.spare_views);
         views.extend(
             segments
@@ -330,7 +338,7 @@ impl Hosted {
     }
 
     /// Whether the segment in use will be full soon, because the leader has the rest of it.
-    fn rest_of_segment_comes(&self) -> bool {
+    pub(super) fn rest_of_segment_comes(&self) -> bool {
         let last = self.partition.log().segments().next_back();
         last.is_some_and(|last| self.filling.comes(last.base().plus(last.segment_len())))
     }
@@ -347,6 +355,7 @@ impl Hosted {
         if let Err(failed) = flushed.result {
             fatal_flush(&failed);
         }
+        self.note_cold(&flushed.files);
         flushed.files.clear();
         self.spare_views = flushed.files;
         let done = self.in_flight.take().expect("one flush is in flight when one is done");
@@ -395,10 +404,19 @@ impl Hosted {
     /// Hands the helper threads what the partition asks for.
     pub(crate) fn submit_jobs(&mut self, background: &BackgroundClient) {
         let Some(writer) = &self.writer else { return };
-        while let Some(action) = self.partition.poll_action() {
+        let mut deferred = self.deferred.take();
+        while let Some(action) = deferred.take().or_else(|| self.partition.poll_action()) {
             let dir = Arc::clone(&writer.dir);
             background.submit(match action {
-                Action::Prepare { base, len } => Job::Prepare { dir, base, len, fill: self.filling.of(base, len) },
+                Action::Prepare { base, len } => {
+                    let fill = self.filling.of(base, len, self.partition.has_expiries());
+                    let unflushed = self.partition.appended().since(self.partition.durable());
+                    if fill == FillMode::Cold && unflushed >= COLD_UNFLUSHED_MAX {
+                        self.deferred = Some(action);
+                        continue;
+                    }
+                    Job::Prepare { dir, base, len, fill }
+                }
                 Action::WriteSuperblock(superblock) => Job::WriteSuperblock { dir, superblock },
             });
         }
@@ -449,6 +467,7 @@ impl Hosted {
                 self.partition.handle_moved_aside();
             }
             Done::Removed { .. } => self.partition.handle_removed(),
+            Done::Warmed { base, .. } => self.warmed(base),
             Done::ClearingFailed { error, .. } => fatal_flush(&FlushFailed { path: error.path, source: error.source }),
             _ => {}
         }
@@ -537,7 +556,7 @@ mod tests {
             }
         }
         let left = |hosted: &Hosted| {
-            let memories = hosted.partition.log().segments().map(windrow_core::log::LogSegment::memory);
+            let memories = hosted.partition.log().segments().map(LogSegment::memory);
             memories.filter(|memory| !memory.share().is_in_file(0..memory.share().published_end())).count()
         };
         assert!(hosted.partition.log().segments().count() > 1 && left(&hosted) == 1);

@@ -38,6 +38,7 @@ mod tests;
 mod together;
 mod traffic;
 mod transaction;
+mod warming;
 mod work;
 
 #[cfg(feature = "shared-nothing")]

@@ -1,0 +1,164 @@
+//! What came past the page cache, and how it comes into memory.
+//!
+//! A follower that is far behind writes what it gets [past the page cache](super::filling). Whoever asks for it meanwhile
+//! waits until it has been [read](super::cold), as for everything that is old. Once the follower has caught up, a helper
+//! thread reads it, newest first, segment by segment, and as much of it as is taken to be in memory in the end: the follower
+//! may be the next leader, which looks at every record that it overwrites.
+
+use windrow_core::log::{LogSegment, SegmentMemory};
+use windrow_core::types::Lsn;
+use windrow_store::{BackgroundClient, Job, MappedSegment, SegmentView};
+
+use super::hosted::Hosted;
+
+impl Hosted {
+    /// Whether the segment in use is written past the page cache.
+    pub(super) fn last_is_cold(&self) -> bool {
+        let last = self.partition.log().segments().next_back();
+        last.is_some_and(|last| last.memory().share().cold_end().is_some())
+    }
+
+    /// These segments have been flushed.
+    pub(super) fn note_cold(&mut self, flushed: &[SegmentView]) {
+        let ends = flushed.iter().filter_map(|view| Some(view.base().plus(view.cold_end()? as u64)));
+        if let Some(end) = ends.max().filter(|end| *end > self.partition.cold_end()) {
+            self.partition.doubt_below(end);
+        }
+    }
+
+    /// Has the helper thread read one more segment, if something is cold. Only once all has come, unless keys expire: then it
+    /// is read already, here and there. Called every 100 ms, which leaves the thread time for its other jobs.
+    pub(super) fn warm_up(&mut self, background: &BackgroundClient) {
+        let cold_end = self.partition.cold_end();
+        if cold_end == Lsn::ZERO || self.is_warming || (self.rest_of_segment_comes() && !self.partition.has_expiries())
+        {
+            return;
+        }
+        let newest_first = self.partition.log().segments().rev().map(LogSegment::memory);
+        let cold = newest_first.filter(|segment| segment.base() < cold_end).map(MappedSegment::share).next();
+        match cold {
+            Some(segment) => {
+                self.is_warming = true;
+                background.submit(Job::Warm { partition: self.id, segment });
+            }
+            // It was cut off.
+            None => self.partition.doubt_below(Lsn::ZERO),
+        }
+    }
+
+    /// The segment at `base` has been read into memory.
+    pub(super) fn warmed(&mut self, base: Lsn) {
+        self.is_warming = false;
+        let end = self.partition.segment(base).map(|segment| base.plus(segment.segment_len()));
+        if end.is_none_or(|end| end < self.partition.cold_end()) {
+            // More has come meanwhile, and that is next.
+            return;
+        }
+        self.partition.doubt_below(Lsn::ZERO);
+        // What is old enough is not taken to be in memory whether it is or not.
+        let hot_from = self.partition.hot_from().unwrap_or(self.partition.log().start());
+        if hot_from < base {
+            self.partition.doubt_below(base);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use windrow_core::partition::{Action, Change, Op};
+    use windrow_core::types::PartitionId;
+    use windrow_store::{
+        Background, BuildMode, DataDir, Done, FillMode, FlushedBy, NewDataDir, OpenConfig, open_partition,
+    };
+
+    use super::super::Now;
+    use super::*;
+
+    /// A log of which segments 2 to 5 went past the page cache, as it is flushed.
+    fn partly_cold(folder: &std::path::Path) -> Hosted {
+        let new = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::SharedNothing };
+        let dir = DataDir::open_or_create(folder, &new).unwrap();
+        let config = OpenConfig { segment_len: 64 << 10, segments_ahead: 1, fill: FillMode::Direct };
+        let open = open_partition(&dir, PartitionId::new(0), &config, Now::read().unix).unwrap();
+        let files = Arc::clone(&open.dir);
+        let mut hosted = Hosted::new(open, FillMode::Direct, u64::MAX);
+        let mut prepared = 0;
+        for number in 0_u32.. {
+            let key = number.to_le_bytes();
+            let (hash, change) = (hosted.partition.hash(&key), Change::Put { value: &[7; 500], expires_at: None });
+            while hosted.partition.append(Now::read().unix, &mut [Op { hash, key: &key, change }]).is_err() {
+                while let Some(action) = hosted.partition.poll_action() {
+                    let Action::Prepare { base, len } = action else { continue };
+                    let fill = if prepared < 4 { FillMode::Cold } else { FillMode::Direct };
+                    hosted.partition.handle_prepared(base, files.prepare(base, len, fill).unwrap());
+                    prepared += 1;
+                }
+            }
+            if prepared == 6 {
+                break;
+            }
+        }
+        let views: Vec<SegmentView> =
+            hosted.partition.log().segments().map(LogSegment::memory).map(MappedSegment::share).collect();
+        views.iter().for_each(|view| view.sync_data().unwrap());
+        let flush = hosted.partition.poll_flush().unwrap();
+        hosted.partition.handle_flushed(flush.ticket);
+        hosted.note_cold(&views);
+        hosted
+    }
+
+    fn base_of(hosted: &Hosted, at: usize) -> Lsn {
+        hosted.partition.log().segments().nth(at).unwrap().base()
+    }
+
+    #[test]
+    fn what_came_past_the_page_cache_is_read_from_its_end_on_once_all_has_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hosted = partly_cold(folder.path());
+        let cold_end = base_of(&hosted, 5);
+        assert_eq!((hosted.partition.cold_end(), hosted.hot_from()), (cold_end, Some(cold_end)));
+        let background = Background::start(&[], FlushedBy::Callers).unwrap();
+        let (woken, wake) = channel();
+        let jobs = background.client(move || woken.send(()).unwrap());
+        #[cfg(feature = "shared-nothing")]
+        {
+            hosted.filling.leader_has(Lsn::new(u64::MAX));
+            hosted.warm_up(&jobs);
+            assert!(!hosted.is_warming, "more comes");
+            hosted.filling.forget_leader();
+        }
+        for at in (0..5).rev() {
+            hosted.warm_up(&jobs);
+            assert!(hosted.is_warming);
+            hosted.warm_up(&jobs);
+            wake.recv().unwrap();
+            let Some(Done::Warmed { base, .. }) = jobs.poll() else { panic!("a segment was to be read") };
+            assert_eq!(base, base_of(&hosted, at));
+            hosted.warmed(base);
+            let expected = if at == 0 { None } else { Some(base) };
+            assert_eq!(hosted.hot_from(), expected, "what has been read is taken to be in memory");
+        }
+        hosted.warm_up(&jobs);
+        assert!(!hosted.is_warming && jobs.poll().is_none());
+    }
+
+    #[test]
+    fn no_more_is_read_into_memory_than_is_taken_to_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hosted = partly_cold(folder.path());
+        let base = base_of(&hosted, 4);
+        let hot_from = base.plus(1000);
+        hosted.partition.doubt_beyond(hosted.partition.appended().since(hot_from));
+        assert_eq!(hosted.hot_from(), Some(hosted.partition.cold_end()));
+        hosted.is_warming = true;
+        hosted.warmed(base);
+        assert_eq!((hosted.hot_from(), hosted.partition.cold_end()), (Some(hot_from), Lsn::ZERO));
+        // A segment that more was written behind meanwhile.
+        hosted.partition.doubt_below(hosted.partition.appended());
+        hosted.warmed(base);
+        assert_eq!(hosted.partition.cold_end(), hosted.partition.appended());
+    }
+}
