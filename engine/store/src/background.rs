@@ -73,12 +73,12 @@ pub enum Job {
         /// Which.
         bases: Vec<Lsn>,
     },
-    /// Read a segment into memory.
+    /// Read segments into memory.
     Warm {
-        /// The partition that it is of.
+        /// The partition that they are of.
         partition: PartitionId,
-        /// Which.
-        segment: SegmentView,
+        /// Which, in this order.
+        segments: Vec<SegmentView>,
     },
 }
 
@@ -164,12 +164,10 @@ pub enum Done {
         /// The partition that they were of.
         partition: PartitionId,
     },
-    /// A segment has been read into memory, as far as there was room.
+    /// Segments have been read into memory, as far as there was room.
     Warmed {
-        /// The partition that it is of.
+        /// The partition that they are of.
         partition: PartitionId,
-        /// Its position in the log.
-        base: Lsn,
     },
     /// Segments could not be moved aside or removed. As fatal as a failed flush: see
     /// [`fatal_flush`](crate::fatal_flush).
@@ -353,9 +351,9 @@ pub(crate) fn perform(job: Job) -> Done {
                 Err(error) => Done::ClearingFailed { partition, error },
             }
         }
-        Job::Warm { partition, segment } => {
-            segment.warm();
-            Done::Warmed { partition, base: segment.base() }
+        Job::Warm { partition, segments } => {
+            segments.iter().for_each(SegmentView::warm);
+            Done::Warmed { partition }
         }
     }
 }

@@ -171,7 +171,7 @@ impl<S: ServerCommands> Engine<S> {
                 | Done::PutAside { partition, .. }
                 | Done::MovedAside { partition, .. }
                 | Done::Removed { partition }
-                | Done::Warmed { partition, .. }
+                | Done::Warmed { partition }
                 | Done::ClearingFailed { partition, .. } => *partition,
                 _ => continue,
             };

@@ -110,8 +110,8 @@ pub(crate) struct Hosted {
     deferred: Option<Action>,
     /// What of the log was found to be damaged.
     pub(super) rot: Rot,
-    /// A segment is being read into memory.
-    pub(super) is_warming: bool,
+    /// The oldest of the segments that are being read into memory, and where what was not in memory ended then.
+    pub(super) warming: Option<(Lsn, Lsn)>,
     /// The end of the log when the node began to shut down has been asked to be witnessed.
     closing: bool,
 }
@@ -171,7 +171,7 @@ impl Hosted {
             aside_bytes: 0,
             deferred: None,
             rot: Rot::default(),
-            is_warming: false,
+            warming: None,
             closing: false,
         }
     }
@@ -467,7 +467,7 @@ impl Hosted {
                 self.partition.handle_moved_aside();
             }
             Done::Removed { .. } => self.partition.handle_removed(),
-            Done::Warmed { base, .. } => self.warmed(base),
+            Done::Warmed { .. } => self.warmed(),
             Done::ClearingFailed { error, .. } => fatal_flush(&FlushFailed { path: error.path, source: error.source }),
             _ => {}
         }

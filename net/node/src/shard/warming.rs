@@ -2,14 +2,17 @@
 //!
 //! A follower that is far behind writes what it gets [past the page cache](super::filling). Whoever asks for it meanwhile
 //! waits until it has been [read](super::cold), as for everything that is old. Once the follower has caught up, a helper
-//! thread reads it, newest first, segment by segment, and as much of it as is taken to be in memory in the end: the follower
-//! may be the next leader, which looks at every record that it overwrites.
+//! thread reads it, newest first, and as much of it as is taken to be in memory in the end: the follower may be the next
+//! leader, which looks at every record that it overwrites.
 
 use windrow_core::log::{LogSegment, SegmentMemory};
 use windrow_core::types::Lsn;
 use windrow_store::{BackgroundClient, Job, MappedSegment, SegmentView};
 
 use super::hosted::Hosted;
+
+/// Bytes of segments that are read into memory at a time, but one at least.
+const AT_ONCE: u64 = 64 << 20;
 
 impl Hosted {
     /// Whether the segment in use is written past the page cache.
@@ -26,39 +29,45 @@ impl Hosted {
         }
     }
 
-    /// Has the helper thread read one more segment, if something is cold. Only once all has come, unless keys expire: then it
-    /// is read already, here and there. Called every 100 ms, which leaves the thread time for its other jobs.
+    /// Has the helper thread read some more, if something is cold. Only once all has come, unless keys expire: then it is read
+    /// already, here and there. Called every 100 ms, which leaves the thread time for its other jobs.
     pub(super) fn warm_up(&mut self, background: &BackgroundClient) {
         let cold_end = self.partition.cold_end();
-        if cold_end == Lsn::ZERO || self.is_warming || (self.rest_of_segment_comes() && !self.partition.has_expiries())
-        {
+        let comes = self.rest_of_segment_comes() && !self.partition.has_expiries();
+        if cold_end == Lsn::ZERO || self.warming.is_some() || comes {
             return;
         }
+        let mut len = 0;
         let newest_first = self.partition.log().segments().rev().map(LogSegment::memory);
-        let cold = newest_first.filter(|segment| segment.base() < cold_end).map(MappedSegment::share).next();
-        match cold {
-            Some(segment) => {
-                self.is_warming = true;
-                background.submit(Job::Warm { partition: self.id, segment });
-            }
+        let segments: Vec<SegmentView> = newest_first
+            .filter(|segment| segment.base() < cold_end)
+            .take_while(|segment| {
+                let is_first = len == 0;
+                len += segment.segment_len();
+                is_first || len <= AT_ONCE
+            })
+            .map(MappedSegment::share)
+            .collect();
+        let Some(oldest) = segments.last() else {
             // It was cut off.
-            None => self.partition.doubt_below(Lsn::ZERO),
-        }
+            return self.partition.doubt_below(Lsn::ZERO);
+        };
+        self.warming = Some((oldest.base(), cold_end));
+        background.submit(Job::Warm { partition: self.id, segments });
     }
 
-    /// The segment at `base` has been read into memory.
-    pub(super) fn warmed(&mut self, base: Lsn) {
-        self.is_warming = false;
-        let end = self.partition.segment(base).map(|segment| base.plus(segment.segment_len()));
-        if end.is_none_or(|end| end < self.partition.cold_end()) {
+    /// What was to be read into memory has been.
+    pub(super) fn warmed(&mut self) {
+        let Some((oldest, end)) = self.warming.take() else { return };
+        if end < self.partition.cold_end() {
             // More has come meanwhile, and that is next.
             return;
         }
         self.partition.doubt_below(Lsn::ZERO);
         // What is old enough is not taken to be in memory whether it is or not.
         let hot_from = self.partition.hot_from().unwrap_or(self.partition.log().start());
-        if hot_from < base {
-            self.partition.doubt_below(base);
+        if hot_from < oldest {
+            self.partition.doubt_below(oldest);
         }
     }
 }
@@ -127,22 +136,18 @@ mod tests {
         {
             hosted.filling.leader_has(Lsn::new(u64::MAX));
             hosted.warm_up(&jobs);
-            assert!(!hosted.is_warming, "more comes");
+            assert_eq!(hosted.warming, None, "more comes");
             hosted.filling.forget_leader();
         }
-        for at in (0..5).rev() {
-            hosted.warm_up(&jobs);
-            assert!(hosted.is_warming);
-            hosted.warm_up(&jobs);
-            wake.recv().unwrap();
-            let Some(Done::Warmed { base, .. }) = jobs.poll() else { panic!("a segment was to be read") };
-            assert_eq!(base, base_of(&hosted, at));
-            hosted.warmed(base);
-            let expected = if at == 0 { None } else { Some(base) };
-            assert_eq!(hosted.hot_from(), expected, "what has been read is taken to be in memory");
-        }
         hosted.warm_up(&jobs);
-        assert!(!hosted.is_warming && jobs.poll().is_none());
+        assert_eq!(hosted.warming, Some((base_of(&hosted, 0), cold_end)), "all of it is not much");
+        hosted.warm_up(&jobs);
+        wake.recv().unwrap();
+        assert!(matches!(jobs.poll(), Some(Done::Warmed { .. })));
+        hosted.warmed();
+        assert_eq!((hosted.hot_from(), hosted.partition.cold_end()), (None, Lsn::ZERO), "it is in memory now");
+        hosted.warm_up(&jobs);
+        assert!(hosted.warming.is_none() && jobs.poll().is_none());
     }
 
     #[test]
@@ -153,12 +158,24 @@ mod tests {
         let hot_from = base.plus(1000);
         hosted.partition.doubt_beyond(hosted.partition.appended().since(hot_from));
         assert_eq!(hosted.hot_from(), Some(hosted.partition.cold_end()));
-        hosted.is_warming = true;
-        hosted.warmed(base);
+        hosted.warming = Some((base, hosted.partition.cold_end()));
+        hosted.warmed();
         assert_eq!((hosted.hot_from(), hosted.partition.cold_end()), (Some(hot_from), Lsn::ZERO));
-        // A segment that more was written behind meanwhile.
-        hosted.partition.doubt_below(hosted.partition.appended());
-        hosted.warmed(base);
-        assert_eq!(hosted.partition.cold_end(), hosted.partition.appended());
+    }
+
+    #[test]
+    fn what_has_been_read_is_taken_to_be_in_memory_and_what_is_older_or_newer_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hosted = partly_cold(folder.path());
+        let oldest = base_of(&hosted, 2);
+        hosted.warming = Some((oldest, hosted.partition.cold_end()));
+        hosted.warmed();
+        assert_eq!(hosted.hot_from(), Some(oldest));
+        // More has come meanwhile.
+        let end = hosted.partition.appended();
+        hosted.partition.doubt_below(end);
+        hosted.warming = Some((base_of(&hosted, 0), oldest));
+        hosted.warmed();
+        assert_eq!(hosted.hot_from(), Some(end));
     }
 }
