@@ -33,6 +33,12 @@ impl Hosted {
     /// already, here and there. Called every 100 ms, which leaves the thread time for its other jobs.
     pub(super) fn warm_up(&mut self, background: &BackgroundClient) {
         let cold_end = self.partition.cold_end();
+        self.partition.doubt_below(Lsn::ZERO);
+        if self.partition.hot_from().is_some_and(|hot_from| hot_from >= cold_end) {
+            // It is old by now, and not taken to be in memory in any case.
+            return;
+        }
+        self.partition.doubt_below(cold_end);
         let comes = self.rest_of_segment_comes() && !self.partition.has_expiries();
         if cold_end == Lsn::ZERO || self.warming.is_some() || comes {
             return;
@@ -161,6 +167,10 @@ mod tests {
         hosted.warming = Some((base, hosted.partition.cold_end()));
         hosted.warmed();
         assert_eq!((hosted.hot_from(), hosted.partition.cold_end()), (Some(hot_from), Lsn::ZERO));
+        let background = Background::start(&[], FlushedBy::Callers).unwrap();
+        hosted.partition.doubt_below(base);
+        hosted.warm_up(&background.client(|| ()));
+        assert_eq!((hosted.warming, hosted.partition.cold_end()), (None, Lsn::ZERO), "all of it is too old");
     }
 
     #[test]
