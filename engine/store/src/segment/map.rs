@@ -356,8 +356,8 @@ impl SegmentView {
     }
 
     /// Lets what is stored behind the published end be memory of this process, all zeros now, until a flush writes it to the
-    /// file, past the page cache if `direct` is the file so opened; see the module `staging`. For a segment that is about to be appended to; nobody looks at it or stores to it
-    /// meanwhile.
+    /// file, past the page cache if `direct` is the file so opened; see the module `staging`. For a segment that is about to
+    /// be appended to; nobody looks at it or stores to it meanwhile.
     pub(crate) fn stage_rest(&self, direct: Option<File>) -> Result<(), FileError> {
         let mapping = &self.mapping;
         if mapping.staging.get().is_none()

@@ -1,13 +1,13 @@
 //! How the next segment of a partition is filled before it is used, and when it is flushed.
 //!
 //! What is written little by little wants a segment that has been written before: the setting says how. A follower that
-//! is far behind gets whole segments, and would write each of them twice: so these are allocated only, and they are flushed
-//! in large parts, past the page cache, since nobody reads what was overwritten, or follows, before the rest has come. They
-//! are read into memory again [later](super::warming). Where keys expire, every record that is overwritten is read: there
-//! the pages of a segment are made ready at once instead, and it is flushed when it is full. A follower that has nothing takes it that this is so
-//! before it has heard of a leader, but for its first segment: how much there is, only the leader knows. Where a part of a
-//! segment comes at once, or may, its pages are made ready too, but such that what comes later is flushed as usual; the
-//! first flush writes all of it. The space is there in any case, and reads as zeros until it is written.
+//! is far behind gets whole segments, and would write each of them twice: so these are allocated only, and they are
+//! flushed in large parts, past the page cache, since hardly anybody reads them before the rest has come. They are read
+//! into memory [later](super::warming). Where keys expire, much of what is overwritten is read: there the pages of a
+//! segment are made ready at once instead, and it is flushed when it is full. A follower that has nothing takes it that
+//! this is so before it has heard of a leader, but for its first segment: how much there is, only the leader knows. Where a
+//! part of a segment comes at once, or may, its pages are made ready too, but such that what comes later is flushed as
+//! usual; the first flush writes all of it. The space is there in any case, and reads as zeros until it is written.
 
 use std::time::Duration;
 

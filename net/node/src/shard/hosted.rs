@@ -16,7 +16,7 @@ use windrow_store::{
 use super::Now;
 use super::clients::Clients;
 use super::cold::Held;
-use super::filling::{COLD_FLUSH_LEN, COLD_UNFLUSHED_MAX, Filling, WHOLE_WITHIN};
+use super::filling::{COLD_UNFLUSHED_MAX, Filling, WHOLE_WITHIN};
 use super::flusher::Flushed;
 #[cfg(feature = "shared-memory")]
 use super::following::Following;
@@ -305,9 +305,8 @@ impl Hosted {
             && !self.closing
             && !self.partition.owes_flush()
             && now.instant.duration_since(since) < WHOLE_WITHIN;
-        let by_part = self.last_is_cold() && self.partition.appended().since(from) >= COLD_FLUSH_LEN;
-        let request =
-            if by_segment && !by_part { self.partition.poll_flush_full() } else { self.partition.poll_flush() };
+        let waits = by_segment && !self.is_due_by_part(from);
+        let request = if waits { self.partition.poll_flush_full() } else { self.partition.poll_flush() };
         if by_segment && request.is_none() {
             return;
         }

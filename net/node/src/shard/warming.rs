@@ -9,16 +9,18 @@ use windrow_core::log::{LogSegment, SegmentMemory};
 use windrow_core::types::Lsn;
 use windrow_store::{BackgroundClient, Job, MappedSegment, SegmentView};
 
+use super::filling::COLD_FLUSH_LEN;
 use super::hosted::Hosted;
 
 /// Bytes of segments that are read into memory at a time, but one at least.
 const AT_ONCE: u64 = 64 << 20;
 
 impl Hosted {
-    /// Whether the segment in use is written past the page cache.
-    pub(super) fn last_is_cold(&self) -> bool {
+    /// Whether enough has come since `from` to be flushed, where the segment in use is written past the page cache.
+    pub(super) fn is_due_by_part(&self, from: Lsn) -> bool {
         let last = self.partition.log().segments().next_back();
-        last.is_some_and(|last| last.memory().share().cold_end().is_some())
+        self.partition.appended().since(from) >= COLD_FLUSH_LEN
+            && last.is_some_and(|last| last.memory().share().cold_end().is_some())
     }
 
     /// These segments have been flushed.
