@@ -63,8 +63,8 @@ pub(crate) struct Part {
     pub(crate) ends: VecDeque<(Instant, Lsn)>,
     /// Followers that were told to resume, as last logged.
     pub(crate) streaming: Vec<ReplicaId>,
-    /// Since when this leader is not in touch with a majority.
-    pub(crate) alone_since: Option<Instant>,
+    /// Since when this leader commits nothing, for want of a majority or of room.
+    pub(crate) stuck_since: Option<Instant>,
     /// A cut of committed records was refused, which has been said.
     pub(crate) told_loss: bool,
     /// Was to ask to lead while it was busy, and does at the next tick.
@@ -92,7 +92,7 @@ impl Part {
             heard: None,
             ends: VecDeque::new(),
             streaming: Vec::new(),
-            alone_since: None,
+            stuck_since: None,
             told_loss: false,
             asks_again: None,
             damaged: None,

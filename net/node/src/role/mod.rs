@@ -18,7 +18,7 @@ pub use access::Access;
 pub use board::{Address, Board, Failover, Follower, FollowerState, Forced, Link, Part, Status};
 pub use control::{Control, Request};
 pub use members::{Member, MemberError, Members, replica_from_hex};
-pub use refusal::{Refusal, UNCONFIRMED, UNSETTLED};
+pub use refusal::{Refusal, UNCOMMITTED, UNCONFIRMED, UNSETTLED};
 
 /// The part that this process has in one partition. Set and read by the core that hosts the partition.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -97,6 +97,17 @@ impl Role {
             | Self::Follower { .. }
             | Self::Restoring { .. }
             | Self::Leaderless { .. } => false,
+        }
+    }
+
+    /// What whoever waits for records to be committed is told after a while, where none will be until something changes.
+    #[must_use]
+    pub fn never_commits(self, at: Instant) -> Option<&'static str> {
+        match self {
+            Self::Leader { until } if at >= until => Some(UNCONFIRMED),
+            // It has appended nothing since it leads, so only reads wait.
+            Self::OutOfSpace { .. } => Some(UNCOMMITTED),
+            _ => None,
         }
     }
 

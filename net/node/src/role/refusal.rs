@@ -8,6 +8,9 @@ pub const UNCONFIRMED: &str = "UNCONFIRMED This node no longer leads, or cannot 
                                may not have been executed. Read before you write again";
 /// The reply to a read on a follower that would have shown a record that was cut before it was committed.
 pub const UNSETTLED: &str = "TRYAGAIN What this reply would have shown was never committed: nothing was done";
+/// The reply to a read on a leader that has no room to commit the record that it would show.
+pub const UNCOMMITTED: &str = "TRYAGAIN What this reply would show is not committed, and this leader's disk has no room \
+                               for the record that would commit it: nothing was done";
 
 const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
 const NO_QUORUM: &str = "NOREPLICAS This leader is not in touch with a majority of the replicas: nothing was done";

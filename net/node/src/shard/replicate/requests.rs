@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use windrow_core::replication::{Promotion, ReplicaId, RoleKind};
 
 use crate::replication::{Handover, Replicas, report};
-use crate::role::{Failover, Request, Role, UNCONFIRMED};
+use crate::role::{Failover, Request, UNCOMMITTED};
 use crate::shard::Now;
 use crate::shard::clients::Clients;
 use crate::shard::commands::ServerCommands;
 use crate::shard::engine::Engine;
 
-/// How long a leader without a majority keeps clients waiting for what it has appended.
+/// How long a leader that cannot commit keeps clients waiting for what is not committed.
 const UNCONFIRMED_AFTER: Duration = Duration::from_secs(5);
 
 impl<S: ServerCommands> Engine<S> {
@@ -32,7 +32,7 @@ impl<S: ServerCommands> Engine<S> {
             self.check_handover(at, &mut replicas);
             let moment = replicas.moment(Instant::now());
             replicas.parts[at].replica.handle_tick(moment);
-            self.give_up_if_alone(at, &mut replicas, clients, now.instant);
+            self.give_up_if_stuck(at, &mut replicas, clients, now.instant);
             self.report(at, &mut replicas);
         }
         self.parts.replicas = Some(replicas);
@@ -118,23 +118,31 @@ impl<S: ServerCommands> Engine<S> {
         }
     }
 
-    /// Clients of a leader without a majority are not kept waiting for ever.
-    fn give_up_if_alone(&mut self, at: usize, replicas: &mut Replicas, clients: &mut Clients, now: Instant) {
+    /// Clients of a leader without a majority, or without room, are not kept waiting for ever.
+    fn give_up_if_stuck(&mut self, at: usize, replicas: &mut Replicas, clients: &mut Clients, now: Instant) {
         let part = &mut replicas.parts[at];
-        let is_alone = matches!(self.parts.hosted[at].role, Role::Leader { until } if now >= until);
-        if !is_alone {
-            part.alone_since = None;
+        let Some(error) = self.parts.hosted[at].role.never_commits(now) else {
+            part.stuck_since = None;
             return;
-        }
-        let since = *part.alone_since.get_or_insert_with(|| {
-            tracing::warn!(
-                partition = %self.parts.hosted[at].id,
-                "this leader is not in touch with a majority: reads and writes are refused until it is"
-            );
+        };
+        let since = *part.stuck_since.get_or_insert_with(|| {
+            let partition = self.parts.hosted[at].id;
+            if error == UNCOMMITTED {
+                tracing::warn!(
+                    %partition,
+                    "this leader has no room for the record that it begins with: writes, and reads of what may not be \
+                     committed, are refused until there is room on its disk"
+                );
+            } else {
+                tracing::warn!(
+                    %partition,
+                    "this leader is not in touch with a majority: reads and writes are refused until it is"
+                );
+            }
             now
         });
         if now.saturating_duration_since(since) >= UNCONFIRMED_AFTER {
-            self.fail_held(at, UNCONFIRMED, clients);
+            self.fail_held(at, error, clients);
         }
     }
 
