@@ -18,7 +18,7 @@ pub use access::Access;
 pub use board::{Address, Board, Failover, Follower, FollowerState, Forced, Link, Part, Status};
 pub use control::{Control, Request};
 pub use members::{Member, MemberError, Members, replica_from_hex};
-pub use refusal::{Refusal, UNCOMMITTED, UNCONFIRMED, UNSETTLED};
+pub use refusal::{Refusal, Stuck, UNCONFIRMED, UNSETTLED};
 
 /// The part that this process has in one partition. Set and read by the core that hosts the partition.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -100,13 +100,12 @@ impl Role {
         }
     }
 
-    /// What whoever waits for records to be committed is told after a while, where none will be until something changes.
+    /// Why nothing is committed until something changes.
     #[must_use]
-    pub fn never_commits(self, at: Instant) -> Option<&'static str> {
+    pub fn stuck(self, at: Instant) -> Option<Stuck> {
         match self {
-            Self::Leader { until } if at >= until => Some(UNCONFIRMED),
-            // It has appended nothing since it leads, so only reads wait.
-            Self::OutOfSpace { .. } => Some(UNCOMMITTED),
+            Self::Leader { until } if at >= until => Some(Stuck::WITHOUT_MAJORITY),
+            Self::OutOfSpace { .. } => Some(Stuck::WITHOUT_ROOM),
             _ => None,
         }
     }

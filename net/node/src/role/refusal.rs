@@ -9,8 +9,30 @@ pub const UNCONFIRMED: &str = "UNCONFIRMED This node no longer leads, or cannot 
 /// The reply to a read on a follower that would have shown a record that was cut before it was committed.
 pub const UNSETTLED: &str = "TRYAGAIN What this reply would have shown was never committed: nothing was done";
 /// The reply to a read on a leader that has no room to commit the record that it would show.
-pub const UNCOMMITTED: &str = "TRYAGAIN What this reply would show is not committed, and this leader's disk has no room \
-                               for the record that would commit it: nothing was done";
+const UNCOMMITTED: &str = "TRYAGAIN What this reply would show is not committed, and this leader's disk has no room for \
+                           the record that would commit it: nothing was done";
+
+/// A leader that commits nothing, whatever it waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stuck {
+    /// What they are told in the end who wait for it.
+    pub reply: &'static str,
+    /// What its operator is told.
+    pub warning: &'static str,
+}
+
+impl Stuck {
+    pub(super) const WITHOUT_MAJORITY: Self = Self {
+        reply: UNCONFIRMED,
+        warning: "this leader is not in touch with a majority: reads and writes are refused until it is",
+    };
+    /// It has appended nothing since it leads, so only reads wait.
+    pub(super) const WITHOUT_ROOM: Self = Self {
+        reply: UNCOMMITTED,
+        warning: "this leader has no room for the record that it begins with: writes, and reads of what may not be \
+                  committed, are refused until there is room on its disk",
+    };
+}
 
 const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
 const NO_QUORUM: &str = "NOREPLICAS This leader is not in touch with a majority of the replicas: nothing was done";

@@ -43,16 +43,16 @@ fn a_leader_without_room_refuses_writes_and_goes_on_reading() {
     assert_eq!(role.verdict(false, Access::default(), at), Verdict::Run);
     assert_eq!(role.verdict(false, Access::default(), at + ms(10)), Verdict::Refuse(Refusal::NoQuorum));
     assert!(role.is_leader() && !role.appends(at));
-    assert_eq!(role.never_commits(at), Some(UNCOMMITTED), "reads of what is not committed do not wait for room either");
+    assert_eq!(role.stuck(at), Some(Stuck::WITHOUT_ROOM), "reads of what is not committed do not wait for room either");
 }
 
 #[test]
 fn who_waits_for_a_commit_is_told_that_none_comes() {
     let at = Instant::now();
     let leader = Role::Leader { until: at + ms(10) };
-    assert_eq!([at, at + ms(10)].map(|at| leader.never_commits(at)), [None, Some(UNCONFIRMED)]);
+    assert_eq!([at, at + ms(10)].map(|at| leader.stuck(at)), [None, Some(Stuck::WITHOUT_MAJORITY)]);
     let others = [Role::Alone, Role::HandingOver { until: None }, Role::Follower { fresh_at: None }];
-    assert!(others.iter().all(|role| role.never_commits(at).is_none()));
+    assert!(others.iter().all(|role| role.stuck(at).is_none()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use windrow_core::replication::{Promotion, ReplicaId, RoleKind};
 
 use crate::replication::{Handover, Replicas, report};
-use crate::role::{Failover, Request, UNCOMMITTED};
+use crate::role::{Failover, Request};
 use crate::shard::Now;
 use crate::shard::clients::Clients;
 use crate::shard::commands::ServerCommands;
@@ -121,28 +121,16 @@ impl<S: ServerCommands> Engine<S> {
     /// Clients of a leader without a majority, or without room, are not kept waiting for ever.
     fn give_up_if_stuck(&mut self, at: usize, replicas: &mut Replicas, clients: &mut Clients, now: Instant) {
         let part = &mut replicas.parts[at];
-        let Some(error) = self.parts.hosted[at].role.never_commits(now) else {
+        let Some(stuck) = self.parts.hosted[at].role.stuck(now) else {
             part.stuck_since = None;
             return;
         };
         let since = *part.stuck_since.get_or_insert_with(|| {
-            let partition = self.parts.hosted[at].id;
-            if error == UNCOMMITTED {
-                tracing::warn!(
-                    %partition,
-                    "this leader has no room for the record that it begins with: writes, and reads of what may not be \
-                     committed, are refused until there is room on its disk"
-                );
-            } else {
-                tracing::warn!(
-                    %partition,
-                    "this leader is not in touch with a majority: reads and writes are refused until it is"
-                );
-            }
+            tracing::warn!(partition = %self.parts.hosted[at].id, "{}", stuck.warning);
             now
         });
         if now.saturating_duration_since(since) >= UNCONFIRMED_AFTER {
-            self.fail_held(at, error, clients);
+            self.fail_held(at, stuck.reply, clients);
         }
     }
 
