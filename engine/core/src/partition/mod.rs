@@ -248,9 +248,15 @@ impl<M: SegmentMemory> Partition<M> {
     /// Records before this may have come from the disk since they were verified; `None` where there are none.
     #[must_use]
     pub const fn hot_from(&self) -> Option<Lsn> {
-        let from = self.log.appended().get().saturating_sub(self.hot_len);
-        let from = if from > self.cold_end.get() { from } else { self.cold_end.get() };
+        let (old, cold) = (self.old_end().get(), self.cold_end.get());
+        let from = if old > cold { old } else { cold };
         if from > 0 { Some(Lsn::new(from)) } else { None }
+    }
+
+    /// Nothing below is taken to be in memory, because it is [old](Self::doubt_beyond).
+    #[must_use]
+    pub const fn old_end(&self) -> Lsn {
+        Lsn::new(self.log.appended().get().saturating_sub(self.hot_len))
     }
 
     /// As [`verify_at`](Self::verify_at), but of a record that is [doubted](Self::doubt_beyond) only.

@@ -320,24 +320,38 @@ impl SegmentView {
         self.mapping.is_resident(range)
     }
 
-    /// Where what was written past the page cache ends, and so is probably not in it; `None` in a segment of which nothing was.
-    /// What lies behind is memory of the process still.
+    /// Its size in bytes.
     #[must_use]
-    pub fn cold_end(&self) -> Option<usize> {
-        self.mapping.staging.get().filter(|staging| staging.is_past_cache()).map(Staging::mapped)
+    pub fn segment_len(&self) -> u64 {
+        self.mapping.map.len() as u64
     }
 
-    /// Has all of the segment read into the page cache, and mapped. Waits for the disk: not for a thread that serves anybody.
-    /// Only a hint: what fails here fails again for whoever reads.
+    /// Whether the segment is written past the page cache, where it is much at once.
+    #[must_use]
+    pub fn is_written_past_cache(&self) -> bool {
+        self.mapping.staging.get().is_some_and(Staging::is_past_cache)
+    }
+
+    /// Where what went past the page cache ends, and so is probably not in it; `None` where nothing did since the segment was
+    /// read into it. What is memory of the process still does not count.
+    #[must_use]
+    pub fn cold_end(&self) -> Option<usize> {
+        self.mapping.staging.get().map(Staging::cold_end).filter(|end| *end > 0)
+    }
+
+    /// Has a segment that went past the page cache read into it, and mapped. Waits for the disk: not for a thread that serves
+    /// anybody. Only a hint: what fails here fails again for whoever reads.
     pub(crate) fn warm(&self) {
-        let mapped = self.mapping.staging.get().map_or(self.mapping.map.len(), Staging::mapped);
-        for start in (0..mapped).step_by(POPULATE_LEN) {
-            let len = POPULATE_LEN.min(mapped - start);
-            // The next part is on its way while this one is mapped.
-            let ahead = NonZeroU64::new(2 * POPULATE_LEN as u64);
-            let _unsupported = fadvise(&self.mapping.file, start as u64, ahead, rustix::fs::Advice::WillNeed);
-            let _unsupported = self.mapping.map.advise_range(Advice::PopulateRead, start, len);
-        }
+        let Some(staging) = self.mapping.staging.get() else { return };
+        staging.warm(|mapped| {
+            for start in (0..mapped).step_by(POPULATE_LEN) {
+                let len = POPULATE_LEN.min(mapped - start);
+                // The next part is on its way while this one is mapped.
+                let ahead = NonZeroU64::new(2 * POPULATE_LEN as u64);
+                let _unsupported = fadvise(&self.mapping.file, start as u64, ahead, rustix::fs::Advice::WillNeed);
+                let _unsupported = self.mapping.map.advise_range(Advice::PopulateRead, start, len);
+            }
+        });
     }
 
     /// Where `part` lies in this segment, if it is a part of its mapping.

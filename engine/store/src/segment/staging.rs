@@ -54,6 +54,8 @@ pub(super) struct Staging {
     /// The file, opened such that writes go past the page cache; `None` where they do not. Less than a part goes through it
     /// all the same: that takes one system call.
     direct: Option<File>,
+    /// What went past the page cache ends here, since the segment was read into it last.
+    cold: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -90,9 +92,9 @@ impl Staging {
         // A twelfth less processor time for a SET than with small pages, which do as well where there are no others.
         let _unsupported = map.advise_range(Advice::HugePage, start, map.len() - start);
         let part_len = (map.len() / PARTS_MIN).clamp(1, PART_LEN_MAX).next_multiple_of(page);
-        let [mapped, written, ready] = [(); 3].map(|()| AtomicUsize::new(start));
+        let [mapped, written, ready, cold] = [start, start, start, 0].map(AtomicUsize::new);
         let state = Mutex::new(State { synced: 0, cuts: 0, changed: 0, settled: true });
-        let staging = Self { mapped, written, ready, part_len, direct, state };
+        let staging = Self { mapped, written, ready, part_len, direct, cold, state };
         staging.make_ready(map, start, start + part_len);
         Ok(Some(staging))
     }
@@ -102,9 +104,24 @@ impl Staging {
         self.mapped.load(Ordering::Acquire)
     }
 
-    /// Whether what is written goes past the page cache.
+    /// Whether what is written goes past the page cache, where it is much at once.
     pub(super) const fn is_past_cache(&self) -> bool {
         self.direct.is_some()
+    }
+
+    /// Below, what the mapping shows is the file's, and went past the page cache.
+    pub(super) fn cold_end(&self) -> usize {
+        self.cold.load(Ordering::Acquire).min(self.mapped())
+    }
+
+    /// Has what is the file's read into the page cache by `read`, which is told where it ends.
+    pub(super) fn warm(&self, read: impl FnOnce(usize)) {
+        let (cold, mapped) = (self.cold.load(Ordering::Acquire), self.mapped());
+        read(mapped);
+        if cold <= mapped {
+            // More may have gone past it meanwhile.
+            let _still_cold = self.cold.compare_exchange(cold, 0, Ordering::AcqRel, Ordering::Relaxed);
+        }
     }
 
     /// Below, the file's pages hold what the mapping does.
@@ -170,6 +187,7 @@ impl Staging {
         } else if let Some(direct) = self.direct.as_ref().filter(|_| upto - from >= self.part_len) {
             let whole = (upto - upto % BLOCK).max(from);
             self.write_past_cache(map, file, direct, from..whole)?;
+            self.cold.fetch_max(whole, Ordering::AcqRel);
             self.write(map, file, whole..upto, 0)?;
             file.sync_data()?;
         } else {

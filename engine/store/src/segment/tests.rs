@@ -190,7 +190,8 @@ fn a_cold_segment_is_in_the_file_and_not_in_memory_until_it_is_warmed() {
     let dir = tempfile::tempdir().unwrap();
     let mut segment = cold(dir.path());
     let view = segment.share();
-    assert_eq!((view.cold_end(), staged(tempfile::tempdir().unwrap().path()).share().cold_end()), (Some(0), None));
+    assert!(view.is_written_past_cache() && view.cold_end().is_none(), "nothing is");
+    assert!(!staged(tempfile::tempdir().unwrap().path()).share().is_written_past_cache());
     let (half, end) = (STAGED_LEN / 2, STAGED_LEN / 2 + 1000);
     segment.write(0..end).fill(7);
     segment.publish(end);
@@ -204,7 +205,7 @@ fn a_cold_segment_is_in_the_file_and_not_in_memory_until_it_is_warmed() {
     assert!(!segment.is_resident(0..4096) && !segment.is_resident(half - 4096..half));
     assert!(segment.is_resident(half..STAGED_LEN), "memory of the process");
     view.warm();
-    assert!(segment.is_resident(0..STAGED_LEN));
+    assert!(segment.is_resident(0..STAGED_LEN) && view.cold_end().is_none());
     assert!(read_meanwhile.iter().all(|&byte| byte == 7));
     let mut model = vec![7; end];
     model.resize(STAGED_LEN, 0);
@@ -215,7 +216,11 @@ fn a_cold_segment_is_in_the_file_and_not_in_memory_until_it_is_warmed() {
     view.sync_data().unwrap();
     model[end..end + 10].fill(8);
     assert!(std::fs::read(segment.path()).unwrap() == model);
-    assert!(segment.is_resident(0..STAGED_LEN));
+    assert!(segment.is_resident(0..STAGED_LEN) && view.cold_end().is_none(), "nothing new is cold");
+    segment.write(end + 10..STAGED_LEN).fill(9);
+    segment.publish(STAGED_LEN);
+    view.sync_data().unwrap();
+    assert_eq!(view.cold_end(), Some(STAGED_LEN), "much at once is");
 }
 
 /// Appends some bytes that are not zeros, to the segment and to what it should hold.

@@ -3,11 +3,12 @@
 //! What is written little by little wants a segment that has been written before: the setting says how. A follower that
 //! is far behind gets whole segments, and would write each of them twice: so these are allocated only, and they are
 //! flushed in large parts, past the page cache, since hardly anybody reads them before the rest has come. They are read
-//! into memory [later](super::warming). Where keys expire, much of what is overwritten is read: there the pages of a
-//! segment are made ready at once instead, and it is flushed when it is full. A follower that has nothing takes it that
-//! this is so before it has heard of a leader, but for its first segment: how much there is, only the leader knows. Where a
-//! part of a segment comes at once, or may, its pages are made ready too, but such that what comes later is flushed as
-//! usual; the first flush writes all of it. The space is there in any case, and reads as zeros until it is written.
+//! into memory [later](super::warming). Where keys expire, much of what is overwritten is read: there, and where it is
+//! not known yet that so much comes, the pages of a segment are made ready at once instead, and it is flushed when it
+//! is full. A follower that has nothing takes it that this is so before it has heard of a leader, but for its first
+//! segment: how much there is, only the leader knows. Where a part of a segment comes at once, or may, its pages are
+//! made ready too, but such that what comes later is flushed as usual; the first flush writes all of it. The space is
+//! there in any case, and reads as zeros until it is written.
 
 use std::time::Duration;
 
@@ -78,8 +79,10 @@ impl Filling {
         let awaited = std::mem::take(&mut self.awaited);
         if self.only_usual {
             self.usual
+        } else if self.comes(base.plus(len)) && !expires {
+            FillMode::Cold
         } else if self.comes(base.plus(len)) || (self.empty && base > Lsn::ZERO) {
-            if expires { FillMode::Whole } else { FillMode::Cold }
+            FillMode::Whole
         } else if awaited || self.empty || self.leader_has > base {
             FillMode::Part
         } else {
@@ -125,7 +128,7 @@ mod tests {
             assert_eq!(filling.of(base, LEN, false), FillMode::Write16K, "once");
             filling.everything_comes();
             assert_eq!(filling.of(Lsn::ZERO, LEN, false), FillMode::Part, "little may come at first");
-            assert_eq!(filling.of(base, LEN, false), FillMode::Cold, "until the leader has said how much");
+            assert_eq!(filling.of(base, LEN, false), FillMode::Whole, "until the leader has said how much");
             filling.leader_has(base);
             assert_eq!(filling.of(base, LEN, false), FillMode::Write16K);
         }

@@ -107,11 +107,11 @@ pub(crate) struct Hosted {
     /// Bytes of what was cut from the log and is still kept.
     aside_bytes: u64,
     /// What the helper threads are to do once more of the log has been flushed.
-    deferred: Option<Action>,
+    pub(super) deferred: Option<Action>,
     /// What of the log was found to be damaged.
     pub(super) rot: Rot,
-    /// The oldest of the segments that are being read into memory, and where what was not in memory ended then.
-    pub(super) warming: Option<(Lsn, Lsn)>,
+    /// Some segments are being read into memory.
+    pub(super) is_warming: bool,
     /// The end of the log when the node began to shut down has been asked to be witnessed.
     closing: bool,
 }
@@ -171,7 +171,7 @@ impl Hosted {
             aside_bytes: 0,
             deferred: None,
             rot: Rot::default(),
-            warming: None,
+            is_warming: false,
             closing: false,
         }
     }

@@ -5,7 +5,7 @@
 //! thread reads it, newest first, and as much of it as is taken to be in memory in the end: the follower may be the next
 //! leader, which looks at every record that it overwrites.
 
-use windrow_core::log::{LogSegment, SegmentMemory};
+use windrow_core::log::LogSegment;
 use windrow_core::types::Lsn;
 use windrow_store::{BackgroundClient, Job, MappedSegment, SegmentView};
 
@@ -20,64 +20,59 @@ impl Hosted {
     pub(super) fn is_due_by_part(&self, from: Lsn) -> bool {
         let last = self.partition.log().segments().next_back();
         self.partition.appended().since(from) >= COLD_FLUSH_LEN
-            && last.is_some_and(|last| last.memory().share().cold_end().is_some())
+            && last.is_some_and(|last| last.memory().share().is_written_past_cache())
     }
 
     /// These segments have been flushed.
     pub(super) fn note_cold(&mut self, flushed: &[SegmentView]) {
-        let ends = flushed.iter().filter_map(|view| Some(view.base().plus(view.cold_end()? as u64)));
-        if let Some(end) = ends.max().filter(|end| *end > self.partition.cold_end()) {
-            self.partition.doubt_below(end);
+        if let Some(end) = flushed.iter().filter_map(cold_end_of).max() {
+            self.partition.doubt_below(end.max(self.partition.cold_end()));
         }
     }
 
     /// Has the helper thread read some more, if something is cold. Only once all has come, unless keys expire: then it is read
     /// already, here and there. Called every 100 ms, which leaves the thread time for its other jobs.
     pub(super) fn warm_up(&mut self, background: &BackgroundClient) {
-        let cold_end = self.partition.cold_end();
-        self.partition.doubt_below(Lsn::ZERO);
-        if self.partition.hot_from().is_some_and(|hot_from| hot_from >= cold_end) {
-            // It is old by now, and not taken to be in memory in any case.
-            return;
-        }
-        self.partition.doubt_below(cold_end);
         let comes = self.rest_of_segment_comes() && !self.partition.has_expiries();
-        if cold_end == Lsn::ZERO || self.warming.is_some() || comes {
+        if self.partition.cold_end() == Lsn::ZERO || self.is_warming || comes {
             return;
         }
+        let old_end = self.partition.old_end();
         let mut len = 0;
-        let newest_first = self.partition.log().segments().rev().map(LogSegment::memory);
-        let segments: Vec<SegmentView> = newest_first
-            .filter(|segment| segment.base() < cold_end)
-            .take_while(|segment| {
+        let segments: Vec<SegmentView> = self
+            .newest_first()
+            // What is older is not taken to be in memory whether it is or not.
+            .take_while(|view| view.base().plus(view.segment_len()) > old_end)
+            .filter(|view| view.cold_end().is_some())
+            .take_while(|view| {
                 let is_first = len == 0;
-                len += segment.segment_len();
+                len += view.segment_len();
                 is_first || len <= AT_ONCE
             })
-            .map(MappedSegment::share)
             .collect();
-        let Some(oldest) = segments.last() else {
-            // It was cut off.
-            return self.partition.doubt_below(Lsn::ZERO);
-        };
-        self.warming = Some((oldest.base(), cold_end));
-        background.submit(Job::Warm { partition: self.id, segments });
+        if segments.is_empty() {
+            self.partition.doubt_below(Lsn::ZERO);
+        } else {
+            self.is_warming = true;
+            background.submit(Job::Warm { partition: self.id, segments });
+        }
     }
 
     /// What was to be read into memory has been.
     pub(super) fn warmed(&mut self) {
-        let Some((oldest, end)) = self.warming.take() else { return };
-        if end < self.partition.cold_end() {
-            // More has come meanwhile, and that is next.
-            return;
-        }
-        self.partition.doubt_below(Lsn::ZERO);
-        // What is old enough is not taken to be in memory whether it is or not.
-        let hot_from = self.partition.hot_from().unwrap_or(self.partition.log().start());
-        if hot_from < oldest {
-            self.partition.doubt_below(oldest);
-        }
+        self.is_warming = false;
+        let cold_end = self.newest_first().find_map(|view| cold_end_of(&view));
+        self.partition.doubt_below(cold_end.unwrap_or(Lsn::ZERO));
     }
+
+    fn newest_first(&self) -> impl Iterator<Item = SegmentView> {
+        self.partition.log().segments().rev().map(LogSegment::memory).map(MappedSegment::share)
+    }
+}
+
+/// Where what went past the page cache ends, if anything did.
+fn cold_end_of(view: &SegmentView) -> Option<Lsn> {
+    Some(view.base().plus(view.cold_end()? as u64))
 }
 
 #[cfg(test)]
@@ -92,6 +87,8 @@ mod tests {
     };
 
     use super::super::Now;
+    #[cfg(feature = "shared-nothing")]
+    use super::super::filling;
     use super::*;
 
     /// A log of which segments 2 to 5 went past the page cache, as it is flushed.
@@ -144,50 +141,88 @@ mod tests {
         {
             hosted.filling.leader_has(Lsn::new(u64::MAX));
             hosted.warm_up(&jobs);
-            assert_eq!(hosted.warming, None, "more comes");
+            assert!(!hosted.is_warming, "more comes");
             hosted.filling.forget_leader();
         }
+        let cold = |hosted: &Hosted| -> Vec<SegmentView> {
+            hosted.newest_first().filter(|view| view.cold_end().is_some()).collect()
+        };
+        assert_eq!(cold(&hosted).len(), 4);
         hosted.warm_up(&jobs);
-        assert_eq!(hosted.warming, Some((base_of(&hosted, 0), cold_end)), "all of it is not much");
         hosted.warm_up(&jobs);
         wake.recv().unwrap();
         assert!(matches!(jobs.poll(), Some(Done::Warmed { .. })));
         hosted.warmed();
-        assert_eq!((hosted.hot_from(), hosted.partition.cold_end()), (None, Lsn::ZERO), "it is in memory now");
+        assert_eq!((hosted.hot_from(), cold(&hosted).len()), (None, 0), "it is in memory now");
+        // One of them is flushed once more.
+        let views: Vec<SegmentView> = hosted.newest_first().collect();
+        hosted.note_cold(&views);
         hosted.warm_up(&jobs);
-        assert!(hosted.warming.is_none() && jobs.poll().is_none());
+        assert!(hosted.hot_from().is_none() && !hosted.is_warming && jobs.poll().is_none());
     }
 
     #[test]
     fn no_more_is_read_into_memory_than_is_taken_to_be_there() {
         let folder = tempfile::tempdir().unwrap();
         let mut hosted = partly_cold(folder.path());
-        let base = base_of(&hosted, 4);
-        let hot_from = base.plus(1000);
-        hosted.partition.doubt_beyond(hosted.partition.appended().since(hot_from));
-        assert_eq!(hosted.hot_from(), Some(hosted.partition.cold_end()));
-        hosted.warming = Some((base, hosted.partition.cold_end()));
-        hosted.warmed();
-        assert_eq!((hosted.hot_from(), hosted.partition.cold_end()), (Some(hot_from), Lsn::ZERO));
+        let (base, cold_end) = (base_of(&hosted, 4), hosted.partition.cold_end());
+        hosted.partition.doubt_beyond(hosted.partition.appended().since(base));
+        assert_eq!(hosted.hot_from(), Some(cold_end));
         let background = Background::start(&[], FlushedBy::Callers).unwrap();
-        hosted.partition.doubt_below(base);
-        hosted.warm_up(&background.client(|| ()));
-        assert_eq!((hosted.warming, hosted.partition.cold_end()), (None, Lsn::ZERO), "all of it is too old");
+        let (woken, wake) = channel();
+        let jobs = background.client(move || woken.send(()).unwrap());
+        hosted.warm_up(&jobs);
+        wake.recv().unwrap();
+        hosted.warmed();
+        assert!(jobs.poll().is_some());
+        assert_eq!((hosted.hot_from(), hosted.partition.cold_end()), (Some(base), base), "the newest is enough");
+        hosted.warm_up(&jobs);
+        assert_eq!((hosted.is_warming, hosted.partition.cold_end()), (false, Lsn::ZERO), "the rest is too old");
     }
 
+    /// The network may be faster than the disk.
+    #[cfg(feature = "shared-nothing")]
     #[test]
-    fn what_has_been_read_is_taken_to_be_in_memory_and_what_is_older_or_newer_not() {
+    fn no_segment_is_made_for_more_while_much_of_what_came_is_not_flushed() {
         let folder = tempfile::tempdir().unwrap();
-        let mut hosted = partly_cold(folder.path());
-        let oldest = base_of(&hosted, 2);
-        hosted.warming = Some((oldest, hosted.partition.cold_end()));
-        hosted.warmed();
-        assert_eq!(hosted.hot_from(), Some(oldest));
-        // More has come meanwhile.
-        let end = hosted.partition.appended();
-        hosted.partition.doubt_below(end);
-        hosted.warming = Some((base_of(&hosted, 0), oldest));
-        hosted.warmed();
-        assert_eq!(hosted.hot_from(), Some(end));
+        let new = NewDataDir { cluster: None, replica: None, partitions: 1, mode: BuildMode::SharedNothing };
+        let dir = DataDir::open_or_create(folder.path(), &new).unwrap();
+        let config = OpenConfig { segment_len: 8 << 20, segments_ahead: 1, fill: FillMode::Allocate };
+        let open = open_partition(&dir, PartitionId::new(0), &config, Now::read().unix).unwrap();
+        let mut hosted = Hosted::new(open, FillMode::Allocate, u64::MAX);
+        hosted.filling.leader_has(Lsn::new(u64::MAX));
+        let background = Background::start(&[], FlushedBy::Callers).unwrap();
+        let (woken, wake) = channel();
+        let jobs = background.client(move || woken.send(()).unwrap());
+        let value = vec![7; 1 << 20];
+        let unflushed = |hosted: &Hosted| hosted.partition.appended().since(hosted.partition.durable());
+        for number in 0_u32.. {
+            let key = number.to_le_bytes();
+            let (hash, change) = (hosted.partition.hash(&key), Change::Put { value: &value, expires_at: None });
+            while hosted.partition.append(Now::read().unix, &mut [Op { hash, key: &key, change }]).is_err() {
+                hosted.submit_jobs(&jobs);
+                if hosted.deferred.is_some() {
+                    break;
+                }
+                wake.recv().unwrap();
+                match jobs.poll() {
+                    Some(Done::Prepared { base, segment, .. }) => hosted.partition.handle_prepared(base, segment),
+                    Some(Done::SuperblockWritten { generation, .. }) => {
+                        hosted.partition.handle_superblock_written(generation);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            if hosted.deferred.is_some() {
+                break;
+            }
+        }
+        assert!((filling::COLD_UNFLUSHED_MAX..filling::COLD_UNFLUSHED_MAX + (16 << 20)).contains(&unflushed(&hosted)));
+        hosted.submit_jobs(&jobs);
+        assert!(hosted.deferred.is_some(), "it is asked again and again");
+        let flush = hosted.partition.poll_flush().unwrap();
+        hosted.partition.handle_flushed(flush.ticket);
+        hosted.submit_jobs(&jobs);
+        assert!(hosted.deferred.is_none(), "and made once there is less");
     }
 }
