@@ -19,7 +19,7 @@ use windrow_core::types::{Lsn, PartitionId};
 use crate::files::FileError;
 use crate::fill::FillMode;
 use crate::partition_dir::PartitionDir;
-use crate::segment::{MappedSegment, PrepareError, SegmentView};
+use crate::segment::{MappedSegment, PrepareError, SegmentView, TailMemory};
 use crate::urgent::{move_to, write_before_others};
 
 /// Something to be done.
@@ -36,6 +36,17 @@ pub enum Job {
         len: u64,
         /// How to fill it.
         fill: FillMode,
+    },
+    /// Make a segment in memory that is used again.
+    PrepareInTail {
+        /// Where.
+        dir: Arc<PartitionDir>,
+        /// The position of its first byte in the log.
+        base: Lsn,
+        /// The memory.
+        memory: TailMemory,
+        /// The oldest segment in there is to be read into the page cache before it gives up its memory.
+        keep: bool,
     },
     /// Write a superblock.
     WriteSuperblock {
@@ -321,10 +332,10 @@ pub(crate) fn perform(job: Job) -> Done {
     match job {
         Job::Prepare { dir, base, len, fill } => {
             let partition = dir.partition();
-            match dir.prepare(base, len, fill) {
-                Ok(segment) => Done::Prepared { partition, base, segment },
-                Err(error) => Done::PrepareFailed { partition, base, error },
-            }
+            prepared(partition, base, dir.prepare(base, len, fill))
+        }
+        Job::PrepareInTail { dir, base, memory, keep } => {
+            prepared(dir.partition(), base, dir.prepare_in_tail(base, &memory, keep))
         }
         Job::WriteSuperblock { dir, superblock } => {
             let partition = dir.partition();
@@ -355,6 +366,13 @@ pub(crate) fn perform(job: Job) -> Done {
             segments.iter().for_each(SegmentView::warm);
             Done::Warmed { partition }
         }
+    }
+}
+
+fn prepared(partition: PartitionId, base: Lsn, made: Result<MappedSegment, PrepareError>) -> Done {
+    match made {
+        Ok(segment) => Done::Prepared { partition, base, segment },
+        Err(error) => Done::PrepareFailed { partition, base, error },
     }
 }
 

@@ -43,7 +43,8 @@ pub use open::{
 pub use partition_dir::{Listing, PartitionDir, SegmentFile, SuperblockFile, SuperblockFileError};
 pub use preflight::{FileSystem, Limits, Preflight, preflight, raise_open_file_limit};
 pub use segment::{
-    MappedSegment, PrepareError, SegmentView, cold_range, create_segment, parse_segment_file_name, segment_file_name,
+    MappedSegment, PrepareError, SegmentView, TailMemory, cold_range, create_segment, create_segment_in_tail,
+    parse_segment_file_name, segment_file_name,
 };
 pub use sigbus::{install_sigbus_handler, install_signal_handlers};
 pub use urgent::{become_flush_thread, take_short_turns};

@@ -7,24 +7,17 @@ mod common;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Node, ok, run};
+use common::{Metrics, Node, is_on_disk, ok, run};
 use rustix::fs::{Advice, fadvise};
 use tempfile::{TempDir, tempdir_in};
 
-/// What the kernel calls a file system in memory.
-const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
-
 fn data_dir() -> TempDir {
     tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
-
-fn is_on_disk(dir: &Path) -> bool {
-    rustix::fs::statfs(dir).unwrap().f_type != TMPFS_MAGIC
 }
 
 /// Drops the log from memory: what this process, and so the node in it, has mapped, and then the page cache.
@@ -51,24 +44,6 @@ fn evict(dir: &Path) {
     }
 }
 
-struct Metrics(u16);
-
-impl Metrics {
-    /// A port that is free.
-    fn choose() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
-    }
-
-    fn cold_reads(&self) -> u64 {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.0)).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let lines = text.lines().filter(|line| line.starts_with("windrow_cold_reads_total"));
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
-    }
-}
-
 fn value(number: usize) -> String {
     format!("{number}:").repeat(500)
 }
@@ -76,7 +51,7 @@ fn value(number: usize) -> String {
 /// A node that believes nothing to be in memory, with keys that are not.
 fn cold_node(dir: &Path, keys: usize, settings: &[(&str, &str)]) -> (Node, Metrics) {
     let metrics = Metrics::choose();
-    let port = metrics.0.to_string();
+    let port = metrics.port.to_string();
     let cold = [("hot-memory-percent", "0"), ("admin-port", port.as_str())];
     let node = Node::start(dir, &[&cold, settings].concat());
     let mut connection = node.connect();
@@ -150,7 +125,7 @@ fn others_are_served_while_records_are_read() {
     }
     if on_disk {
         assert!(seen_between, "nobody was served while records were read");
-        assert!(metrics.cold_reads() > 0);
+        assert!(metrics.sum("windrow_cold_reads_total") > 0);
     }
 }
 
@@ -161,7 +136,7 @@ fn every_kind_of_command_finds_what_is_on_disk() {
     let (node, metrics) = cold_node(dir.path(), 100, &[("cores", cores), ("partitions", "4")]);
     let mut connection = node.connect();
     ok::<()>(&mut connection, "MSET {t}a one {t}b two {t}n 41");
-    let mut reads = metrics.cold_reads();
+    let mut reads = metrics.sum("windrow_cold_reads_total");
     for round in 0..3 {
         evict(dir.path());
         assert_eq!(ok::<u64>(&mut connection, "STRLEN k7"), value(7).len() as u64);
@@ -188,7 +163,7 @@ fn every_kind_of_command_finds_what_is_on_disk() {
         let (a, b): (String, String) = pipe.query(&mut connection).unwrap();
         assert_eq!((a.as_str(), b.as_str()), ("one", "two"));
         if is_on_disk(dir.path()) {
-            let now = metrics.cold_reads();
+            let now = metrics.sum("windrow_cold_reads_total");
             assert!(now > reads, "round {round} read nothing");
             reads = now;
         }
@@ -207,7 +182,7 @@ fn commands_on_many_keys_wait_for_all_of_them_and_keep_their_order() {
     let cores = if windrow_node::runtime::available().len() > 1 { "2" } else { "1" };
     let (node, metrics) = cold_node(dir.path(), 1_000, &[("cores", cores), ("partitions", "4")]);
     let mut connection = node.connect();
-    let reads = metrics.cold_reads();
+    let reads = metrics.sum("windrow_cold_reads_total");
     // As many as meet all partitions, and in memory where the others are not.
     let hot: Vec<_> = (0..20).map(|number| format!("hot{number}")).collect();
     for _ in 0..5 {
@@ -232,7 +207,7 @@ fn commands_on_many_keys_wait_for_all_of_them_and_keep_their_order() {
         assert!(values.into_iter().eq((0..1_000).map(value)), "a value is not what was written");
         assert!(after.iter().all(|value| value == "after"), "a write was not seen");
     }
-    assert!(metrics.cold_reads() > reads || !is_on_disk(dir.path()));
+    assert!(metrics.sum("windrow_cold_reads_total") > reads || !is_on_disk(dir.path()));
 }
 
 /// Flips a bit of the record that has this value.

@@ -35,6 +35,13 @@ pub struct Witness {
 }
 
 impl Witness {
+    /// Whether it keeps the newest segments of a log in memory, for what they hold is overwritten soon.
+    #[must_use]
+    pub fn keeps_tail(&self) -> bool {
+        let maps = self.pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/maps")).ok());
+        maps.is_some_and(|maps| maps.contains("memfd:windrow-tail"))
+    }
+
     /// Of the process `pid`, which serves clients at `address`, or will: port 0 is not known yet.
     #[must_use]
     pub fn new(pid: u32, address: SocketAddr) -> Self {

@@ -75,6 +75,17 @@ impl<M: SegmentMemory> LogSegment<M> {
         self.base
     }
 
+    /// The position behind its last byte.
+    pub(crate) fn end(&self) -> Lsn {
+        self.base.plus(self.memory.segment_len())
+    }
+
+    /// Whether hardly anything in it is current any more: less than a part in 1024.
+    #[must_use]
+    pub fn is_mostly_dead(&self) -> bool {
+        self.live_bytes < self.memory.segment_len() / 1024
+    }
+
     /// Bytes of the whole segment.
     #[must_use]
     pub fn segment_len(&self) -> u64 {

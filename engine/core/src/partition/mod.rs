@@ -20,6 +20,7 @@ mod write;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use expiries::Expiries;
@@ -94,8 +95,8 @@ pub struct Partition<M> {
     idle_since: Lsn,
     /// Bytes at the end of the log that are taken to be in memory as they were written.
     hot_len: u64,
-    /// Nothing below is taken to be in memory.
-    cold_end: Lsn,
+    /// Nothing in here is taken to be in memory.
+    cold: Range<Lsn>,
     /// The key of a deletion that the partition itself appends.
     scratch: Vec<u8>,
 }
@@ -227,10 +228,10 @@ impl<M: SegmentMemory> Partition<M> {
         self.hot_len = hot_len;
     }
 
-    /// Takes nothing below `end` to be in memory, whatever [`doubt_beyond`](Self::doubt_beyond) says, until told otherwise:
-    /// it was written past the page cache. [`Lsn::ZERO`] stands for nothing.
-    pub const fn doubt_below(&mut self, end: Lsn) {
-        self.cold_end = end;
+    /// Takes nothing in `cold` to be in memory, whatever [`doubt_beyond`](Self::doubt_beyond) says, until told otherwise: it
+    /// was written past the page cache. An empty range stands for nothing.
+    pub const fn doubt_in(&mut self, cold: Range<Lsn>) {
+        self.cold = cold;
     }
 
     /// Whether there are keys that expire.
@@ -239,18 +240,34 @@ impl<M: SegmentMemory> Partition<M> {
         !self.expiries.is_empty()
     }
 
-    /// What [`doubt_below`](Self::doubt_below) was told last.
+    /// What [`doubt_in`](Self::doubt_in) was told last.
     #[must_use]
-    pub const fn cold_end(&self) -> Lsn {
-        self.cold_end
+    pub const fn cold(&self) -> &Range<Lsn> {
+        &self.cold
     }
 
-    /// Records before this may have come from the disk since they were verified; `None` where there are none.
+    /// Whether there is anything that may have come from the disk since it was verified.
+    #[inline]
     #[must_use]
-    pub const fn hot_from(&self) -> Option<Lsn> {
-        let (old, cold) = (self.old_end().get(), self.cold_end.get());
-        let from = if old > cold { old } else { cold };
-        if from > 0 { Some(Lsn::new(from)) } else { None }
+    pub const fn has_doubted(&self) -> bool {
+        self.old_end().get() > 0 || self.cold.end.get() > 0
+    }
+
+    /// Whether the record at `lsn` may have come from the disk since it was verified.
+    #[inline]
+    #[must_use]
+    pub const fn is_doubted(&self, lsn: Lsn) -> bool {
+        let lsn = lsn.get();
+        lsn < self.old_end().get() || (self.cold.start.get() <= lsn && lsn < self.cold.end.get())
+    }
+
+    /// Whether hardly anything that is written now will be current any more when `len` more bytes have been, to judge by what
+    /// was written so long ago: less than a part in 1024 of the segment that ends there.
+    #[must_use]
+    pub fn is_overwritten_within(&self, len: u64) -> bool {
+        let before = self.log.appended().get().saturating_sub(len);
+        let mut older = self.log.segments().rev().skip_while(|segment| segment.end().get() > before);
+        older.next().is_some_and(LogSegment::is_mostly_dead)
     }
 
     /// Nothing below is taken to be in memory, because it is [old](Self::doubt_beyond).
@@ -261,7 +278,7 @@ impl<M: SegmentMemory> Partition<M> {
 
     /// As [`verify_at`](Self::verify_at), but of a record that is [doubted](Self::doubt_beyond) only.
     pub(crate) fn verify_doubted(&self, lsn: Lsn) -> Result<(), Damaged> {
-        if self.hot_from().is_some_and(|hot_from| lsn < hot_from) { self.verify_at(lsn) } else { Ok(()) }
+        if self.is_doubted(lsn) { self.verify_at(lsn) } else { Ok(()) }
     }
 
     /// Looks once more at what stands at `lsn`, where a record starts or ends.

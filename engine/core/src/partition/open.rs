@@ -219,7 +219,7 @@ fn assemble<M: SegmentMemory>(
         cleared_end: Lsn::ZERO,
         idle_since: durable,
         hot_len: u64::MAX,
-        cold_end: Lsn::ZERO,
+        cold: Lsn::ZERO..Lsn::ZERO,
         scratch: Vec::new(),
     };
     match walked {

@@ -77,6 +77,15 @@ impl<M: SegmentMemory> Partition<M> {
         self.index.for_each_candidate(hash, visit);
     }
 
+    /// Whether a lookup of this key would read a record that is [doubted](Self::doubt_beyond). Touches the index only.
+    #[inline]
+    #[must_use]
+    pub fn leads_to_doubted(&self, hash: KeyHash) -> bool {
+        let mut is_doubted = false;
+        self.for_each_candidate(hash, |lsn| is_doubted |= self.is_doubted(lsn));
+        is_doubted
+    }
+
     /// Looks once more at the records that lookups of these keys would read, as far as they are
     /// [doubted](Self::doubt_beyond): at each once, however many of the keys it may hold. For whoever is about to read or to
     /// write the keys: one whose record is damaged may look as if it were absent.
@@ -84,11 +93,13 @@ impl<M: SegmentMemory> Partition<M> {
     /// # Errors
     /// [`Damaged`]: one of them is not what was written.
     pub fn verify_candidates(&self, hashes: &[KeyHash]) -> Result<(), Damaged> {
-        let Some(hot_from) = self.hot_from() else { return Ok(()) };
+        if !self.has_doubted() {
+            return Ok(());
+        }
         if let &[hash] = hashes {
             let mut verified = Ok(());
             self.for_each_candidate(hash, |lsn| {
-                if lsn < hot_from && verified.is_ok() {
+                if verified.is_ok() && self.is_doubted(lsn) {
                     verified = self.verify_at(lsn);
                 }
             });
@@ -96,7 +107,7 @@ impl<M: SegmentMemory> Partition<M> {
         }
         let mut records = Vec::with_capacity(hashes.len());
         for &hash in hashes {
-            self.for_each_candidate(hash, |lsn| records.extend((lsn < hot_from).then_some(lsn)));
+            self.for_each_candidate(hash, |lsn| records.extend(self.is_doubted(lsn).then_some(lsn)));
         }
         records.sort_unstable();
         records.dedup();

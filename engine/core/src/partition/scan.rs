@@ -66,7 +66,6 @@ impl<M: SegmentMemory> Partition<M> {
     ) -> ScanStep {
         let now = self.observe(now);
         let mut wait = self.wait_for_absence();
-        let hot_from = self.hot_from().unwrap_or(Lsn::ZERO);
         // Records of several operations, or that are to be verified, are looked at afterwards, each once, however many of
         // its keys were met.
         let mut batches: Vec<Met> = Vec::new();
@@ -74,7 +73,9 @@ impl<M: SegmentMemory> Partition<M> {
             wait = wait.max(self.wait_for(lsn));
             let batch = self.log.batch_at(lsn);
             match batch.only() {
-                Some(op) if lsn >= hot_from => self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit),
+                Some(op) if !self.is_doubted(lsn) => {
+                    self.live(lsn, op, now, &mut wait).into_iter().for_each(&mut *visit)
+                }
                 _ => batches.push(Met { lsn, part, fragment }),
             }
             batch.len() / OPS_PER_UNIT

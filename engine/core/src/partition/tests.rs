@@ -1,3 +1,4 @@
+mod doubt;
 mod expiry;
 mod rot;
 mod surgery;

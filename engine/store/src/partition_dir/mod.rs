@@ -24,7 +24,10 @@ pub use superblock::{SuperblockFile, SuperblockFileError};
 use crate::control::CONTROL_FILE;
 use crate::files::{At, FileError, TEMPORARY_SUFFIX, names_in, open, remove_if_present, sync_dir};
 use crate::fill::FillMode;
-use crate::segment::{MappedSegment, PrepareError, create_segment, parse_segment_file_name, segment_file_name};
+use crate::segment::{
+    MappedSegment, PrepareError, TailMemory, create_segment, create_segment_in_tail, parse_segment_file_name,
+    segment_file_name,
+};
 
 pub(crate) const SUPERBLOCK_FILE: &str = "superblock";
 
@@ -121,6 +124,15 @@ impl PartitionDir {
     pub fn prepare(&self, base: Lsn, len: u64, fill: FillMode) -> Result<MappedSegment, PrepareError> {
         assert!(self.writable, "partition opened read-only");
         create_segment(&self.path, base, len, fill)
+    }
+
+    /// Makes a segment; see [`create_segment_in_tail`].
+    ///
+    /// # Errors
+    /// See [`PrepareError`].
+    pub fn prepare_in_tail(&self, base: Lsn, memory: &TailMemory, keep: bool) -> Result<MappedSegment, PrepareError> {
+        assert!(self.writable, "partition opened read-only");
+        create_segment_in_tail(&self.path, base, memory, keep)
     }
 
     /// Opens and maps a segment that is there; of a read-only one, the first `visible` bytes may be looked at.

@@ -18,7 +18,7 @@ use thiserror::Error;
 use windrow_core::log::PrepareFailure;
 use windrow_core::types::Lsn;
 
-use super::{MappedSegment, segment_file_name};
+use super::{MappedSegment, TailMemory, segment_file_name};
 use crate::files::{At, FileError, TEMPORARY_SUFFIX, create_new, remove_if_present, rename_durably};
 use crate::fill::FillMode;
 
@@ -83,6 +83,31 @@ const WRITE_OUT_LEN: usize = 256 << 10;
 /// # Errors
 /// See [`PrepareError`].
 pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result<MappedSegment, PrepareError> {
+    create(dir, base, len, fill, None)
+}
+
+/// As [`create_segment`] with [`FillMode::Direct`], kept in `memory` until another segment needs that: made for segments as
+/// long as those that it is for. Where the oldest segment in there is to be read again, `keep` has it read into the page cache
+/// before its memory is taken away.
+///
+/// # Errors
+/// See [`PrepareError`].
+pub fn create_segment_in_tail(
+    dir: &Path,
+    base: Lsn,
+    memory: &TailMemory,
+    keep: bool,
+) -> Result<MappedSegment, PrepareError> {
+    create(dir, base, memory.segment_len(), FillMode::Direct, Some((memory, keep)))
+}
+
+fn create(
+    dir: &Path,
+    base: Lsn,
+    len: u64,
+    fill: FillMode,
+    tail: Option<(&TailMemory, bool)>,
+) -> Result<MappedSegment, PrepareError> {
     let map_len = usize::try_from(len).map_err(|_| PrepareError::TooLarge { len })?;
     let name = segment_file_name(base);
     let path = dir.join(&name);
@@ -99,7 +124,7 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
         let segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
         let written = match fill {
             FillMode::Direct => {
-                write_past_cache(&segment, map_len, &temporary).and_then(|()| segment.share().stage_rest(None))
+                write_past_cache(&segment, map_len, &temporary).and_then(|()| stage(&segment, &temporary, tail))
             }
             FillMode::Cold => open_past_cache(&temporary)
                 .at("open", &temporary)
@@ -117,6 +142,17 @@ pub fn create_segment(dir: &Path, base: Lsn, len: u64, fill: FillMode) -> Result
         let _ignored = remove_if_present(&path);
     }
     made
+}
+
+/// Has what is appended collected in memory.
+fn stage(segment: &MappedSegment, path: &Path, tail: Option<(&TailMemory, bool)>) -> Result<(), FileError> {
+    match tail {
+        Some((memory, keep)) => match open_past_cache(path).at("open", path)? {
+            Some(direct) => segment.stage_in_tail(memory, keep, direct),
+            None => segment.share().stage_rest(None),
+        },
+        None => segment.share().stage_rest(None),
+    }
 }
 
 fn allocate(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), PrepareError> {

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
@@ -15,6 +15,7 @@ use windrow_core::log::{SegmentMemory, Unverified};
 use windrow_core::types::Lsn;
 
 use super::staging::Staging;
+use super::tail::TailMemory;
 use crate::files::{At, FileError};
 use crate::sigbus::Registration;
 
@@ -29,7 +30,7 @@ const POPULATE_LEN: usize = 2 << 20;
 ///
 /// The descriptor stays open from before the first store until after the last flush: the kernel reports an error met
 /// by background write-back once per open file, and to nobody who opens the file later.
-struct Mapping {
+pub(super) struct Mapping {
     // Dropped first: the registry may only name live mappings.
     _registration: Registration,
     map: MmapRaw,
@@ -42,6 +43,8 @@ struct Mapping {
     flushed: AtomicUsize,
     /// Where the part that is appended to is no mapping of the file yet.
     staging: OnceLock<Staging>,
+    /// There is a [`MappedSegment`] of it.
+    is_owned: AtomicBool,
 }
 
 impl Mapping {
@@ -53,6 +56,31 @@ impl Mapping {
             // cache, and whoever reads or stores next gets the same pages mapped again.
             let _unsupported =
                 unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+        }
+    }
+
+    /// Whether the log still has it, so that one of the handles is the log's.
+    pub(super) fn is_owned(&self) -> bool {
+        self.is_owned.load(Ordering::Acquire)
+    }
+
+    /// Gives up the memory that it was kept in; see [`Staging::leave_tail`].
+    pub(super) fn leave_tail(&self, keep: bool) -> std::io::Result<bool> {
+        let Some(staging) = self.staging.get() else { return Ok(true) };
+        let left = staging.leave_tail(&self.map, &self.file, keep)?;
+        if left && keep {
+            self.populate(0..self.map.len(), Advice::PopulateRead);
+        } else if left {
+            // Whoever asks for one of the few records that are still current does not ask for its neighbours.
+            let _unsupported = fadvise(&self.file, 0, None, rustix::fs::Advice::Random);
+            let _unsupported = self.map.advise(Advice::Random);
+        }
+        Ok(left)
+    }
+
+    fn populate(&self, part: Range<usize>, advice: Advice) {
+        for start in part.clone().step_by(POPULATE_LEN) {
+            let _unsupported = self.map.advise_range(advice, start, POPULATE_LEN.min(part.end - start));
         }
     }
 
@@ -119,6 +147,7 @@ impl MappedSegment {
             published,
             flushed,
             staging: OnceLock::new(),
+            is_owned: AtomicBool::new(true),
         };
         let mapping = Arc::new(mapping);
         Self { mapping, published: 0, visible, writable, is_cut: false }
@@ -136,9 +165,22 @@ impl MappedSegment {
         // is how the kernel learns that the page is dirty. Where a whole segment is stored to at once, these traps cost
         // more than the copying.
         let advice = if dirty { Advice::PopulateWrite } else { Advice::PopulateRead };
-        for start in part.clone().step_by(POPULATE_LEN) {
-            let _unsupported = self.mapping.map.advise_range(advice, start, POPULATE_LEN.min(part.end - start));
-        }
+        self.mapping.populate(part, advice);
+    }
+
+    /// Lets the whole segment, which holds nothing, be kept in a part of `memory` until that is given to another; see the
+    /// module `tail`. Where there is none to be had, as [`SegmentView::stage_rest`]. Nobody looks at it meanwhile.
+    pub(super) fn stage_in_tail(&self, memory: &TailMemory, keep: bool, direct: File) -> Result<(), FileError> {
+        let mapping = &self.mapping;
+        let begun = memory.take(keep).and_then(|block| {
+            let staging = Staging::begin_in_tail(&mapping.map, &block, memory.clone(), direct)?;
+            Some((staging, block))
+        });
+        let Some((staging, block)) = begun else { return self.share().stage_rest(None) };
+        // Whoever makes a segment does so alone.
+        let _first = mapping.staging.set(staging);
+        memory.put(mapping.base, mapping, block);
+        Ok(())
     }
 
     /// The file.
@@ -203,6 +245,12 @@ impl MappedSegment {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.mapping.path
+    }
+}
+
+impl Drop for MappedSegment {
+    fn drop(&mut self) {
+        self.mapping.is_owned.store(false, Ordering::Release);
     }
 }
 
@@ -326,6 +374,12 @@ impl SegmentView {
         self.mapping.map.len() as u64
     }
 
+    /// Whether the segment is, or was, kept in memory that is used again.
+    #[must_use]
+    pub fn is_of_tail(&self) -> bool {
+        self.mapping.staging.get().is_some_and(Staging::is_of_tail)
+    }
+
     /// Whether the segment is written past the page cache, where it is much at once.
     #[must_use]
     pub fn is_written_past_cache(&self) -> bool {
@@ -362,11 +416,11 @@ impl SegmentView {
         (end <= self.mapping.map.len()).then_some(start..end)
     }
 
-    /// Whether a part can be read from the file as well: what was published last may be memory of this process only, until
-    /// the next flush.
+    /// Whether a part is better read from the file: what was published last may be memory of this process only, until the
+    /// next flush, or be kept there longer, and the file's pages not be in memory.
     #[must_use]
     pub fn is_in_file(&self, range: Range<usize>) -> bool {
-        self.mapping.staging.get().is_none_or(|staging| range.end <= staging.written())
+        self.mapping.staging.get().is_none_or(|staging| range.end <= staging.in_file())
     }
 
     /// Lets what is stored behind the published end be memory of this process, all zeros now, until a flush writes it to the

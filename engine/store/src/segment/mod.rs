@@ -15,10 +15,12 @@ mod map;
 mod prefetch;
 mod residency;
 mod staging;
+mod tail;
 
-pub use create::{PrepareError, create_segment};
+pub use create::{PrepareError, create_segment, create_segment_in_tail};
 pub use map::{MappedSegment, SegmentView};
 pub use residency::cold_range;
+pub use tail::TailMemory;
 
 use windrow_core::types::Lsn;
 

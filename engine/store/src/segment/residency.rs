@@ -18,14 +18,14 @@ const PAGE: usize = 4096;
 const PAGES_AT_ONCE: usize = 256;
 
 /// The first part of the log that a lookup of this key would have to wait for, if there is one: a segment's base and
-/// a range in it. Records from `hot_from` on are taken to be in memory.
+/// a range in it. What is not [doubted](Partition::is_doubted) is taken to be in memory.
 ///
 /// Once the range has been read, ask again: the record's header, which tells its length, may have been the first.
 #[must_use]
-pub fn cold_range(partition: &Partition<MappedSegment>, hash: KeyHash, hot_from: Lsn) -> Option<(Lsn, Range<usize>)> {
+pub fn cold_range(partition: &Partition<MappedSegment>, hash: KeyHash) -> Option<(Lsn, Range<usize>)> {
     let mut cold = None;
     partition.for_each_candidate(hash, |lsn| {
-        if lsn < hot_from && cold.is_none() {
+        if cold.is_none() && partition.is_doubted(lsn) {
             cold = cold_part(partition, lsn);
         }
     });

@@ -21,16 +21,18 @@
 //! Fault model: a write that fails is a flush that fails, which ends the process.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use memmap2::{Advice, MmapRaw};
+use memmap2::{Advice, MmapMut, MmapRaw};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
 use super::create::is_refused_past_cache;
+use super::tail::{Block, TailMemory};
 
 /// A file is written in whole blocks, so that none has to be read first.
 pub(super) const BLOCK: usize = 4 << 10;
@@ -40,6 +42,8 @@ const PART_LEN_MAX: usize = 2 << 20;
 const PARTS_MIN: usize = 8;
 /// So many parts are made ready ahead of the end of a segment that is filled at once: as many as are written at a time.
 const READY_AT_ONCE: usize = 4;
+/// Bytes of a file that are read into the page cache at a time.
+const READ_LEN: usize = 1 << 20;
 
 /// How far a segment has come that is written to its file by flushes.
 pub(super) struct Staging {
@@ -56,7 +60,16 @@ pub(super) struct Staging {
     direct: Option<File>,
     /// What went past the page cache ends here, since the segment was read into it last.
     cold: AtomicUsize,
+    /// The whole segment is kept in such memory, and leaves it as a whole.
+    tail: Option<Tail>,
     state: Mutex<State>,
+}
+
+struct Tail {
+    memory: TailMemory,
+    /// The last block of a flush, which may still be appended to: a copy of its own, so that the disk does not take it from
+    /// memory that changes meanwhile, and that ends in zeros. Used by flushes, of which one runs at a time.
+    last_block: Mutex<MmapMut>,
 }
 
 struct State {
@@ -94,14 +107,82 @@ impl Staging {
         let part_len = (map.len() / PARTS_MIN).clamp(1, PART_LEN_MAX).next_multiple_of(page);
         let [mapped, written, ready, cold] = [start, start, start, 0].map(AtomicUsize::new);
         let state = Mutex::new(State { synced: 0, cuts: 0, changed: 0, settled: true });
-        let staging = Self { mapped, written, ready, part_len, direct, cold, state };
+        let staging = Self { mapped, written, ready, part_len, direct, cold, tail: None, state };
         staging.make_ready(map, start, start + part_len);
         Ok(Some(staging))
+    }
+
+    /// Puts a block of `memory`, all zeros, in the place of all pages of `map`, of which nothing is published. `None` where the
+    /// system does not give it: what is mapped is then left to be replaced. Writes go past the page cache, to `direct`.
+    ///
+    /// Nobody has a reference to any of it, and the block is mapped nowhere else, unless where it can no longer be reached.
+    pub(super) fn begin_in_tail(map: &MmapRaw, block: &Block, memory: TailMemory, direct: File) -> Option<Self> {
+        let len = map.len();
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let last_block = MmapMut::map_anon(BLOCK).ok()?;
+        // SAFETY: the addresses are those of `map`, which nobody has a reference into, as the caller promises; its owner
+        // unmaps these addresses, whatever is mapped there, when it is dropped.
+        unsafe {
+            mmap(map.as_mut_ptr().cast(), len, access, MapFlags::SHARED | MapFlags::FIXED, &block.memory, 0).ok()?;
+        }
+        for start in (0..len).step_by(PART_LEN_MAX) {
+            let part_len = PART_LEN_MAX.min(len - start);
+            // Memory that cannot be found now would be missed by a store, which ends the process.
+            map.advise_range(Advice::PopulateWrite, start, part_len).ok()?;
+            if block.is_used {
+                // SAFETY: the range lies within the mapping, which may be written, and nobody has a reference to any of it.
+                unsafe { map.as_mut_ptr().add(start).write_bytes(0, part_len) };
+            } else {
+                // In large pages, if the system has some left: it makes them of small ones, of such memory, when asked.
+                // SAFETY: the range lies within the mapping; no byte of it changes.
+                let _unsupported =
+                    unsafe { libc::madvise(map.as_mut_ptr().add(start).cast(), part_len, libc::MADV_COLLAPSE) };
+            }
+        }
+        let [mapped, written, cold] = [0, 0, 0].map(AtomicUsize::new);
+        let state = Mutex::new(State { synced: 0, cuts: 0, changed: 0, settled: true });
+        let tail = Some(Tail { memory, last_block: Mutex::new(last_block) });
+        let ready = AtomicUsize::new(len);
+        Some(Self { mapped, written, ready, part_len: len, direct: Some(direct), cold, tail, state })
+    }
+
+    /// Puts the file's pages in the place of the memory that the whole segment was kept in; `false` where that cannot be,
+    /// because not all of it is durable. With `keep`, they are in the page cache before.
+    pub(super) fn leave_tail(&self, map: &MmapRaw, file: &File, keep: bool) -> io::Result<bool> {
+        let is_done = |state: &State| state.synced == map.len() && self.written() == map.len();
+        if !is_done(&self.state()) {
+            return Ok(false);
+        }
+        if keep {
+            let mut read = vec![0; READ_LEN];
+            for start in (0..map.len()).step_by(READ_LEN) {
+                file.read_exact_at(&mut read[..READ_LEN.min(map.len() - start)], start as u64)?;
+            }
+        }
+        let state = self.state();
+        if !is_done(&state) {
+            return Ok(false);
+        }
+        if !keep {
+            self.cold.store(map.len(), Ordering::Release);
+        }
+        self.map_file(map, file, map.len())?;
+        Ok(true)
+    }
+
+    /// Whether the segment is kept in memory that is used again, or was.
+    pub(super) const fn is_of_tail(&self) -> bool {
+        self.tail.is_some()
     }
 
     /// Below, the mapping is the file's own.
     pub(super) fn mapped(&self) -> usize {
         self.mapped.load(Ordering::Acquire)
+    }
+
+    /// Whether so much at once is written past the page cache where nobody is about to read it.
+    const fn is_large(&self, len: usize) -> bool {
+        self.tail.is_none() && len >= self.part_len
     }
 
     /// Whether what is written goes past the page cache, where it is much at once.
@@ -122,6 +203,11 @@ impl Staging {
             // More may have gone past it meanwhile.
             let _still_cold = self.cold.compare_exchange(cold, 0, Ordering::AcqRel, Ordering::Relaxed);
         }
+    }
+
+    /// Below, reading the file is as good as reading the mapping.
+    pub(super) fn in_file(&self) -> usize {
+        if self.tail.is_some() { self.mapped() } else { self.written() }
     }
 
     /// Below, the file's pages hold what the mapping does.
@@ -179,12 +265,15 @@ impl Staging {
             (state.synced, end, upto, state.cuts)
         };
         let written = self.written();
+        let tail = self.tail.as_ref().filter(|tail| !tail.memory.is_shared());
         if from < written || from >= upto || cuts > 0 {
             // Some has been written out before, or stored to the file's own pages: where a segment was gone on with, or what
             // was cut.
             self.write(map, file, written.min(upto)..upto, 0)?;
             file.sync_data()?;
-        } else if let Some(direct) = self.direct.as_ref().filter(|_| upto - from >= self.part_len) {
+        } else if let (Some(tail), Some(direct)) = (tail, &self.direct) {
+            self.write_tail(tail, map, file, direct, from..upto)?;
+        } else if let Some(direct) = self.direct.as_ref().filter(|_| self.is_large(upto - from)) {
             let whole = (upto - upto % BLOCK).max(from);
             self.write_past_cache(map, file, direct, from..whole)?;
             self.cold.fetch_max(whole, Ordering::AcqRel);
@@ -197,8 +286,10 @@ impl Staging {
         if state.cuts == cuts {
             state.synced = state.synced.max(end);
             self.written.fetch_max(end, Ordering::AcqRel);
-            let whole = if end == map.len() { end } else { end - end % self.part_len };
-            self.map_file(map, file, whole)?;
+            if self.tail.is_none() {
+                let whole = if end == map.len() { end } else { end - end % self.part_len };
+                self.map_file(map, file, whole)?;
+            }
         }
         drop(state);
         let next = end.next_multiple_of(self.part_len);
@@ -234,6 +325,26 @@ impl Staging {
         }
         self.mapped.store(end, Ordering::Release);
         Ok(())
+    }
+
+    /// Makes `part` durable, up to what is published, without a page of it in the page cache. The log is not cut meanwhile.
+    fn write_tail(&self, tail: &Tail, map: &MmapRaw, file: &File, direct: &File, part: Range<usize>) -> io::Result<()> {
+        let mut last = tail.last_block.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = part.start - part.start % BLOCK;
+        let whole = (part.end - part.end % BLOCK).max(start);
+        let rest = part.end - whole;
+        // SAFETY: the range lies within the mapping and is published, so that nobody writes it, unless the log is cut, which it
+        // is not while one of its flushes is under way.
+        let bytes = unsafe { std::slice::from_raw_parts(map.as_ptr().add(start), part.end - start) };
+        last[..rest].copy_from_slice(&bytes[whole - start..]);
+        last[rest..].fill(0);
+        let blocks = if rest == 0 { &[][..] } else { &last[..] };
+        let written = write_durably(direct, [&bytes[..whole - start], blocks], start);
+        match written {
+            // The disk wants larger blocks than these.
+            Err(error) if is_refused_past_cache(&error) => self.write(map, file, part, libc::RWF_DSYNC),
+            written => written,
+        }
     }
 
     /// As [`write`](Self::write), without a page of it in the page cache. Nobody changes any of the blocks meanwhile, unless
@@ -277,4 +388,33 @@ impl Staging {
         }
         Ok(())
     }
+}
+
+/// Writes both parts, one after the other, to the file at `start`, and has the disk make them durable.
+fn write_durably(file: &File, parts: [&[u8]; 2], start: usize) -> io::Result<()> {
+    let mut slices = parts.map(IoSlice::new);
+    let mut slices = &mut slices[..];
+    let mut offset = start;
+    // Empty ones go first.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        let at = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        let count = libc::c_int::try_from(slices.len()).map_err(io::Error::other)?;
+        // SAFETY: an `IoSlice` is laid out as an `iovec`, and borrows its bytes for the call, which only reads them.
+        let done = unsafe { libc::pwritev2(file.as_raw_fd(), slices.as_ptr().cast(), count, at, libc::RWF_DSYNC) };
+        match usize::try_from(done) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(done) => {
+                IoSlice::advance_slices(&mut slices, done);
+                offset += done;
+            }
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
 }

@@ -41,6 +41,8 @@ pub struct PartitionGauges {
     pub live_bytes: Gauge,
     /// Bytes of memory that the index takes.
     pub index_bytes: Gauge,
+    /// Bytes of memory that newest segments are kept in while what they hold is overwritten soon.
+    pub tail_memory_bytes: Gauge,
     /// Bytes of what was cut from the log and is still kept.
     pub aside_bytes: Gauge,
     /// Segments that could not be prepared.

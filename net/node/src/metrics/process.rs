@@ -10,7 +10,8 @@ const TICKS_PER_SECOND: u64 = 100;
 pub struct Memory {
     /// Resident, the mapped part of the log included.
     pub resident: u64,
-    /// Resident and not backed by a file: buffers, indexes, stacks. The log is not in it.
+    /// Resident and not backed by a file: buffers, indexes, stacks, and what the newest part of a log is kept in before it is
+    /// on disk only. The rest of the log is not in it.
     pub anonymous: u64,
     /// The most that was ever resident.
     pub resident_peak: u64,
@@ -25,7 +26,7 @@ pub fn memory() -> Memory {
     let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     Memory {
         resident: kib_field(&status, "VmRSS:"),
-        anonymous: kib_field(&status, "RssAnon:"),
+        anonymous: kib_field(&status, "RssAnon:") + kib_field(&status, "RssShmem:"),
         resident_peak: kib_field(&status, "VmHWM:"),
         machine: kib_field(&machine, "MemTotal:"),
     }

@@ -101,7 +101,7 @@ const CORE_METRICS: [CoreMetric; 26] = [
     }),
 ];
 
-const PARTITION_METRICS: [PartitionMetric; 18] = [
+const PARTITION_METRICS: [PartitionMetric; 19] = [
     ("windrow_partition_keys", Kind::Gauge, "Keys, expired ones not yet swept included.", |partition| {
         partition.keys.get()
     }),
@@ -141,6 +141,9 @@ const PARTITION_METRICS: [PartitionMetric; 18] = [
         partition.segment_bytes.get()
     }),
     ("windrow_partition_index_bytes", Kind::Gauge, "Memory of the index.", |partition| partition.index_bytes.get()),
+    ("windrow_partition_tail_memory_bytes", Kind::Gauge, "Memory that the newest segments are kept in.", |partition| {
+        partition.tail_memory_bytes.get()
+    }),
     ("windrow_partition_out_of_space", Kind::Gauge, "1 while there is no room for a segment.", |partition| {
         partition.out_of_space.get()
     }),

@@ -44,6 +44,12 @@ pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
 /// is for the index, for buffers, and for the kernel, which keeps old pages that are in use before new ones that are
 /// not.
 pub const HOT_MEMORY_PERCENT_DEFAULT: u64 = 50;
+/// Bytes of memory that a partition keeps its newest segments in while what they hold is overwritten soon.
+pub const TAIL_MEMORY_DEFAULT: u64 = 384 << 20;
+/// The most of that.
+pub const TAIL_MEMORY_MAX: u64 = 64 << 30;
+/// All partitions together keep no more in it than this part of the memory that is available at the start.
+pub const TAIL_MEMORY_OF_AVAILABLE: u64 = 8;
 /// Seconds of silence after which TCP asks whether a client is still there, unless it is set.
 pub const TCP_KEEPALIVE_DEFAULT: Duration = Duration::from_secs(300);
 

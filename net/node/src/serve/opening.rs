@@ -3,13 +3,14 @@
 use std::thread;
 
 use windrow_core::types::PartitionId;
-use windrow_store::{DataDir, OpenConfig, OpenError, OpenReport, open_partition};
+use windrow_store::{DataDir, FillMode, OpenConfig, OpenError, OpenReport, TailMemory, open_partition};
 
 use super::ServeError;
 #[cfg(feature = "shared-nothing")]
 use super::replicated;
 use crate::metrics::available_memory;
-use crate::settings::Settings;
+use crate::net::limits::TAIL_MEMORY_OF_AVAILABLE;
+use crate::settings::{Durability, Settings};
 use crate::shard::{Hosted, Now};
 
 /// A partition that is open, on its way to its core.
@@ -31,13 +32,17 @@ pub(super) fn open_here(
     #[cfg(feature = "shared-nothing")]
     if !settings.peers.is_empty() {
         let leads = settings.leader.is_some() && settings.leader == data_dir.replica().ok();
-        return replicated::open(data_dir, partition, &config, hot_len, leads);
+        let mut opened = replicated::open(data_dir, partition, &config, hot_len, leads)?;
+        opened.hosted.tail = tail_memory(settings, data_dir.identity().partitions);
+        return Ok(opened);
     }
     let open = open_partition(data_dir, partition, &config, Now::read().unix)?;
     let report = open.report.clone();
+    let mut hosted = Hosted::new(open, settings.segment_fill, hot_len);
+    hosted.tail = tail_memory(settings, data_dir.identity().partitions);
     Ok(OpenedHere {
         report,
-        hosted: Hosted::new(open, settings.segment_fill, hot_len),
+        hosted,
         #[cfg(feature = "shared-nothing")]
         replica: None,
     })
@@ -76,4 +81,14 @@ pub(super) fn open_partitions<T: Send>(
 /// So many bytes at the end of each log are taken to be in memory.
 pub(super) fn hot_len(settings: &Settings, partitions: usize) -> u64 {
     available_memory() / 100 * settings.hot_memory_percent / partitions.max(1) as u64
+}
+
+/// What the newest segments of one of so many partitions are kept in while what they hold is overwritten soon.
+pub(super) fn tail_memory(settings: &Settings, partitions: u16) -> Option<TailMemory> {
+    // What is confirmed before it is flushed has to be in the page cache, and other fill modes store it there.
+    if settings.durability == Durability::Memory || settings.segment_fill != FillMode::Direct {
+        return None;
+    }
+    let most = available_memory() / TAIL_MEMORY_OF_AVAILABLE / u64::from(partitions.max(1));
+    TailMemory::new(settings.tail_memory.min(most), settings.segment_size, settings.segments_ahead)
 }

@@ -84,6 +84,7 @@ pub(super) fn memory(facts: &Facts<'_>, report: &mut Report) {
     report.line("used_memory_peak", peak);
     report.line("used_memory_peak_human", human(peak));
     report.line("used_memory_index", metrics.partition_sum(|partition| partition.index_bytes.get()));
+    report.line("used_memory_tail", metrics.partition_sum(|partition| partition.tail_memory_bytes.get()));
     report.line("mem_clients_normal", metrics.sum(|core| core.buffer_bytes.get()));
     report.line("total_system_memory", memory.machine);
     report.line("total_system_memory_human", human(memory.machine));

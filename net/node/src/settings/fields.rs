@@ -9,6 +9,7 @@ use windrow_core::types::limits::{PARTITIONS_MAX, SEGMENT_LEN_ALIGN, SEGMENT_LEN
 use super::kind::{Kind, Value, show_size, show_time};
 use super::{Durability, LogFormat, LogLevel, Secret, Settings};
 use crate::auth::PasswordHash;
+use crate::net::limits::TAIL_MEMORY_MAX;
 
 /// One setting: its name is the key in the settings file, the flag `--name` and the variable `WINDROW_NAME`.
 #[derive(Debug)]
@@ -185,6 +186,16 @@ pub static FIELDS: &[Field] = &[
         changes_live: false,
         get: |s| s.hot_memory_percent.to_string(),
         set: |s, v| v.number().map(|percent| s.hot_memory_percent = percent),
+    },
+    Field {
+        name: "tail-memory",
+        help: "Bytes of memory, beside the page cache, that each partition keeps its newest segments in where \
+               keys are overwritten within that much log; at most an eighth of the memory available at the \
+               start for all partitions; 0: none",
+        kind: Kind::Size(0..=TAIL_MEMORY_MAX, 1),
+        changes_live: false,
+        get: |s| show_size(s.tail_memory),
+        set: |s, v| v.number().map(|len| s.tail_memory = len),
     },
     Field {
         name: "durability",

@@ -56,6 +56,9 @@ pub struct Settings {
     /// Percent of the memory available at the start that the newest records are taken to have; older ones may be on
     /// disk only.
     pub hot_memory_percent: u64,
+    /// Bytes of memory that each partition keeps its newest segments in while what they hold is overwritten soon; 0 turns
+    /// that off.
+    pub tail_memory: u64,
     /// When a write is confirmed.
     pub durability: Durability,
     /// With [`Durability::Memory`]: a confirmed write is flushed within this time.
@@ -124,6 +127,7 @@ impl Default for Settings {
             segment_fill: FillMode::default(),
             segments_ahead: SEGMENTS_AHEAD_DEFAULT,
             hot_memory_percent: limits::HOT_MEMORY_PERCENT_DEFAULT,
+            tail_memory: limits::TAIL_MEMORY_DEFAULT,
             durability: Durability::Commit,
             memory_flush_interval: Duration::from_secs(1),
             idle_poll: limits::IDLE_POLL_DEFAULT,

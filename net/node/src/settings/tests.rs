@@ -126,7 +126,10 @@ fn every_bound_is_met_and_not_passed() {
             ),
             Kind::Size(range, multiple) => (
                 vec![range.start().to_string(), range.end().to_string()],
-                vec![(range.start() - multiple).to_string(), (range.end() + multiple).to_string(), "1 TiB".to_owned()],
+                [(range.end() + multiple).to_string(), "1 TiB".to_owned(), "-1".to_owned()]
+                    .into_iter()
+                    .chain(range.start().checked_sub(*multiple).map(|below| below.to_string()))
+                    .collect(),
             ),
             Kind::Time(range) => (
                 vec![format!("{}ms", range.start().as_millis()), format!("{}ms", range.end().as_millis())],

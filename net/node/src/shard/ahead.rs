@@ -93,19 +93,14 @@ impl Ahead {
 }
 
 /// Has what lookups of keys with `hashes` will read brought nearer: first all their index entries, then all their records
-/// but those before `hot_from`, which may be on disk.
-pub(super) fn fetch(
-    partition: &Partition<MappedSegment>,
-    hashes: &[KeyHash],
-    hot_from: Option<Lsn>,
-    records: &mut Vec<Lsn>,
-) {
-    let hot_from = hot_from.unwrap_or(Lsn::ZERO);
+/// but those that are doubted, which may be on disk.
+pub(super) fn fetch(partition: &Partition<MappedSegment>, hashes: &[KeyHash], records: &mut Vec<Lsn>) {
     for &hash in hashes {
         partition.prefetch(hash);
     }
     records.clear();
-    records.extend(hashes.iter().filter_map(|&hash| partition.likely_candidate(hash)).filter(|&lsn| lsn >= hot_from));
+    let candidates = hashes.iter().filter_map(|&hash| partition.likely_candidate(hash));
+    records.extend(candidates.filter(|&lsn| !partition.is_doubted(lsn)));
     for &lsn in &*records {
         let Some((base, segment)) = partition.segment_holding(lsn) else { continue };
         let Ok(at) = usize::try_from(lsn.since(base)) else { continue };

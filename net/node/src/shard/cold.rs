@@ -1,7 +1,7 @@
 //! Commands whose records may be on disk only: they wait, and others go on, until the records have been read.
 //!
 //! A core must not touch a page that the kernel would have to fetch: that blocks all its clients. So before a command
-//! on keys is executed whose records are older than what is taken to be in memory ([`Hosted::hot_from`]), they are
+//! on keys is executed whose records are [doubted](Partition::is_doubted), they are
 //! read through the ring. The connection is stalled meanwhile, or the errand is held, and with it later errands of
 //! the same connection, since order is the protocol.
 //!
@@ -146,6 +146,12 @@ impl<S: ServerCommands> Engine<S> {
         }
     }
 
+    /// Whether any of the noted keys may lead to a record that is on disk only.
+    pub(super) fn leads_to_doubted(&self, at: usize) -> bool {
+        let partition = &self.parts.hosted[at].partition;
+        self.hashes.iter().any(|&hash| partition.leads_to_doubted(hash))
+    }
+
     /// Has those records of the noted keys read that are not in memory. Returns whether there are any; the connection
     /// is resumed when they are there.
     pub(super) fn fetch_for(&mut self, at: usize, client: &mut Client<'_>) -> bool {
@@ -161,7 +167,7 @@ impl<S: ServerCommands> Engine<S> {
             self.parts.hosted[at].held.push(Held { errand, rounds, fetch: None });
             return None;
         }
-        if self.parts.hosted[at].hot_from().is_none() {
+        if !self.parts.hosted[at].partition.has_doubted() {
             return Some(errand);
         }
         self.hash_errand(at, &errand.what);
@@ -172,7 +178,9 @@ impl<S: ServerCommands> Engine<S> {
 
     fn fetch(&mut self, at: usize, rounds: usize, waiter: Waiter) -> Option<u32> {
         let hosted = &self.parts.hosted[at];
-        let hot_from = hosted.hot_from()?;
+        if !hosted.partition.has_doubted() {
+            return None;
+        }
         if rounds >= ROUNDS_MORE + ROUNDS_PER_KEY * self.hashes.len() {
             return None;
         }
@@ -181,7 +189,7 @@ impl<S: ServerCommands> Engine<S> {
         let mut fetch = None;
         let mut len = 0;
         for &hash in &self.hashes {
-            let Some((base, range)) = cold_range(&hosted.partition, hash, hot_from) else { continue };
+            let Some((base, range)) = cold_range(&hosted.partition, hash) else { continue };
             let known = |other: &Wanted| other.segment.base() == base && other.range == range;
             if wanted[before..].iter().any(known) {
                 continue;

@@ -138,7 +138,7 @@ impl<S: ServerCommands> Engine<S> {
                     }
                 }
             }
-            fetch(&hosted.partition, &self.hashes, hosted.hot_from(), &mut self.records);
+            fetch(&hosted.partition, &self.hashes, &mut self.records);
         }
     }
 
@@ -309,13 +309,15 @@ impl<S: ServerCommands> Engine<S> {
         {
             return step;
         }
-        if self.parts.hosted[at].hot_from().is_some() {
+        if self.parts.hosted[at].partition.has_doubted() {
             self.hash_keys(at, command, args);
-            if self.fetch_for(at, client) {
-                return Step::Again;
-            }
-            if let Some(damage) = self.damage(at) {
-                return client.reply(|encoder| self.say_damage(at, &damage, encoder));
+            if self.leads_to_doubted(at) {
+                if self.fetch_for(at, client) {
+                    return Step::Again;
+                }
+                if let Some(damage) = self.damage(at) {
+                    return client.reply(|encoder| self.say_damage(at, &damage, encoder));
+                }
             }
         }
         let durability = self.durability(client.session);

@@ -10,7 +10,7 @@ use windrow_core::types::{Lsn, PartitionId};
 use windrow_proto::data::LogRange;
 use windrow_store::{
     BackgroundClient, ControlWriter, Done, FillMode, FlushFailed, Job, MappedSegment, OpenPartition, PartitionDir,
-    Progress, SegmentView, fatal_flush,
+    Progress, SegmentView, TailMemory, fatal_flush,
 };
 
 use super::Now;
@@ -74,7 +74,7 @@ pub(crate) struct Hosted {
     /// When the first of them has waited long enough.
     pub(super) count_due: Option<Instant>,
     /// What is needed to write; `None` while another process writes.
-    writer: Option<Writer>,
+    pub(super) writer: Option<Writer>,
     /// What is needed to follow that process.
     #[cfg(feature = "shared-memory")]
     pub(super) following: Option<Following>,
@@ -112,6 +112,10 @@ pub(crate) struct Hosted {
     pub(super) rot: Rot,
     /// Some segments are being read into memory.
     pub(super) is_warming: bool,
+    /// What the newest segments are kept in while what they hold is overwritten soon.
+    pub(crate) tail: Option<TailMemory>,
+    /// The segment whose memory goes to the one that is being made.
+    pub(super) leaving: Option<Lsn>,
     /// The end of the log when the node began to shut down has been asked to be witnessed.
     closing: bool,
 }
@@ -172,6 +176,8 @@ impl Hosted {
             deferred: None,
             rot: Rot::default(),
             is_warming: false,
+            tail: None,
+            leaving: None,
             closing: false,
         }
     }
@@ -180,12 +186,6 @@ impl Hosted {
     #[inline]
     pub(crate) fn note_append(&mut self, before: Lsn) {
         self.records += u64::from(self.partition.appended() > before);
-    }
-
-    /// Records before this may be on disk only; `None` while the whole log is taken to be in memory.
-    #[inline]
-    pub(crate) fn hot_from(&self) -> Option<Lsn> {
-        self.partition.hot_from()
     }
 
     /// Whether the last attempts to make a segment have failed.
@@ -402,10 +402,10 @@ impl Hosted {
 
     /// Hands the helper threads what the partition asks for.
     pub(crate) fn submit_jobs(&mut self, background: &BackgroundClient) {
-        let Some(writer) = &self.writer else { return };
+        let Some(dir) = self.writer.as_ref().map(|writer| Arc::clone(&writer.dir)) else { return };
         let mut deferred = self.deferred.take();
         while let Some(action) = deferred.take().or_else(|| self.partition.poll_action()) {
-            let dir = Arc::clone(&writer.dir);
+            let dir = Arc::clone(&dir);
             background.submit(match action {
                 Action::Prepare { base, len } => {
                     let fill = self.filling.of(base, len, self.partition.has_expiries());
@@ -414,7 +414,10 @@ impl Hosted {
                         self.deferred = Some(action);
                         continue;
                     }
-                    Job::Prepare { dir, base, len, fill }
+                    match self.tail_for(len, fill) {
+                        Some((memory, keep)) => Job::PrepareInTail { dir, base, memory, keep },
+                        None => Job::Prepare { dir, base, len, fill },
+                    }
                 }
                 Action::WriteSuperblock(superblock) => Job::WriteSuperblock { dir, superblock },
             });
@@ -428,12 +431,14 @@ impl Hosted {
                 if std::mem::take(&mut self.refusing) {
                     tracing::info!(partition = %self.id, "a new log segment could be made: writes are taken again");
                 }
+                self.has_left();
                 self.partition.handle_prepared(base, segment);
             }
             Done::PrepareFailed { base, error, .. } => {
                 if let Some(gauges) = metrics.partitions().get(usize::from(self.id.get())) {
                     gauges.prepare_failures.increment();
                 }
+                self.has_left();
                 // Tried again at every tick, and said once.
                 if !self.filling.failed(&error) && !std::mem::replace(&mut self.refusing, true) {
                     match error.failure() {
@@ -488,6 +493,7 @@ impl Hosted {
             counters.counters().keys_expired.add(swept as u64);
         }
         self.publish();
+        self.note_readers();
         let Some(gauges) = metrics.partitions().get(usize::from(self.id.get())) else { return };
         let stats = self.partition.stats();
         gauges.core.set(core as u64);
@@ -501,6 +507,7 @@ impl Hosted {
         gauges.segments.set(stats.segments + stats.segments_prepared);
         gauges.segment_bytes.set(stats.log_bytes);
         gauges.index_bytes.set(stats.index_bytes);
+        gauges.tail_memory_bytes.set(self.tail.as_ref().map_or(0, TailMemory::used_bytes));
         gauges.aside_bytes.set(self.aside_bytes);
         gauges.out_of_space.set((failure == Some(PrepareFailure::NoSpace)).into());
         gauges.damaged_segments.set(self.rot.count());

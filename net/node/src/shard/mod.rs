@@ -32,6 +32,7 @@ mod polling;
 mod replicate;
 mod rot;
 mod session;
+mod tail;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "shared-memory")]

@@ -195,7 +195,7 @@ impl<S: ServerCommands> Engine<S> {
         }
         let can_start = match place {
             Some((_, Place::Here(at))) if self.must_wait(at, client.id) => false,
-            Some((_, Place::Here(at))) if self.parts.hosted[at].hot_from().is_some() => {
+            Some((_, Place::Here(at))) if self.parts.hosted[at].partition.has_doubted() => {
                 self.hash_transaction(at, &transaction);
                 !self.fetch_for(at, client)
             }

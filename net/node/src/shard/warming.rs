@@ -25,16 +25,31 @@ impl Hosted {
 
     /// These segments have been flushed.
     pub(super) fn note_cold(&mut self, flushed: &[SegmentView]) {
-        if let Some(end) = flushed.iter().filter_map(cold_end_of).max() {
-            self.partition.doubt_below(end.max(self.partition.cold_end()));
+        if flushed.iter().any(|view| view.cold_end().is_some()) {
+            self.doubt_cold();
         }
+    }
+
+    /// Takes what went past the page cache, or is about to leave memory, to be on disk only.
+    pub(super) fn doubt_cold(&mut self) {
+        let (old_end, leaving) = (self.partition.old_end(), self.leaving);
+        let mut cold = Lsn::ZERO..Lsn::ZERO;
+        // What is older is not taken to be in memory whether it is or not.
+        for view in self.newest_first().take_while(|view| view.base().plus(view.segment_len()) > old_end) {
+            let is_leaving = leaving == Some(view.base());
+            let end = if is_leaving { Some(view.base().plus(view.segment_len())) } else { cold_end_of(&view) };
+            if let Some(end) = end {
+                cold = view.base()..cold.end.max(end);
+            }
+        }
+        self.partition.doubt_in(cold);
     }
 
     /// Has the helper thread read some more, if something is cold. Only once all has come, unless keys expire: then it is read
     /// already, here and there. Called every 100 ms, which leaves the thread time for its other jobs.
     pub(super) fn warm_up(&mut self, background: &BackgroundClient) {
         let comes = self.rest_of_segment_comes() && !self.partition.has_expiries();
-        if self.partition.cold_end() == Lsn::ZERO || self.is_warming || comes {
+        if self.partition.cold().is_empty() || self.is_warming || comes {
             return;
         }
         let old_end = self.partition.old_end();
@@ -43,7 +58,8 @@ impl Hosted {
             .newest_first()
             // What is older is not taken to be in memory whether it is or not.
             .take_while(|view| view.base().plus(view.segment_len()) > old_end)
-            .filter(|view| view.cold_end().is_some())
+            // Nor is hardly anything of what was kept in memory until it was overwritten.
+            .filter(|view| view.cold_end().is_some() && !view.is_of_tail())
             .take_while(|view| {
                 let is_first = len == 0;
                 len += view.segment_len();
@@ -51,7 +67,7 @@ impl Hosted {
             })
             .collect();
         if segments.is_empty() {
-            self.partition.doubt_below(Lsn::ZERO);
+            self.doubt_cold();
         } else {
             self.is_warming = true;
             background.submit(Job::Warm { partition: self.id, segments });
@@ -61,8 +77,7 @@ impl Hosted {
     /// What was to be read into memory has been.
     pub(super) fn warmed(&mut self) {
         self.is_warming = false;
-        let cold_end = self.newest_first().find_map(|view| cold_end_of(&view));
-        self.partition.doubt_below(cold_end.unwrap_or(Lsn::ZERO));
+        self.doubt_cold();
     }
 
     fn newest_first(&self) -> impl Iterator<Item = SegmentView> {
@@ -132,8 +147,7 @@ mod tests {
     fn what_came_past_the_page_cache_is_read_from_its_end_on_once_all_has_come() {
         let folder = tempfile::tempdir().unwrap();
         let mut hosted = partly_cold(folder.path());
-        let cold_end = base_of(&hosted, 5);
-        assert_eq!((hosted.partition.cold_end(), hosted.hot_from()), (cold_end, Some(cold_end)));
+        assert_eq!(hosted.partition.cold(), &(base_of(&hosted, 1)..base_of(&hosted, 5)));
         let background = Background::start(&[], FlushedBy::Callers).unwrap();
         let (woken, wake) = channel();
         let jobs = background.client(move || woken.send(()).unwrap());
@@ -153,21 +167,21 @@ mod tests {
         wake.recv().unwrap();
         assert!(matches!(jobs.poll(), Some(Done::Warmed { .. })));
         hosted.warmed();
-        assert_eq!((hosted.hot_from(), cold(&hosted).len()), (None, 0), "it is in memory now");
+        assert_eq!((hosted.partition.has_doubted(), cold(&hosted).len()), (false, 0), "it is in memory now");
         // One of them is flushed once more.
         let views: Vec<SegmentView> = hosted.newest_first().collect();
         hosted.note_cold(&views);
         hosted.warm_up(&jobs);
-        assert!(hosted.hot_from().is_none() && !hosted.is_warming && jobs.poll().is_none());
+        assert!(!hosted.partition.has_doubted() && !hosted.is_warming && jobs.poll().is_none());
     }
 
     #[test]
     fn no_more_is_read_into_memory_than_is_taken_to_be_there() {
         let folder = tempfile::tempdir().unwrap();
         let mut hosted = partly_cold(folder.path());
-        let (base, cold_end) = (base_of(&hosted, 4), hosted.partition.cold_end());
+        let (base, cold_end) = (base_of(&hosted, 4), hosted.partition.cold().end);
         hosted.partition.doubt_beyond(hosted.partition.appended().since(base));
-        assert_eq!(hosted.hot_from(), Some(cold_end));
+        assert!(hosted.partition.is_doubted(base) && !hosted.partition.is_doubted(cold_end));
         let background = Background::start(&[], FlushedBy::Callers).unwrap();
         let (woken, wake) = channel();
         let jobs = background.client(move || woken.send(()).unwrap());
@@ -175,9 +189,9 @@ mod tests {
         wake.recv().unwrap();
         hosted.warmed();
         assert!(jobs.poll().is_some());
-        assert_eq!((hosted.hot_from(), hosted.partition.cold_end()), (Some(base), base), "the newest is enough");
+        assert!(hosted.partition.cold().is_empty() && !hosted.partition.is_doubted(base), "the newest is enough");
         hosted.warm_up(&jobs);
-        assert_eq!((hosted.is_warming, hosted.partition.cold_end()), (false, Lsn::ZERO), "the rest is too old");
+        assert!(!hosted.is_warming && hosted.partition.old_end() == base, "the rest is too old");
     }
 
     /// The network may be faster than the disk.

@@ -2,7 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
@@ -11,6 +12,9 @@ use std::time::Duration;
 use redis::{Client, Connection, FromRedisValue};
 use windrow_node::settings::Configured;
 use windrow_node::{ExitReason, ServeError, serve};
+
+/// What the kernel calls a file system in memory.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 
 /// A running node.
 pub(crate) struct Node {
@@ -79,4 +83,31 @@ pub(crate) fn run<T: FromRedisValue>(connection: &mut Connection, line: &str) ->
 /// Runs a command that must succeed.
 pub(crate) fn ok<T: FromRedisValue>(connection: &mut Connection, line: &str) -> T {
     run(connection, line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// Where a node tells its metrics.
+pub(crate) struct Metrics {
+    pub(crate) port: u16,
+}
+
+impl Metrics {
+    /// A port that is free.
+    pub(crate) fn choose() -> Self {
+        Self { port: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() }
+    }
+
+    /// What all series of a metric add up to.
+    pub(crate) fn sum(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+}
+
+/// Whether files in `dir` need not be in memory.
+pub(crate) fn is_on_disk(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).unwrap().f_type != TMPFS_MAGIC
 }

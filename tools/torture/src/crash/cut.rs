@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Options;
 use super::history::Promise;
 use super::load::Load;
 use super::tally::Tally;
+use super::{Options, SEGMENTS};
 use crate::Error;
 use crate::device::is_installed;
 use crate::device::{FileSystem, FileSystemKind};
@@ -35,7 +35,8 @@ struct Plan {
     memory: bool,
     /// What must be there after the cut.
     promise: Promise,
-    segment: &'static str,
+    /// One of [`SEGMENTS`].
+    segment: (&'static str, &'static str),
     /// Confirmed writes before the cut is due.
     enough: u64,
 }
@@ -56,14 +57,15 @@ impl Plan {
             in_start: in_start.filter(|_| !planted),
             memory: memory || planted,
             promise: if memory && !planted { Promise::LastCheck } else { Promise::Confirmed },
-            segment: ["128KiB", "256KiB", "1MiB"][random.usize(..3)],
+            segment: SEGMENTS[random.usize(..3)],
             enough: random.u64(20..600),
         }
     }
 
     fn setup(&self, binary: &Path, dir: &Path, extra: &[String]) -> Setup {
         let durability = if self.memory { "memory" } else { "commit" };
-        let flags = ["--partitions", "3", "--segment-size", self.segment, "--durability", durability];
+        let (segment, tail) = self.segment;
+        let flags = ["--partitions", "3", "--segment-size", segment, "--tail-memory", tail, "--durability", durability];
         let mut setup = Setup::new(binary, dir, &flags);
         if self.memory {
             setup.flags.extend(["--memory-flush-interval".to_owned(), "20ms".to_owned()]);
@@ -159,6 +161,7 @@ impl Bench {
         let dir = fs.path().join("data");
         let ((), done) = load.run(&witness, true, |watch| {
             watch.await_confirmed(plan.enough, "the load does not get on")?;
+            tally.add("cuts with segments kept in memory", u64::from(node.witness.keeps_tail()));
             match plan.cut {
                 Cut::AtRequest => {
                     fs.disk.cut_after(random.u64(..30));

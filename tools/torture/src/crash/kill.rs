@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::Options;
 use super::history::Promise;
 use super::load::Load;
 use super::tally::Tally;
+use super::{Options, SEGMENTS};
 use crate::Error;
 use crate::node::{Node, Setup, Starting};
 
@@ -45,11 +45,11 @@ impl Bench {
         let dir = self.folder.path().join("data");
         // What is not flushed is in the kernel's page cache: nothing is lost with either durability.
         let durability = ["commit", "commit", "memory"][random.usize(..3)];
-        let segment = ["128KiB", "256KiB", "1MiB"][random.usize(..3)];
+        let (segment, tail) = SEGMENTS[random.usize(..3)];
         let mut setup = Setup::new(
             &options.binary,
             &dir,
-            &["--partitions", "3", "--segment-size", segment, "--durability", durability],
+            &["--partitions", "3", "--segment-size", segment, "--tail-memory", tail, "--durability", durability],
         );
         setup.flags.extend_from_slice(&options.flags);
         if random.u32(..6) == 0 {
@@ -65,6 +65,7 @@ impl Bench {
         let ((), done) = self.load.run(&witness, false, |watch| {
             watch.await_confirmed(enough, "the load does not get on")?;
             thread::sleep(Duration::from_micros(pause));
+            tally.add("kills with segments kept in memory", u64::from(node.witness.keeps_tail()));
             node.kill();
             Ok(())
         })?;

@@ -23,6 +23,9 @@ use crate::device::{FileSystemKind, is_installed, missing};
 use crate::node::Setup;
 use faults::Fault;
 
+/// The size of segments, and the memory that the newest of them are kept in while what they hold is overwritten soon.
+const SEGMENTS: [(&str, &str); 3] = [("128KiB", "512KiB"), ("256KiB", "2MiB"), ("1MiB", "8MiB")];
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -171,7 +174,8 @@ fn faulty_disks(options: &Options, kinds: &[FileSystemKind], outcome: &mut Outco
 }
 
 fn fault_setup(binary: &Path, dir: &Path, flags: &[String]) -> Setup {
-    let mut setup = Setup::new(binary, dir, &["--partitions", "3", "--segment-size", "256KiB"]);
+    let mut setup =
+        Setup::new(binary, dir, &["--partitions", "3", "--segment-size", "256KiB", "--tail-memory", "1MiB"]);
     setup.flags.extend_from_slice(flags);
     setup
 }

@@ -242,8 +242,11 @@ impl Server {
     pub(crate) fn anonymous_bytes(&self) -> f64 {
         let of = |child: &Child| {
             let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
-            line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1024.0
+            let field = |name| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+                line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) * 1024.0
+            };
+            field("RssAnon:") + field("RssShmem:")
         };
         self.processes.iter().map(of).sum()
     }

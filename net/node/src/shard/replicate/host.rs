@@ -171,7 +171,7 @@ impl<S: ServerCommands> Host for OnCore<'_, S> {
         }
         let hosted = &self.engine.parts.hosted[place];
         let first = hosted.partition.bytes(at, upto).ok()?.next()?;
-        let may_be_cold = hosted.hot_from().is_some_and(|hot| at < hot);
+        let may_be_cold = hosted.partition.is_doubted(at);
         Some(Piece { bytes: Mapped::new(first.memory.share(), first.range), may_be_cold })
     }
 }
