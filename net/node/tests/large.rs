@@ -104,6 +104,36 @@ fn a_value_on_its_way_is_not_changed_by_what_becomes_of_its_key() {
     expect(&mut slow, b"$-1\r\n");
 }
 
+/// The segment that it is sent from is kept in memory that goes to another one meanwhile.
+#[test]
+fn a_value_on_its_way_is_not_changed_when_its_memory_is_used_again() {
+    let dir = tempdir().unwrap();
+    let limits = [("output-soft-limit", "64MiB"), ("tail-memory", "20MiB"), ("partitions", "1")];
+    let node = Node::start(dir.path(), &[&SETTINGS[..], &limits[..]].concat());
+    let mut other = connect(&node);
+    let mut overwrite = |times: usize| {
+        for seed in 0..times {
+            other.write_all(&request(&[b"SET", b"other", &value(1_000_000, seed)])).unwrap();
+            expect(&mut other, b"+OK\r\n");
+        }
+    };
+    overwrite(60);
+    let mut asking = node.connect();
+    while ok::<String>(&mut asking, "INFO memory").contains("used_memory_tail:0\r\n") {}
+    let first = value(3_000_000, 1);
+    let mut slow = connect(&node);
+    slow.write_all(&request(&[b"SET", b"k", &first])).unwrap();
+    expect(&mut slow, b"+OK\r\n");
+    slow.write_all(&b"GET k\r\n".repeat(8)).unwrap();
+    let mut got = [0; 10];
+    slow.read_exact(&mut got).unwrap();
+    ok::<u64>(&mut asking, "DEL k");
+    overwrite(60);
+    let whole = bulk(&first).repeat(8);
+    assert_eq!(got, whole[..10]);
+    expect(&mut slow, &whole[10..]);
+}
+
 #[test]
 fn a_client_that_does_not_read_large_values_is_disconnected_at_the_limit() {
     let dir = tempdir().unwrap();

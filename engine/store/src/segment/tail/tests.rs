@@ -78,7 +78,7 @@ fn the_oldest_segment_gives_its_memory_to_the_next_once_it_is_durable() {
     fill(&mut segments[0], 7);
     segments.push(make(dir.path(), &memory, 3, false));
     assert!(!segments[3].share().is_of_tail() && segments[2].share().is_of_tail(), "nothing can be given up");
-    assert_eq!((blocks(&memory), memory.next_out()), (first.clone(), Some(base(0))));
+    assert_eq!((blocks(&memory), memory.next_out()), (first, Some(base(0))));
     segments[0].share().sync_data().unwrap();
     assert!(!is_cached(&segments[0], 4096) && !segments[0].share().is_in_file(0..1), "better read from memory");
     let read_meanwhile = segments[0].share();
