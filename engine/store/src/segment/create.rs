@@ -121,10 +121,11 @@ fn create(
         let file = create_new(&temporary).map_err(|error| classify(error, len))?;
         allocate(&file, &temporary, len, fill)?;
         // Mapped before it gets its name, so that a segment that is there can be used.
-        let segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
+        let mut segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
         let written = match fill {
             FillMode::Direct => {
-                write_past_cache(&segment, map_len, &temporary).and_then(|()| stage(&segment, &temporary, tail))
+                let staged = stage(&segment, &temporary, tail);
+                staged.and_then(|is_used| write_past_cache(&mut segment, map_len, &temporary, is_used))
             }
             FillMode::Cold => open_past_cache(&temporary)
                 .at("open", &temporary)
@@ -144,15 +145,14 @@ fn create(
     made
 }
 
-/// Has what is appended collected in memory.
-fn stage(segment: &MappedSegment, path: &Path, tail: Option<(&TailMemory, bool)>) -> Result<(), FileError> {
-    match tail {
-        Some((memory, keep)) => match open_past_cache(path).at("open", path)? {
-            Some(direct) => segment.stage_in_tail(memory, keep, direct),
-            None => segment.share().stage_rest(None),
-        },
-        None => segment.share().stage_rest(None),
+/// Has what is appended collected in memory. Returns whether that has been used before, and is to be cleared.
+fn stage(segment: &MappedSegment, path: &Path, tail: Option<(&TailMemory, bool)>) -> Result<bool, FileError> {
+    if let Some((memory, keep)) = tail
+        && let Some(direct) = open_past_cache(path).at("open", path)?
+    {
+        return segment.stage_in_tail(memory, keep, direct);
     }
+    segment.share().stage_rest(None).map(|()| false)
 }
 
 fn allocate(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), PrepareError> {
@@ -192,23 +192,27 @@ fn write(segment: &MappedSegment, len: usize, path: &Path, fill: FillMode) -> Re
     Ok(())
 }
 
-/// Writes the whole segment, of `len` bytes, without a page of it in the page cache.
-fn write_past_cache(segment: &MappedSegment, len: usize, path: &Path) -> Result<(), FileError> {
+/// Writes the whole segment, of `len` bytes, without a page of it in the page cache. With `clear`, the memory that it is kept in
+/// is cleared meanwhile, so that both take this thread little at a time.
+fn write_past_cache(segment: &mut MappedSegment, len: usize, path: &Path, clear: bool) -> Result<(), FileError> {
     // Pages of their own, because such writes want memory that begins where a block does.
     let zeros = MmapMut::map_anon(WRITE_OUT_LEN).at("make zeros for", path)?;
     let direct = open_past_cache(path).at("open", path)?;
-    let mut file = direct.as_ref().unwrap_or(segment.file());
+    let mut direct = direct.as_ref();
     for start in (0..len).step_by(WRITE_OUT_LEN) {
         let bytes = &zeros[..WRITE_OUT_LEN.min(len - start)];
-        let mut written = file.write_all_at(bytes, start as u64);
-        if written.as_ref().is_err_and(is_refused_past_cache) {
+        if clear {
+            segment.clear(start..start + bytes.len());
+        }
+        let mut written = direct.unwrap_or(segment.file()).write_all_at(bytes, start as u64);
+        if direct.is_some() && written.as_ref().is_err_and(is_refused_past_cache) {
             // This file system, or its disk, has no such writes, or other blocks.
-            file = segment.file();
-            written = file.write_all_at(bytes, start as u64);
+            direct = None;
+            written = segment.file().write_all_at(bytes, start as u64);
         }
         written.at("write", path)?;
         if (start + bytes.len()).is_multiple_of(SYNC_LEN) {
-            file.sync_data().at("sync", path)?;
+            direct.unwrap_or(segment.file()).sync_data().at("sync", path)?;
         }
     }
     segment.file().sync_all().at("sync", path)

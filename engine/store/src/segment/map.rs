@@ -169,18 +169,25 @@ impl MappedSegment {
     }
 
     /// Lets the whole segment, which holds nothing, be kept in a part of `memory` until that is given to another; see the
-    /// module `tail`. Where there is none to be had, as [`SegmentView::stage_rest`]. Nobody looks at it meanwhile.
-    pub(super) fn stage_in_tail(&self, memory: &TailMemory, keep: bool, direct: File) -> Result<(), FileError> {
+    /// module `tail`. Where there is none to be had, as [`SegmentView::stage_rest`]. Nobody looks at it meanwhile. Returns whether
+    /// it shows what another segment held, and has to be [cleared](Self::clear).
+    pub(super) fn stage_in_tail(&self, memory: &TailMemory, keep: bool, direct: File) -> Result<bool, FileError> {
         let mapping = &self.mapping;
         let begun = memory.take(keep).and_then(|block| {
             let staging = Staging::begin_in_tail(&mapping.map, &block, memory.clone(), direct)?;
             Some((staging, block))
         });
-        let Some((staging, block)) = begun else { return self.share().stage_rest(None) };
+        let Some((staging, block)) = begun else { return self.share().stage_rest(None).map(|()| false) };
+        let is_used = block.is_used;
         // Whoever makes a segment does so alone.
         let _first = mapping.staging.set(staging);
         memory.put(mapping.base, mapping, block);
-        Ok(())
+        Ok(is_used)
+    }
+
+    /// Makes zeros of a part of a segment that nobody else has seen yet.
+    pub(super) fn clear(&mut self, part: Range<usize>) {
+        self.write(part).fill(0);
     }
 
     /// The file.

@@ -42,6 +42,8 @@ const PART_LEN_MAX: usize = 2 << 20;
 const PARTS_MIN: usize = 8;
 /// So many parts are made ready ahead of the end of a segment that is filled at once: as many as are written at a time.
 const READY_AT_ONCE: usize = 4;
+/// Memory that the system is asked to find at a time: a shard on the same core, where no other is free, waits meanwhile.
+const FOUND_LEN: usize = 256 << 10;
 /// Bytes of a file that are read into the page cache at a time.
 const READ_LEN: usize = 1 << 20;
 
@@ -112,8 +114,9 @@ impl Staging {
         Ok(Some(staging))
     }
 
-    /// Puts a block of `memory`, all zeros, in the place of all pages of `map`, of which nothing is published. `None` where the
-    /// system does not give it: what is mapped is then left to be replaced. Writes go past the page cache, to `direct`.
+    /// Puts a block of `memory` in the place of all pages of `map`, of which nothing is published. `None` where the system does
+    /// not give it: what is mapped is then left to be replaced. Writes go past the page cache, to `direct`. A block that is
+    /// used for the first time is all zeros; what others hold is for the caller to clear.
     ///
     /// Nobody has a reference to any of it, and the block is mapped nowhere else, unless where it can no longer be reached.
     pub(super) fn begin_in_tail(map: &MmapRaw, block: &Block, memory: TailMemory, direct: File) -> Option<Self> {
@@ -125,18 +128,16 @@ impl Staging {
         unsafe {
             mmap(map.as_mut_ptr().cast(), len, access, MapFlags::SHARED | MapFlags::FIXED, &block.memory, 0).ok()?;
         }
-        for start in (0..len).step_by(PART_LEN_MAX) {
-            let part_len = PART_LEN_MAX.min(len - start);
+        for start in (0..len).step_by(FOUND_LEN) {
+            let end = len.min(start + FOUND_LEN);
             // Memory that cannot be found now would be missed by a store, which ends the process.
-            map.advise_range(Advice::PopulateWrite, start, part_len).ok()?;
-            if block.is_used {
-                // SAFETY: the range lies within the mapping, which may be written, and nobody has a reference to any of it.
-                unsafe { map.as_mut_ptr().add(start).write_bytes(0, part_len) };
-            } else {
+            map.advise_range(Advice::PopulateWrite, start, end - start).ok()?;
+            if !block.is_used && end.is_multiple_of(PART_LEN_MAX) {
+                let part = end - PART_LEN_MAX;
                 // In large pages, if the system has some left: it makes them of small ones, of such memory, when asked.
                 // SAFETY: the range lies within the mapping; no byte of it changes.
                 let _unsupported =
-                    unsafe { libc::madvise(map.as_mut_ptr().add(start).cast(), part_len, libc::MADV_COLLAPSE) };
+                    unsafe { libc::madvise(map.as_mut_ptr().add(part).cast(), PART_LEN_MAX, libc::MADV_COLLAPSE) };
             }
         }
         let [mapped, written, cold] = [0, 0, 0].map(AtomicUsize::new);

@@ -192,7 +192,7 @@ fn process(page: &mut Page, node: &NodeMetrics, facts: &NodeFacts) {
     page.single("windrow_connections_max", Kind::Gauge, "Connections allowed.", connections_max);
     let memory = [
         ("windrow_memory_resident_bytes", "Resident memory, mapped log included.", facts.memory.resident),
-        ("windrow_memory_anonymous_bytes", "Resident memory beside the mapped log.", facts.memory.anonymous),
+        ("windrow_memory_anonymous_bytes", "Resident memory that is no file's.", facts.memory.anonymous),
         ("windrow_memory_resident_peak_bytes", "The most that was ever resident.", facts.memory.resident_peak),
         ("windrow_machine_memory_bytes", "Memory of the machine.", facts.memory.machine),
     ];
