@@ -24,7 +24,7 @@ use ground::{Ground, open_data_dir};
 use listening::addresses;
 #[cfg(feature = "shared-memory")]
 pub(crate) use opening::open_config;
-use opening::{hot_len, open_here, open_partitions};
+use opening::{give_tails, hot_len, open_here, open_partitions};
 #[cfg(feature = "shared-memory")]
 pub use standing_by::serve_as_standby;
 use standing_by::{NoStandby, StandsBy};
@@ -144,11 +144,12 @@ fn serve_parts<B: StandsBy>(
 ) -> Result<ExitReason, ServeError> {
     let Parts {
         ground: Ground { settings, workers, cpus, data_dir, listeners, admin, owners },
-        hosted,
+        mut hosted,
         reports,
         #[cfg(feature = "shared-nothing")]
         replicas,
     } = parts;
+    give_tails(&mut hosted, &settings);
     let common = Common::new(cpus.len()).map_err(|source| ServeError::System { step: "make eventfds", source })?;
     let common = Arc::new(common);
     let identity = identity(&data_dir, &listeners, &owners)?;

@@ -10,6 +10,9 @@
 //! nothing and finds no pages for it, and the memory of the process is used again and again. But for the last block of each
 //! flush, which may still be appended to: the disk must not take it from memory that changes meanwhile.
 //!
+//! So is a segment of a log whose keys are overwritten soon: all of it is kept in a block of memory that another segment gets
+//! [later](super::tail), and the last block of each flush is written from a copy, for each flush is one write.
+//!
 //! Owns which part of a segment is mapped how. Invariants:
 //! - `mapped <= written`: below `mapped` the mapping is the file's, shared; behind it, it is private memory;
 //! - below `written`, the file's pages hold what the mapping does;
@@ -57,8 +60,8 @@ pub(super) struct Staging {
     /// Changed by flushes, of which one runs at a time.
     ready: AtomicUsize,
     part_len: usize,
-    /// The file, opened such that writes go past the page cache; `None` where they do not. Less than a part goes through it
-    /// all the same: that takes one system call.
+    /// The file, opened such that writes go past the page cache; `None` where they do not. Less than a part goes through the
+    /// cache all the same, which takes one system call, but for a segment of the tail.
     direct: Option<File>,
     /// What went past the page cache ends here, since the segment was read into it last.
     cold: AtomicUsize,

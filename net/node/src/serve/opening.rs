@@ -32,17 +32,13 @@ pub(super) fn open_here(
     #[cfg(feature = "shared-nothing")]
     if !settings.peers.is_empty() {
         let leads = settings.leader.is_some() && settings.leader == data_dir.replica().ok();
-        let mut opened = replicated::open(data_dir, partition, &config, hot_len, leads)?;
-        opened.hosted.tail = tail_memory(settings, data_dir.identity().partitions);
-        return Ok(opened);
+        return replicated::open(data_dir, partition, &config, hot_len, leads);
     }
     let open = open_partition(data_dir, partition, &config, Now::read().unix)?;
     let report = open.report.clone();
-    let mut hosted = Hosted::new(open, settings.segment_fill, hot_len);
-    hosted.tail = tail_memory(settings, data_dir.identity().partitions);
     Ok(OpenedHere {
         report,
-        hosted,
+        hosted: Hosted::new(open, settings.segment_fill, hot_len),
         #[cfg(feature = "shared-nothing")]
         replica: None,
     })
@@ -83,12 +79,15 @@ pub(super) fn hot_len(settings: &Settings, partitions: usize) -> u64 {
     available_memory() / 100 * settings.hot_memory_percent / partitions.max(1) as u64
 }
 
-/// What the newest segments of one of so many partitions are kept in while what they hold is overwritten soon.
-pub(super) fn tail_memory(settings: &Settings, partitions: u16) -> Option<TailMemory> {
+/// Gives each partition what its newest segments are kept in while what they hold is overwritten soon, if that is of use.
+pub(super) fn give_tails(hosted: &mut [Vec<Hosted>], settings: &Settings) {
     // What is confirmed before it is flushed has to be in the page cache, and other fill modes store it there.
     if settings.durability == Durability::Memory || settings.segment_fill != FillMode::Direct {
-        return None;
+        return;
     }
-    let most = available_memory() / TAIL_MEMORY_OF_AVAILABLE / u64::from(partitions.max(1));
-    TailMemory::new(settings.tail_memory.min(most), settings.segment_size, settings.segments_ahead)
+    let partitions = hosted.iter().flatten().count().max(1);
+    let len = settings.tail_memory.min(available_memory() / TAIL_MEMORY_OF_AVAILABLE / partitions as u64);
+    for hosted in hosted.iter_mut().flatten() {
+        hosted.tail = TailMemory::new(len, settings.segment_size, settings.segments_ahead);
+    }
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use super::ServeError;
 #[cfg(feature = "shared-memory")]
-use super::opening::tail_memory;
-#[cfg(feature = "shared-memory")]
 use super::{
     Common, Configured, DataDir, ExitReason, Ground, Hosted, Parts, Serving, SocketAddr, addresses, hot_len,
     open_partitions, serve_parts,
@@ -37,11 +35,7 @@ pub fn serve_as_standby(
     let opened = open_partitions(owners, cpus.len(), |id| standby::open(data_dir, id, settings, port))?;
     let reports = opened.iter().flatten().map(|open| (open.partition.id(), open.report.clone())).collect();
     let hot_len = hot_len(settings, owners.len());
-    let hosted = |open| {
-        let mut hosted = Hosted::following(open, settings.segment_fill, hot_len);
-        hosted.tail = tail_memory(settings, data_dir.identity().partitions);
-        hosted
-    };
+    let hosted = |open| Hosted::following(open, settings.segment_fill, hot_len);
     let hosted = opened.into_iter().map(|opened| opened.into_iter().map(hosted).collect()).collect();
     let followed = DataDir::open_read_only(&settings.dir)?;
     let settings = settings.clone();

@@ -110,6 +110,8 @@ pub(crate) struct Hosted {
     pub(super) deferred: Option<Action>,
     /// What of the log was found to be damaged.
     pub(super) rot: Rot,
+    /// Something went past the page cache that is to be read into memory, unless it is too old by now.
+    pub(super) is_to_warm: bool,
     /// Some segments are being read into memory.
     pub(super) is_warming: bool,
     /// What the newest segments are kept in while what they hold is overwritten soon.
@@ -175,6 +177,7 @@ impl Hosted {
             aside_bytes: 0,
             deferred: None,
             rot: Rot::default(),
+            is_to_warm: false,
             is_warming: false,
             tail: None,
             leaving: None,

@@ -22,16 +22,18 @@ impl Hosted {
         let out = tail.next_out().and_then(|base| self.partition.log().segment(base));
         let keep = out.is_some_and(|segment| !segment.is_mostly_dead());
         let (tail, leaving) = (tail.clone(), out.filter(|_| !keep).map(LogSegment::base));
-        if leaving.is_some() {
+        if let Some(base) = leaving {
             self.leaving = leaving;
-            self.doubt_cold();
+            self.doubt_also(base..base.plus(len));
         }
         Some((tail, keep))
     }
 
     /// A segment has been made, or could not be: what gave its memory up for it is on disk now, or stays as it was.
     pub(super) fn has_left(&mut self) {
-        if self.leaving.take().is_some() {
+        if let Some(base) = self.leaving.take()
+            && self.partition.segment(base).is_some_and(|segment| segment.share().cold_end().is_none())
+        {
             self.doubt_cold();
         }
     }

@@ -5,6 +5,8 @@
 //! thread reads it, newest first, and as much of it as is taken to be in memory in the end: the follower may be the next
 //! leader, which looks at every record that it overwrites.
 
+use std::ops::Range;
+
 use windrow_core::log::LogSegment;
 use windrow_core::types::Lsn;
 use windrow_store::{BackgroundClient, Job, MappedSegment, SegmentView};
@@ -25,12 +27,23 @@ impl Hosted {
 
     /// These segments have been flushed.
     pub(super) fn note_cold(&mut self, flushed: &[SegmentView]) {
-        if flushed.iter().any(|view| view.cold_end().is_some()) {
-            self.doubt_cold();
+        for view in flushed {
+            if let Some(end) = cold_end_of(view) {
+                self.doubt_also(view.base()..end);
+                self.is_to_warm = true;
+            }
         }
     }
 
-    /// Takes what went past the page cache, or is about to leave memory, to be on disk only.
+    /// Takes this to be on disk only, too, and what is between it and the rest of that.
+    pub(super) fn doubt_also(&mut self, part: Range<Lsn>) {
+        let cold = self.partition.cold();
+        let all = if cold.is_empty() { part } else { cold.start.min(part.start)..cold.end.max(part.end) };
+        self.partition.doubt_in(all);
+    }
+
+    /// Takes what went past the page cache, or is about to leave memory, to be on disk only, and no more. Looks at every segment:
+    /// not for what comes with each of them.
     pub(super) fn doubt_cold(&mut self) {
         let (old_end, leaving) = (self.partition.old_end(), self.leaving);
         let mut cold = Lsn::ZERO..Lsn::ZERO;
@@ -49,7 +62,7 @@ impl Hosted {
     /// already, here and there. Called every 100 ms, which leaves the thread time for its other jobs.
     pub(super) fn warm_up(&mut self, background: &BackgroundClient) {
         let comes = self.rest_of_segment_comes() && !self.partition.has_expiries();
-        if self.partition.cold().is_empty() || self.is_warming || comes {
+        if !self.is_to_warm || self.is_warming || comes {
             return;
         }
         let old_end = self.partition.old_end();
@@ -67,6 +80,7 @@ impl Hosted {
             })
             .collect();
         if segments.is_empty() {
+            self.is_to_warm = false;
             self.doubt_cold();
         } else {
             self.is_warming = true;

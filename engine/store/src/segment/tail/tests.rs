@@ -21,6 +21,11 @@ fn make(dir: &Path, memory: &TailMemory, number: usize, keep: bool) -> MappedSeg
     create_segment_in_tail(dir, base(number), memory, keep).unwrap()
 }
 
+/// As many segments as there is memory for.
+fn make_all(dir: &Path, memory: &TailMemory) -> Vec<MappedSegment> {
+    (0..memory.shared.blocks_max).map(|number| make(dir, memory, number, false)).collect()
+}
+
 fn fill(segment: &mut MappedSegment, byte: u8) {
     let from = segment.published_end();
     segment.write(from..LEN).fill(byte);
@@ -72,7 +77,7 @@ fn the_oldest_segment_gives_its_memory_to_the_next_once_it_is_durable() {
         return;
     }
     let memory = memory(3);
-    let mut segments: Vec<_> = (0..3).map(|number| make(dir.path(), &memory, number, false)).collect();
+    let mut segments = make_all(dir.path(), &memory);
     let first = blocks(&memory);
     assert_eq!((memory.used_bytes(), memory.next_out()), (3 * LEN as u64, Some(base(0))));
     fill(&mut segments[0], 7);
@@ -98,7 +103,7 @@ fn memory_that_somebody_may_still_send_from_is_let_go_of() {
         return;
     }
     let memory = memory(3);
-    let mut segments: Vec<_> = (0..3).map(|number| make(dir.path(), &memory, number, false)).collect();
+    let mut segments = make_all(dir.path(), &memory);
     let first = blocks(&memory);
     segments.iter_mut().for_each(|segment| fill_and_flush(segment, 7));
     let sent = segments[0].share();
@@ -129,7 +134,7 @@ fn what_is_to_be_kept_is_in_the_page_cache_when_it_leaves() {
         return;
     }
     let memory = memory(3);
-    let mut segments: Vec<_> = (0..3).map(|number| make(dir.path(), &memory, number, false)).collect();
+    let mut segments = make_all(dir.path(), &memory);
     fill_and_flush(&mut segments[0], 7);
     segments.push(make(dir.path(), &memory, 3, true));
     assert!(
@@ -191,7 +196,7 @@ fn others_who_read_the_file_find_it_in_the_page_cache() {
 fn a_segment_that_was_cut_goes_on_and_leaves_as_others_do() {
     let dir = tempfile::tempdir().unwrap();
     let memory = memory(3);
-    let mut segments: Vec<_> = (0..3).map(|number| make(dir.path(), &memory, number, false)).collect();
+    let mut segments = make_all(dir.path(), &memory);
     let (segment, others) = segments.split_first_mut().unwrap();
     segment.write(0..100_000).fill(7);
     segment.publish(100_000);
