@@ -123,10 +123,7 @@ fn create(
         // Mapped before it gets its name, so that a segment that is there can be used.
         let mut segment = MappedSegment::map_writable(file, path.clone(), base, map_len).map_err(PrepareError::File)?;
         let written = match fill {
-            FillMode::Direct => {
-                let staged = stage(&segment, &temporary, tail);
-                staged.and_then(|is_used| write_past_cache(&mut segment, map_len, &temporary, is_used))
-            }
+            FillMode::Direct => write_past_cache(&mut segment, map_len, &temporary, tail),
             FillMode::Cold => open_past_cache(&temporary)
                 .at("open", &temporary)
                 .and_then(|direct| segment.share().stage_rest(direct))
@@ -143,16 +140,6 @@ fn create(
         let _ignored = remove_if_present(&path);
     }
     made
-}
-
-/// Has what is appended collected in memory. Returns whether that has been used before, and is to be cleared.
-fn stage(segment: &MappedSegment, path: &Path, tail: Option<(&TailMemory, bool)>) -> Result<bool, FileError> {
-    if let Some((memory, keep)) = tail
-        && let Some(direct) = open_past_cache(path).at("open", path)?
-    {
-        return segment.stage_in_tail(memory, keep, direct);
-    }
-    segment.share().stage_rest(None).map(|()| false)
 }
 
 fn allocate(file: &File, path: &Path, len: u64, fill: FillMode) -> Result<(), PrepareError> {
@@ -192,19 +179,26 @@ fn write(segment: &MappedSegment, len: usize, path: &Path, fill: FillMode) -> Re
     Ok(())
 }
 
-/// Writes the whole segment, of `len` bytes, without a page of it in the page cache. With `clear`, the memory that it is kept in
-/// is cleared meanwhile, so that both take this thread little at a time.
-fn write_past_cache(segment: &mut MappedSegment, len: usize, path: &Path, clear: bool) -> Result<(), FileError> {
+/// Writes the whole segment, of `len` bytes, without a page of it in the page cache, and has what is appended collected in
+/// memory: of its own, or in `tail`, with `keep`. That is got ready meanwhile, so that both take this thread little at a
+/// time.
+fn write_past_cache(
+    segment: &mut MappedSegment,
+    len: usize,
+    path: &Path,
+    tail: Option<(&TailMemory, bool)>,
+) -> Result<(), FileError> {
     // Pages of their own, because such writes want memory that begins where a block does.
     let zeros = MmapMut::map_anon(WRITE_OUT_LEN).at("make zeros for", path)?;
-    let direct = open_past_cache(path).at("open", path)?;
-    let mut direct = direct.as_ref();
-    for start in (0..len).step_by(WRITE_OUT_LEN) {
-        let bytes = &zeros[..WRITE_OUT_LEN.min(len - start)];
-        if clear {
-            segment.clear(start..start + bytes.len());
+    let mut direct = open_past_cache(path).at("open", path)?;
+    let mut tail = tail.filter(|_| direct.is_some()).and_then(|(memory, keep)| segment.begin_in_tail(memory, keep));
+    let step = tail.as_ref().map_or(WRITE_OUT_LEN, |tail| tail.step(WRITE_OUT_LEN));
+    for start in (0..len).step_by(step) {
+        let bytes = &zeros[..step.min(len - start)];
+        if tail.as_mut().is_some_and(|tail| !segment.ready_in_tail(tail, start..start + bytes.len())) {
+            tail = None;
         }
-        let mut written = direct.unwrap_or(segment.file()).write_all_at(bytes, start as u64);
+        let mut written = direct.as_ref().unwrap_or(segment.file()).write_all_at(bytes, start as u64);
         if direct.is_some() && written.as_ref().is_err_and(is_refused_past_cache) {
             // This file system, or its disk, has no such writes, or other blocks.
             direct = None;
@@ -212,10 +206,11 @@ fn write_past_cache(segment: &mut MappedSegment, len: usize, path: &Path, clear:
         }
         written.at("write", path)?;
         if (start + bytes.len()).is_multiple_of(SYNC_LEN) {
-            direct.unwrap_or(segment.file()).sync_data().at("sync", path)?;
+            direct.as_ref().unwrap_or(segment.file()).sync_data().at("sync", path)?;
         }
     }
-    segment.file().sync_all().at("sync", path)
+    segment.file().sync_all().at("sync", path)?;
+    segment.stage_whole(tail, direct)
 }
 
 /// The file, opened such that writes go past the page cache; `None` where this file system has no such writes.

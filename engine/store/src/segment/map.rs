@@ -15,7 +15,7 @@ use windrow_core::log::{SegmentMemory, Unverified};
 use windrow_core::types::Lsn;
 
 use super::staging::Staging;
-use super::tail::TailMemory;
+use super::tail::{Readying, TailMemory};
 use crate::files::{At, FileError};
 use crate::sigbus::Registration;
 
@@ -168,26 +168,36 @@ impl MappedSegment {
         self.mapping.populate(part, advice);
     }
 
-    /// Lets the whole segment, which holds nothing, be kept in a part of `memory` until that is given to another; see the
-    /// module `tail`. Where there is none to be had, as [`SegmentView::stage_rest`]. Nobody looks at it meanwhile. Returns whether
-    /// it shows what another segment held, and has to be [cleared](Self::clear).
-    pub(super) fn stage_in_tail(&self, memory: &TailMemory, keep: bool, direct: File) -> Result<bool, FileError> {
+    /// Puts memory that the whole segment, which holds nothing, can be kept in, in the place of its file; see the module
+    /// `tail`. `None` where there is none to be had. It is then got [ready](Self::ready_in_tail), and the segment
+    /// [staged](Self::stage_whole) in either case. Nobody looks at it meanwhile.
+    pub(super) fn begin_in_tail(&self, memory: &TailMemory, keep: bool) -> Option<Readying> {
+        let tail = memory.begin(keep)?;
+        tail.map_at(&self.mapping.map).ok()?;
+        Some(tail)
+    }
+
+    /// Has all zeros in the next part of that memory. `false` where the system has none.
+    pub(super) fn ready_in_tail(&mut self, tail: &mut Readying, part: Range<usize>) -> bool {
+        let is_found = tail.find(&self.mapping.map, &part).is_ok();
+        if is_found && tail.is_used() {
+            self.write(part).fill(0);
+        }
+        is_found
+    }
+
+    /// Lets the whole segment be kept in that memory, all of which is ready, and its flushes be written to `direct`, past the
+    /// page cache. Without either, it is memory of its own that is appended to, as for [`SegmentView::stage_rest`].
+    pub(super) fn stage_whole(&self, tail: Option<Readying>, direct: Option<File>) -> Result<(), FileError> {
         let mapping = &self.mapping;
-        let begun = memory.take(keep).and_then(|block| {
-            let staging = Staging::begin_in_tail(&mapping.map, &block, memory.clone(), direct)?;
-            Some((staging, block))
-        });
-        let Some((staging, block)) = begun else { return self.share().stage_rest(None).map(|()| false) };
-        let is_used = block.is_used;
+        let (Some(tail), Some(direct)) = (tail, direct) else { return self.share().stage_rest(None) };
+        let (memory, block) = tail.into_parts();
+        let staging =
+            Staging::in_tail(mapping.map.len(), memory.clone(), direct).at("map memory for", &mapping.path)?;
         // Whoever makes a segment does so alone.
         let _first = mapping.staging.set(staging);
         memory.put(mapping.base, mapping, block);
-        Ok(is_used)
-    }
-
-    /// Makes zeros of a part of a segment that nobody else has seen yet.
-    pub(super) fn clear(&mut self, part: Range<usize>) {
-        self.write(part).fill(0);
+        Ok(())
     }
 
     /// The file.

@@ -35,7 +35,7 @@ use memmap2::{Advice, MmapMut, MmapRaw};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
 use super::create::is_refused_past_cache;
-use super::tail::{Block, TailMemory};
+use super::tail::TailMemory;
 
 /// A file is written in whole blocks, so that none has to be read first.
 pub(super) const BLOCK: usize = 4 << 10;
@@ -45,8 +45,6 @@ const PART_LEN_MAX: usize = 2 << 20;
 const PARTS_MIN: usize = 8;
 /// So many parts are made ready ahead of the end of a segment that is filled at once: as many as are written at a time.
 const READY_AT_ONCE: usize = 4;
-/// Memory that the system is asked to find at a time: a shard on the same core, where no other is free, waits meanwhile.
-const FOUND_LEN: usize = 256 << 10;
 /// Bytes of a file that are read into the page cache at a time.
 const READ_LEN: usize = 1 << 20;
 
@@ -117,37 +115,14 @@ impl Staging {
         Ok(Some(staging))
     }
 
-    /// Puts a block of `memory` in the place of all pages of `map`, of which nothing is published. `None` where the system does
-    /// not give it: what is mapped is then left to be replaced. Writes go past the page cache, to `direct`. A block that is
-    /// used for the first time is all zeros; what others hold is for the caller to clear.
-    ///
-    /// Nobody has a reference to any of it, and the block is mapped nowhere else, unless where it can no longer be reached.
-    pub(super) fn begin_in_tail(map: &MmapRaw, block: &Block, memory: TailMemory, direct: File) -> Option<Self> {
-        let len = map.len();
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        let last_block = MmapMut::map_anon(BLOCK).ok()?;
-        // SAFETY: the addresses are those of `map`, which nobody has a reference into, as the caller promises; its owner
-        // unmaps these addresses, whatever is mapped there, when it is dropped.
-        unsafe {
-            mmap(map.as_mut_ptr().cast(), len, access, MapFlags::SHARED | MapFlags::FIXED, &block.memory, 0).ok()?;
-        }
-        for start in (0..len).step_by(FOUND_LEN) {
-            let end = len.min(start + FOUND_LEN);
-            // Memory that cannot be found now would be missed by a store, which ends the process.
-            map.advise_range(Advice::PopulateWrite, start, end - start).ok()?;
-            if !block.is_used && end.is_multiple_of(PART_LEN_MAX) {
-                let part = end - PART_LEN_MAX;
-                // In large pages, if the system has some left: it makes them of small ones, of such memory, when asked.
-                // SAFETY: the range lies within the mapping; no byte of it changes.
-                let _unsupported =
-                    unsafe { libc::madvise(map.as_mut_ptr().add(part).cast(), PART_LEN_MAX, libc::MADV_COLLAPSE) };
-            }
-        }
+    /// For a segment of `len` bytes, of which nothing is published, that is kept in a block of `memory`, mapped in the place
+    /// of all of its pages, all zeros. Writes go past the page cache, to `direct`.
+    pub(super) fn in_tail(len: usize, memory: TailMemory, direct: File) -> io::Result<Self> {
+        let tail = Some(Tail { memory, last_block: Mutex::new(MmapMut::map_anon(BLOCK)?) });
         let [mapped, written, cold] = [0, 0, 0].map(AtomicUsize::new);
         let state = Mutex::new(State { synced: 0, cuts: 0, changed: 0, settled: true });
-        let tail = Some(Tail { memory, last_block: Mutex::new(last_block) });
         let ready = AtomicUsize::new(len);
-        Some(Self { mapped, written, ready, part_len: len, direct: Some(direct), cold, tail, state })
+        Ok(Self { mapped, written, ready, part_len: len, direct: Some(direct), cold, tail, state })
     }
 
     /// Puts the file's pages in the place of the memory that the whole segment was kept in; `false` where that cannot be,

@@ -22,11 +22,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use windrow_core::types::Lsn;
 
 use super::map::Mapping;
+
+mod ready;
+
+pub(super) use ready::Readying;
 
 /// More blocks than this are not made, however small they are: each is an open file.
 const BLOCKS_MAX: u64 = 32;
@@ -42,6 +47,8 @@ struct Shared {
     blocks_max: usize,
     /// See [`TailMemory::window`].
     window: u64,
+    /// A large page that takes longer is dear.
+    dear: Duration,
     /// Other processes read the files: what is written goes through the page cache.
     is_shared: AtomicBool,
     used: Mutex<VecDeque<Used>>,
@@ -63,16 +70,18 @@ impl Used {
 
 /// The memory of one segment.
 pub(super) struct Block {
-    pub(super) memory: File,
+    memory: File,
     /// It holds what another segment held.
-    pub(super) is_used: bool,
+    is_used: bool,
+    /// So much of it, from its start, is in large pages.
+    large_end: usize,
 }
 
 impl Block {
     fn new(len: u64) -> io::Result<Self> {
         let memory: OwnedFd = memfd_create("windrow-tail", MemfdFlags::CLOEXEC)?;
         ftruncate(&memory, len)?;
-        Ok(Self { memory: memory.into(), is_used: false })
+        Ok(Self { memory: memory.into(), is_used: false, large_end: 0 })
     }
 }
 
@@ -87,6 +96,7 @@ impl TailMemory {
             block_len: segment_len,
             blocks_max: usize::try_from(blocks).ok()?,
             window: behind * segment_len,
+            dear: ready::DEAR,
             is_shared: AtomicBool::new(false),
             used: Mutex::default(),
         };
@@ -136,9 +146,13 @@ impl TailMemory {
         self.shared.is_shared.load(Ordering::Relaxed)
     }
 
-    /// A block for the next segment, which [`put`](Self::put) is told of. `None` where the oldest segment cannot give its own
-    /// up, or the system has none. With `keep`, what that one holds is read into the page cache before.
-    pub(super) fn take(&self, keep: bool) -> Option<Block> {
+    /// Memory for the next segment. `None` where the oldest segment cannot give its own up, or the system has none. With
+    /// `keep`, what that one holds is read into the page cache before.
+    pub(super) fn begin(&self, keep: bool) -> Option<Readying> {
+        Some(Readying::new(self.clone(), self.take(keep)?))
+    }
+
+    fn take(&self, keep: bool) -> Option<Block> {
         let len = self.shared.block_len;
         let oldest = {
             let mut used = self.used();

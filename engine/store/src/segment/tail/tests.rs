@@ -21,6 +21,11 @@ fn make(dir: &Path, memory: &TailMemory, number: usize, keep: bool) -> MappedSeg
     create_segment_in_tail(dir, base(number), memory, keep).unwrap()
 }
 
+fn make_segment(dir: &Path, memory: &TailMemory, base: Lsn) -> MappedSegment {
+    std::fs::create_dir_all(dir).unwrap();
+    create_segment_in_tail(dir, base, memory, false).unwrap()
+}
+
 /// As many segments as there is memory for.
 fn make_all(dir: &Path, memory: &TailMemory) -> Vec<MappedSegment> {
     (0..memory.shared.blocks_max).map(|number| make(dir, memory, number, false)).collect()
@@ -125,6 +130,40 @@ fn memory_that_somebody_may_still_send_from_is_let_go_of() {
     assert_eq!(memory.next_out(), None);
     segments.push(make(dir.path(), &memory, 6, false));
     assert_eq!(blocks(&memory)[2], freed);
+}
+
+/// How much of each block is in large pages, after so many segments of three large pages each have been made.
+fn large_pages(dir: &Path, dear: Duration, segments: usize) -> Vec<usize> {
+    let len = 3 * ready::LARGE_PAGE + LEN;
+    let mut memory = TailMemory::new(3 * len as u64, len as u64, 1).unwrap();
+    Arc::get_mut(&mut memory.shared).unwrap().dear = dear;
+    let mut made = Vec::new();
+    for number in 0..segments {
+        let mut segment = make_segment(dir, &memory, Lsn::new((number * len) as u64));
+        let byte = u8::try_from(number + 1).unwrap();
+        assert!(segment.write(0..len).iter().all(|&byte| byte == 0), "as every new segment");
+        segment.write(0..len).fill(byte);
+        segment.publish(len);
+        segment.share().sync_data().unwrap();
+        assert!(segment.published(0..len).iter().all(|&found| found == byte));
+        assert!(std::fs::read(segment.path()).unwrap().iter().all(|&found| found == byte));
+        made.push(segment);
+    }
+    memory.used().iter().map(|used| used.block.large_end).collect()
+}
+
+#[test]
+fn a_block_gets_large_pages_while_they_are_cheap_and_else_one_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let cheap = large_pages(&dir.path().join("cheap"), Duration::MAX, 3);
+    if cheap != [3 * ready::LARGE_PAGE; 3] {
+        eprintln!("skipped: this system has no large pages for that, or none left: {cheap:?}");
+        return;
+    }
+    let dear = |segments: usize| large_pages(&dir.path().join(segments.to_string()), Duration::ZERO, segments);
+    assert_eq!(dear(3), [ready::LARGE_PAGE; 3]);
+    assert_eq!(dear(4), [1, 1, 2].map(|pages| pages * ready::LARGE_PAGE));
+    assert_eq!(dear(14), [3; 3].map(|pages| pages * ready::LARGE_PAGE));
 }
 
 #[test]
