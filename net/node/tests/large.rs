@@ -135,9 +135,9 @@ fn a_value_on_its_way_is_not_changed_when_its_memory_is_used_again() {
 }
 
 #[test]
-fn a_client_that_does_not_read_large_values_is_disconnected_at_the_limit() {
+fn a_client_that_does_not_read_large_values_is_disconnected_after_the_soft_limits_time() {
     let dir = tempdir().unwrap();
-    let limits = [("output-limit", "8MiB"), ("output-soft-limit", "8MiB")];
+    let limits = [("output-limit", "8MiB"), ("output-soft-limit", "8MiB"), ("output-soft-duration", "1s")];
     let node = Node::start(dir.path(), &[&SETTINGS[..], &limits[..]].concat());
     let mut stream = connect(&node);
     stream.write_all(&request(&[b"SET", b"k", &value(600_000, 0)])).unwrap();
