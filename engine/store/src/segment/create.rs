@@ -74,7 +74,7 @@ const SYNC_LEN: usize = 1 << 20;
 /// Bytes of a new segment that are on their way there at once, and so how long this thread works before it waits. Where it
 /// shares a core with a shard, and no other is free, the shard waits meanwhile: with 1 MiB, and with all pages mapped at
 /// the end, for 2 to 4 ms.
-const WRITE_OUT_LEN: usize = 256 << 10;
+pub(super) const WRITE_OUT_LEN: usize = 256 << 10;
 
 /// Makes the segment of `len` bytes at `base` in `dir`: allocated, written, flushed, mapped, named, the name durable.
 ///
@@ -237,7 +237,7 @@ fn write_all(file: &File, path: &Path, part: Range<usize>, bytes: &[u8]) -> Resu
 }
 
 /// Waits until a part of the file has been handed to the disk, which may still have it in a cache of its own.
-fn write_out(file: &File, part: &Range<usize>) -> io::Result<()> {
+pub(super) fn write_out(file: &File, part: &Range<usize>) -> io::Result<()> {
     let start = libc::off64_t::try_from(part.start).map_err(io::Error::other)?;
     let len = libc::off64_t::try_from(part.len()).map_err(io::Error::other)?;
     let flags = libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;

@@ -34,7 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use memmap2::{Advice, MmapMut, MmapRaw};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
-use super::create::is_refused_past_cache;
+use super::create::{WRITE_OUT_LEN, is_refused_past_cache, write_out};
 use super::tail::TailMemory;
 
 /// A file is written in whole blocks, so that none has to be read first.
@@ -227,6 +227,8 @@ impl Staging {
             let state = self.state();
             if state.cuts == cuts {
                 self.written.fetch_max(end, Ordering::AcqRel);
+                // Not left to the next flush: memory that is given back at once is there for the next part.
+                self.map_parts(map, file, end)?;
             }
         }
         Ok(())
@@ -249,6 +251,10 @@ impl Staging {
             // Some has been written out before, or stored to the file's own pages: where a segment was gone on with, or what
             // was cut.
             self.write(map, file, written.min(upto)..upto, 0)?;
+            // Little by little, where it is much: a shard on the same core waits while this thread hands it to the disk.
+            for start in (from..upto.saturating_sub(WRITE_OUT_LEN)).step_by(WRITE_OUT_LEN) {
+                write_out(file, &(start..start + WRITE_OUT_LEN))?;
+            }
             file.sync_data()?;
         } else if let (Some(tail), Some(direct)) = (tail, &self.direct) {
             self.write_tail(tail, map, file, direct, from..upto)?;
@@ -265,10 +271,7 @@ impl Staging {
         if state.cuts == cuts {
             state.synced = state.synced.max(end);
             self.written.fetch_max(end, Ordering::AcqRel);
-            if self.tail.is_none() {
-                let whole = if end == map.len() { end } else { end - end % self.part_len };
-                self.map_file(map, file, whole)?;
-            }
+            self.map_parts(map, file, end)?;
         }
         drop(state);
         let next = end.next_multiple_of(self.part_len);
@@ -285,6 +288,15 @@ impl Staging {
             let _only_slower = map.advise_range(Advice::PopulateWrite, start, end - start);
             self.ready.store(end, Ordering::Relaxed);
         }
+    }
+
+    /// Puts the file's pages in the place of the whole parts of what has been written up to `end`, unless the segment leaves
+    /// its memory as a whole. The caller holds the lock.
+    fn map_parts(&self, map: &MmapRaw, file: &File, end: usize) -> io::Result<()> {
+        if self.tail.is_some() {
+            return Ok(());
+        }
+        self.map_file(map, file, if end == map.len() { end } else { end - end % self.part_len })
     }
 
     /// Puts the file's pages in the place of what has been written up to `end`. The caller holds the lock.
