@@ -85,7 +85,7 @@ impl Readying {
 
 /// Has the system make one large page at `start`, whatever it has there. Where it has none left, or does not do that, small ones
 /// will do.
-fn make_large(map: &MmapRaw, start: usize) -> bool {
+pub(super) fn make_large(map: &MmapRaw, start: usize) -> bool {
     // Something has to be there.
     map.advise_range(Advice::PopulateWrite, start, SMALL_PAGE).is_ok() && {
         // SAFETY: the range lies within the mapping; no byte of it changes.
