@@ -75,6 +75,19 @@ struct Tail {
     last_block: Mutex<MmapMut>,
 }
 
+/// What a flush is to make durable, as it was when it began: more is written out and mapped meanwhile.
+struct Due {
+    /// Below, all is durable.
+    from: usize,
+    /// What is published ends here.
+    end: usize,
+    /// Nothing has changed behind.
+    upto: usize,
+    cuts: u64,
+    /// Read under the lock with the rest: where it is not behind `from`, nothing behind `from` is mapped either.
+    written: usize,
+}
+
 struct State {
     /// Everything published below is durable.
     synced: usize,
@@ -227,8 +240,11 @@ impl Staging {
             let state = self.state();
             if state.cuts == cuts {
                 self.written.fetch_max(end, Ordering::AcqRel);
-                // Not left to the next flush: memory that is given back at once is there for the next part.
-                self.map_parts(map, file, end)?;
+                // Not left to the next flush: memory that is given back at once is there for the next part. But a flush that
+                // is under way past the page cache must not find pages of that cache where it writes from.
+                if self.direct.is_none() {
+                    self.map_parts(map, file, end)?;
+                }
             }
         }
         Ok(())
@@ -236,16 +252,22 @@ impl Staging {
 
     /// Makes durable what is `published`, and lets the file's pages take its place.
     pub(super) fn flush(&self, map: &MmapRaw, file: &File, published: &AtomicUsize) -> io::Result<()> {
-        let (from, end, upto, cuts) = {
-            let mut state = self.state();
-            let end = published.load(Ordering::Acquire);
-            let upto = state.changed.max(end);
-            if state.settled {
-                state.changed = 0;
-            }
-            (state.synced, end, upto, state.cuts)
-        };
-        let written = self.written();
+        self.carry_out(self.due(published), map, file)
+    }
+
+    /// What a flush that begins now has to make durable.
+    fn due(&self, published: &AtomicUsize) -> Due {
+        let mut state = self.state();
+        let end = published.load(Ordering::Acquire);
+        let upto = state.changed.max(end);
+        if state.settled {
+            state.changed = 0;
+        }
+        Due { from: state.synced, end, upto, cuts: state.cuts, written: self.written() }
+    }
+
+    fn carry_out(&self, due: Due, map: &MmapRaw, file: &File) -> io::Result<()> {
+        let Due { from, end, upto, cuts, written } = due;
         let tail = self.tail.as_ref().filter(|tail| !tail.memory.is_shared());
         if from < written || from >= upto || cuts > 0 {
             // Some has been written out before, or stored to the file's own pages: where a segment was gone on with, or what
@@ -348,12 +370,13 @@ impl Staging {
         }
     }
 
-    /// Writes the blocks that hold `part` to the file, as far as they are not the file's own.
+    /// Writes the blocks that hold `part` to the file: all of them, for a flush waits for what it writes and for no more. Where
+    /// the file's pages have taken their place meanwhile, they are written to themselves.
     fn write(&self, map: &MmapRaw, file: &File, part: Range<usize>, flags: libc::c_int) -> io::Result<()> {
         if part.is_empty() {
             return Ok(());
         }
-        let mut start = (part.start - part.start % BLOCK).max(self.mapped());
+        let mut start = part.start - part.start % BLOCK;
         let end = part.end.next_multiple_of(BLOCK);
         assert!(end <= map.len(), "a segment ends at a block's end");
         while start < end {
@@ -409,3 +432,6 @@ fn write_durably(file: &File, parts: [&[u8]; 2], start: usize) -> io::Result<()>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
