@@ -35,12 +35,12 @@ use memmap2::{Advice, MmapMut, MmapRaw};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
 use super::create::{WRITE_OUT_LEN, is_refused_past_cache, write_out};
-use super::tail::TailMemory;
+use super::tail::{LARGE_PAGE, TailMemory};
 
 /// A file is written in whole blocks, so that none has to be read first.
 pub(super) const BLOCK: usize = 4 << 10;
 /// What has been written is replaced by the file's pages in parts of this size: one large page, where the system has them.
-const PART_LEN_MAX: usize = 2 << 20;
+const PART_LEN_MAX: usize = LARGE_PAGE;
 /// At most so much of a segment is private memory, counted in parts of it.
 const PARTS_MIN: usize = 8;
 /// So many parts are made ready ahead of the end of a segment that is filled at once: as many as are written at a time.

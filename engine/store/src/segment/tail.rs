@@ -31,7 +31,7 @@ use super::map::Mapping;
 
 mod ready;
 
-pub(super) use ready::Readying;
+pub(super) use ready::{LARGE_PAGE, Readying};
 
 /// More blocks than this are not made, however small they are: each is an open file.
 const BLOCKS_MAX: u64 = 32;

@@ -17,8 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{Block, TailMemory};
 
 /// What the system calls a large page, on the processors that there are.
-pub(super) const LARGE_PAGE: usize = 2 << 20;
-const SMALL_PAGE: usize = 4 << 10;
+pub(in super::super) const LARGE_PAGE: usize = 2 << 20;
 /// Memory that is used for the first time is found in parts of this size: 16 pages, for each of which the system may have to
 /// ask the host.
 const NEW_LEN: usize = 64 << 10;
@@ -27,8 +26,8 @@ pub(super) const DEAR: Duration = Duration::from_millis(1);
 
 /// The memory of a segment that is being made.
 pub(in super::super) struct Readying {
-    pub(super) memory: TailMemory,
-    pub(super) block: Block,
+    memory: TailMemory,
+    block: Block,
     /// No more large pages now.
     is_dear: bool,
 }
@@ -86,8 +85,8 @@ impl Readying {
 /// Has the system make one large page at `start`, whatever it has there. Where it has none left, or does not do that, small ones
 /// will do.
 pub(super) fn make_large(map: &MmapRaw, start: usize) -> bool {
-    // Something has to be there.
-    map.advise_range(Advice::PopulateWrite, start, SMALL_PAGE).is_ok() && {
+    // One page has to be there.
+    map.advise_range(Advice::PopulateWrite, start, 1).is_ok() && {
         // SAFETY: the range lies within the mapping; no byte of it changes.
         unsafe { libc::madvise(map.as_mut_ptr().add(start).cast(), LARGE_PAGE, libc::MADV_COLLAPSE) == 0 }
     }
